@@ -1,0 +1,45 @@
+# Tellwire. `make help` says what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test check bench fmt docs clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/server.stamp: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing Tellwire into .venv (only the first time takes long)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	@touch $@
+
+.venv/dev.stamp: .venv/server.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: .venv/server.stamp ## install into .venv and start a development server on SQLite
+	@exec $(BIN)/tellwire serve --dev
+
+test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp ## the benchmark table: throughput, CPU per event, latency, ratios to a bare loop
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+fmt: .venv/dev.stamp ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/dev.stamp ## make the generated reference pages (settings, CLI, problems) anew
+	$(BIN)/python -m docs.generate
+
+clean: ## remove what was installed and generated here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,119 @@
+"""Everything Tellwire raises on purpose, so that one ``except`` can be as wide or as narrow as you like.
+
+    TellwireError
+     |- InvalidInputError        what was given is refused; ``errors`` name each field
+     |   |- LimitExceededError   ... because it is larger than a limit that can be read off the error
+     |- NotFoundError            no such thing (or not yours)
+     |- ConflictError            it contradicts what is already there
+     |- UnauthorizedError        no credentials, or none that we accept
+     |- ForbiddenError           good credentials, without the needed scope
+     |- SignatureError           a received webhook is not proven to come from its sender
+     |- SettingsError            a setting cannot be used as it stands
+     |- StoreError
+     |   |- StoreUnavailableError   the database cannot be reached or written right now; nothing was stored
+     |   |- StoreVersionError       the database was written by a newer Tellwire
+     |- ClosedError              used after it was closed, or before it was opened
+
+Errors carry fields, not only sentences: an API renders them, a program branches on them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TellwireError(Exception):
+    """Root of every error that Tellwire raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault in what was given: where (``("data",)``, ``("events", 3, "type")``) and what is wrong."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+    def under(self, *prefix: str | int) -> "FieldError":
+        """The same fault, seen from outside: ``FieldError(("type",), m).under("events", 3)``."""
+        return FieldError((*prefix, *self.loc), self.msg)
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.loc))}: {self.msg}" if self.loc else self.msg
+
+
+class InvalidInputError(TellwireError):
+    """Input was refused and nothing was stored; ``errors`` says which fields and why."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+    @classmethod
+    def at(cls, *loc: str | int, msg: str) -> "InvalidInputError":
+        """The common case of a single fault at one place."""
+        return cls([FieldError(loc, msg)])
+
+
+class LimitExceededError(InvalidInputError):
+    """Input was refused because it is over a limit; ``limit`` is its name, ``maximum`` its value."""
+
+    def __init__(self, errors: Sequence[FieldError], *, limit: str, maximum: int) -> None:
+        super().__init__(errors)
+        self.limit = limit
+        self.maximum = maximum
+
+
+class NotFoundError(TellwireError):
+    """There is no such thing: ``kind`` ("endpoint", "event", ...) and the ``id`` that was asked for."""
+
+    def __init__(self, kind: str, id: str) -> None:
+        super().__init__(f"there is no {kind} {id!r}")
+        self.kind = kind
+        self.id = id
+
+
+class ConflictError(TellwireError):
+    """The request contradicts what is stored; ``index`` is its place in a batch, if it came in one."""
+
+    def __init__(self, detail: str, *, index: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.index = index
+
+
+class UnauthorizedError(TellwireError):
+    """No API key was given, or none that is known, unexpired and unrevoked."""
+
+
+class ForbiddenError(TellwireError):
+    """The API key is good, but lacks the scope that this needs; ``scope`` names it."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this API key lacks the scope {scope!r}")
+        self.scope = scope
+
+
+class SignatureError(TellwireError):
+    """A webhook's signature, timestamp or headers do not prove where it comes from; do not act on it."""
+
+
+class SettingsError(TellwireError):
+    """A setting cannot be used as it stands; the message names it, its value's fault and what to do."""
+
+
+class StoreError(TellwireError):
+    """Root of what goes wrong in the database."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached or written right now (locked, disk full, gone); nothing was stored.
+
+    Worth trying again: the HTTP API answers 503 with ``Retry-After``.
+    """
+
+
+class StoreVersionError(StoreError):
+    """The database was written by a newer Tellwire; upgrade before you open it."""
+
+
+class ClosedError(TellwireError):
+    """The object is closed, or was not opened yet (use ``async with``)."""

@@ -1,0 +1,1 @@
+"""The nouns: frozen values without I/O. See docs/reference/glossary.md for the words."""

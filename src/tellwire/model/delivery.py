@@ -1,0 +1,66 @@
+"""Delivery: one event on its way to one endpoint. A small state machine, all of it here.
+
+    pending --> succeeded | exhausted | cancelled
+    succeeded, exhausted --> pending          (retried by hand)
+
+In flight is ``pending`` with a live lease; waiting for a retry is ``pending`` with ``due_at`` in the future.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class State(StrEnum):
+    """The states of a delivery; there are no others."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+class Move(StrEnum):
+    """What can happen to a delivery."""
+
+    SUCCEED = "succeed"
+    RETRY_LATER = "retry_later"
+    EXHAUST = "exhaust"
+    CANCEL = "cancel"
+    RETRY_BY_HAND = "retry_by_hand"
+
+
+TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
+    (State.PENDING, Move.SUCCEED): State.SUCCEEDED,
+    (State.PENDING, Move.RETRY_LATER): State.PENDING,
+    (State.PENDING, Move.EXHAUST): State.EXHAUSTED,
+    (State.PENDING, Move.CANCEL): State.CANCELLED,
+    (State.PENDING, Move.RETRY_BY_HAND): State.PENDING,
+    (State.EXHAUSTED, Move.RETRY_BY_HAND): State.PENDING,
+    (State.SUCCEEDED, Move.RETRY_BY_HAND): State.PENDING,
+}
+"""The whole machine: a pair that is not here cannot happen."""
+
+
+def states_that_allow(move: Move) -> tuple[State, ...]:
+    """The states from which ``move`` is possible, in the order of the enumeration."""
+    return tuple(state for state in State if (state, move) in TRANSITIONS)
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One event on its way to one endpoint, as API and CLI show it."""
+
+    id: str
+    event_id: str
+    endpoint_id: str
+    tenant: str
+    type: str
+    state: State
+    attempt_count: int
+    due_at: datetime | None
+    last_status_code: int | None
+    last_error: str | None
+    created_at: datetime
+    finished_at: datetime | None

@@ -1,0 +1,66 @@
+"""Event: something that happened. Immutable; one type, one tenant, JSON data kept as the bytes that were published."""
+
+import re
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from .tenant import DEFAULT_TENANT
+
+MAX_TYPE_CHARS: Final = 128
+_TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+
+
+def is_type_name(text: str) -> bool:
+    """Whether ``text`` names an event type: dot-separated segments of ``[A-Za-z0-9_]``, at most 128 characters."""
+    return len(text) <= MAX_TYPE_CHARS and _TYPE.fullmatch(text) is not None
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """A checked event on its way into the store. ``data`` is the exact JSON text that was published.
+
+    ``occurred_ms`` is None where the publisher named no time: then it is the time of acceptance.
+    """
+
+    type: str
+    data: bytes
+    tenant: str = DEFAULT_TENANT
+    idempotency_key: str | None = None
+    occurred_ms: int | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The acknowledgement: this event and its deliveries are durable.
+
+    ``duplicate`` is true where an earlier event with the same idempotency key and content answers.
+    """
+
+    id: str
+    type: str
+    tenant: str
+    occurred_at: datetime
+    created_at: datetime
+    deliveries: int
+    duplicate: bool
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A stored event. ``data`` is None in lists, which leave the payload out."""
+
+    id: str
+    type: str
+    tenant: str
+    occurred_at: datetime
+    created_at: datetime
+    idempotency_key: str | None
+    data: bytes | None
+
+
+def envelope(type: str, occurred_at: str, data: bytes) -> bytes:
+    """The body on the wire: ``{"type": ..., "timestamp": ..., "data": ...}`` around untouched data bytes.
+
+    Source: Standard Webhooks specification, "Payload structure". ``type`` and ``occurred_at`` hold no character
+    that JSON would escape.
+    """
+    return b'{"type":"%b","timestamp":"%b","data":%b}' % (type.encode(), occurred_at.encode(), data)

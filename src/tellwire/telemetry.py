@@ -1,0 +1,95 @@
+"""Facts that the stages tell about themselves, and who listens.
+
+A stage emits a fact and knows nothing of logs, metrics or traces; those subscribe here (see ``observe``). Facts carry
+ids, numbers and classes of error: never secrets, never payloads.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Something that happened inside Tellwire."""
+
+
+class EventsPublished(Fact, frozen=True):
+    """Events became durable together with their deliveries: one fact per commit, not per event."""
+
+    events: int
+    deliveries: int
+    duplicates: int
+
+
+class AttemptFinished(Fact, frozen=True):
+    """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards."""
+
+    event_id: str
+    delivery_id: str
+    endpoint_id: str
+    tenant: str
+    type: str
+    number: int
+    trigger: str
+    state: str
+    status_code: int | None
+    error: str | None
+    detail: str | None
+    duration_ms: int
+    retry_in_ms: int | None
+
+
+class ResultsDropped(Fact, frozen=True):
+    """Answers that came after their lease had passed to somebody else; the newer claim decides."""
+
+    deliveries: int
+
+
+class DeliveriesRescued(Fact, frozen=True):
+    """Deliveries whose lease had expired (their process died or hung) were claimed again."""
+
+    deliveries: int
+
+
+class EndpointDisabled(Fact, frozen=True):
+    """The engine disabled an endpoint by itself, and why."""
+
+    endpoint_id: str
+    reason: str
+
+
+class StoreFailed(Fact, frozen=True):
+    """A transaction failed and was rolled back; nothing of it was acknowledged. ``stage`` will try again."""
+
+    stage: str
+    error: str
+
+
+class EventsPruned(Fact, frozen=True):
+    """Finished events older than the retention were removed."""
+
+    events: int
+
+
+Subscriber = Callable[[Fact], None]
+
+
+class Telemetry:
+    """Passes each fact to every subscriber, in the emitting thread, at once."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody listens; lets hot paths skip making facts."""
+        return bool(self._subscribers)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call ``subscriber`` with every fact from now on. It must be quick and must not raise."""
+        self._subscribers.append(subscriber)
+
+    def emit(self, fact: Fact) -> None:
+        """Tell every subscriber."""
+        for subscriber in self._subscribers:
+            subscriber(fact)
