@@ -1,0 +1,72 @@
+"""What an attempt's evidence means for its delivery: the step between send and record.
+
+A pure function of evidence, schedule, time and chance. It decides; the recorder writes, and only where the lease still
+holds.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ..model.attempt import Evidence
+from ..model.delivery import Move
+from .retry import RetrySchedule, parse_retry_after
+
+_GONE: Final = 410
+_OVERLOADED: Final = frozenset({429, 502, 503, 504})
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What follows from an attempt.
+
+    Attributes:
+        move: SUCCEED, RETRY_LATER or EXHAUST.
+        retry_in_ms: counted from the judgement; None unless ``move`` is RETRY_LATER.
+        disable_endpoint: the receiver is gone for good (410) and wants nothing more.
+        slow_down: the receiver is overloaded (429, 502, 503, 504); its lane should send less at a time.
+    """
+
+    move: Move
+    retry_in_ms: int | None = None
+    disable_endpoint: bool = False
+    slow_down: bool = False
+
+
+_SUCCEEDED: Final = Verdict(Move.SUCCEED)
+_ENDPOINT_GONE: Final = Verdict(Move.EXHAUST, disable_endpoint=True)
+
+
+def judge(
+    evidence: Evidence, *, attempts_made: int, schedule: RetrySchedule, now_ms: int, random_unit: float
+) -> Verdict:
+    """Decide what becomes of a delivery after an attempt.
+
+    A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint. Everything else
+    (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After`` says, until the schedule
+    is used up. Sources: Standard Webhooks specification, "Deliverability and reliability"; RFC 9110 section 10.2.3.
+
+    Args:
+        evidence: what the attempt showed; header names in lower case.
+        attempts_made: attempts of this delivery so far, this one included.
+        schedule: the delays between attempts.
+        now_ms: the present, milliseconds since 1970.
+        random_unit: uniform in [0, 1), for the jitter.
+    """
+    if evidence.succeeded:
+        return _SUCCEEDED
+    status = evidence.status_code
+    if status == _GONE and evidence.error is None:
+        return _ENDPOINT_GONE
+    slow_down = status in _OVERLOADED
+    delay_ms = schedule.delay_ms(attempts_made, random_unit)
+    if delay_ms is None:
+        return Verdict(Move.EXHAUST, slow_down=slow_down)
+    retry_in_ms = max(delay_ms, _asked_wait_ms(evidence, now_ms))
+    return Verdict(Move.RETRY_LATER, retry_in_ms=retry_in_ms, slow_down=slow_down)
+
+
+def _asked_wait_ms(evidence: Evidence, now_ms: int) -> int:
+    for name, value in evidence.response_headers:
+        if name == "retry-after":
+            return parse_retry_after(value, now_ms) or 0
+    return 0
