@@ -1,1 +1,4 @@
-"""_"""
+"""Decisions without I/O: which event types match, what an attempt means, when to try again, how much at once.
+
+Time and randomness come in as arguments, so every decision can be tested and simulated.
+"""

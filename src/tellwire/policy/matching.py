@@ -1,8 +1,8 @@
 """Which event types a subscription wants: asked at fan-out, once per endpoint of the tenant for every event.
 
-A matcher is compiled when a subscription is read and asked very often, so the common patterns cost one look-up
-(exact names) or one prefix comparison (``order.*``); only a ``*`` before the end needs a regular expression. All of
-them take time linear in the name, whatever a stranger's pattern looks like.
+A matcher is compiled when a subscription is read and asked very often, so the common patterns cost one
+look-up (exact names) or one prefix comparison (``order.*``); only a ``*`` before the end needs a regular
+expression. All of them take time linear in the name, whatever a stranger's pattern looks like.
 """
 
 import re
@@ -68,7 +68,7 @@ def compile_patterns(patterns: Iterable[str]) -> Matcher:
 
 
 def check_patterns(patterns: Sequence[str], limits: Limits) -> list[FieldError]:
-    """Every fault in a subscription's patterns, located by their index; an empty list means that they are good."""
+    """Every fault in a subscription's patterns, located by index; an empty list means that they are good."""
     if not patterns:
         return [FieldError((), "name at least one event type or pattern (* alone is everything)")]
     if len(patterns) > MAX_PATTERNS:

@@ -1,7 +1,7 @@
 """What an attempt's evidence means for its delivery: the step between send and record.
 
-A pure function of evidence, schedule, time and chance. It decides; the recorder writes, and only where the lease still
-holds.
+A pure function of evidence, schedule, time and chance. It decides; the recorder writes, and only where the
+lease still holds.
 """
 
 from typing import Final
@@ -41,9 +41,10 @@ def judge(
 ) -> Verdict:
     """Decide what becomes of a delivery after an attempt.
 
-    A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint. Everything else
-    (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After`` says, until the schedule
-    is used up. Sources: Standard Webhooks specification, "Deliverability and reliability"; RFC 9110 section 10.2.3.
+    A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint.
+    Everything else (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After``
+    says, until the schedule is used up. Sources: Standard Webhooks specification, "Deliverability and
+    reliability"; RFC 9110 section 10.2.3.
 
     Args:
         evidence: what the attempt showed; header names in lower case.

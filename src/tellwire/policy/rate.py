@@ -1,7 +1,7 @@
-"""How many attempts an endpoint's lane may have in the air: halved when the receiver is overloaded, grown back slowly.
+"""How many attempts a lane may have in the air: halved when the receiver is overloaded, grown back slowly.
 
-Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681 section 3.1): senders that share
-a receiver converge on a fair share without knowing of each other.
+Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681 section 3.1): senders
+that share a receiver converge on a fair share without knowing of each other.
 """
 
 import msgspec

@@ -1,7 +1,7 @@
 """When to try again: the schedule of retries and what a receiver's ``Retry-After`` asks for.
 
-Consulted by ``outcome`` after an attempt failed. Everything is whole milliseconds; the present and the random number
-come in as arguments.
+Consulted by ``outcome`` after an attempt failed. Everything is whole milliseconds; the present and the random
+number come in as arguments.
 """
 
 import calendar
@@ -20,7 +20,7 @@ _DAY: Final = 24 * _HOUR
 _UNITS: Final = {"ms": 1, "s": _SECOND, "m": _MINUTE, "h": _HOUR, "d": _DAY}
 
 JITTER: Final = 0.1
-"""A delay is up to a tenth shorter or longer, so that deliveries that failed together do not return together."""
+"""A delay is up to a tenth shorter or longer, so that what failed together does not return together."""
 
 MAX_DELAYS: Final = 30
 MAX_DELAY_MS: Final = 30 * _DAY
@@ -50,7 +50,7 @@ class RetrySchedule(msgspec.Struct, frozen=True):
     )
 
     def delay_ms(self, attempts_made: int, random_unit: float) -> int | None:
-        """Milliseconds from the end of attempt number ``attempts_made`` to the next, or None where none is left.
+        """Milliseconds from the end of attempt ``attempts_made`` to the next; None where none is left.
 
         Args:
             attempts_made: attempts so far, the one that just failed included (1 after the first).
