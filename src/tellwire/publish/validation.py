@@ -1,0 +1,301 @@
+"""What was published -> checked events: the first thing that happens to an event, before anything is stored.
+
+Takes the bytes of an HTTP body or the values of a Python call and promises `NewEvent`s that the store, the
+wire and every receiver can live with, or an error that names every fault and its place. The ``data`` that
+comes out is the very bytes that came in. Whether the tenant exists, or the idempotency key is taken, is
+left to the publisher.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import jiter
+import msgspec
+
+from ..clock import MAX_MS, to_ms
+from ..errors import FieldError, InvalidInputError, LimitExceededError
+from ..model.event import MAX_TYPE_CHARS, NewEvent, is_type_name
+from ..model.limits import KIB, Limits
+from ..model.tenant import DEFAULT_TENANT, is_tenant_id
+from .python_data import encode_data
+from .strict_json import deep_fault, parse, shorten, too_deep
+
+_FIELDS: Final = frozenset({"type", "data", "tenant", "idempotency_key", "occurred_at"})
+_ENVELOPE_BYTES: Final = 16 * KIB
+"""More than the other fields of an event can fill, however they are escaped."""
+
+_MAX_UNKNOWN: Final = 10
+"""Unknown fields that are named one by one."""
+
+
+class _Data(msgspec.Struct):
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Batch(msgspec.Struct):
+    events: list[_Data]
+
+
+_decode_data: Final = msgspec.json.Decoder(_Data).decode
+_decode_batch: Final = msgspec.json.Decoder(_Batch).decode
+
+
+def parse_event(body: bytes, limits: Limits) -> NewEvent:
+    """Check the body of ``POST /v1/events``: ``{type, data, tenant?, idempotency_key?, occurred_at?}``.
+
+    Raises:
+        InvalidInputError: every fault, located by field; ``()`` is the body as a whole.
+        LimitExceededError: the data is too large or too deep, or the idempotency key too long.
+    """
+    if len(body) > limits.payload_bytes + _ENVELOPE_BYTES:
+        raise _too_large(len(body), limits)
+    fields = parse(body, limits, loc_depth=1)
+    faults = _Faults()
+    if isinstance(fields, dict):
+        event = _check(fields, _raw_data(body), limits, faults, ())
+        if event is not None:
+            return event
+    else:
+        faults.add((), f"expected an object, got {_kind(fields)}")
+    raise faults.error()
+
+
+def parse_batch(body: bytes, limits: Limits) -> list[NewEvent]:
+    """Check the body of ``POST /v1/events/batch``: ``{events: [...]}``, each as `parse_event` takes it.
+
+    Raises:
+        InvalidInputError: every fault of every bad event, located as ``("events", index, field)``. Where
+            the body is refused as JSON, that one fault.
+        LimitExceededError: too many bytes or events, or an event is over a limit of its own.
+    """
+    if len(body) > limits.batch_bytes:
+        msg = f"the body has {len(body)} bytes; a batch has at most {limits.batch_bytes}"
+        raise LimitExceededError([FieldError((), msg)], limit="batch_bytes", maximum=limits.batch_bytes)
+    items = _batch_items(parse(body, limits, loc_depth=3), limits)
+    try:
+        texts = [bytes(item.data) for item in _decode_batch(body).events]
+    except msgspec.ValidationError:
+        texts = [b""] * len(items)  # An item is no object: the loop below says which.
+    faults = _Faults()
+    events: list[NewEvent] = []
+    for index, (item, text) in enumerate(zip(items, texts, strict=True)):
+        if isinstance(item, dict):
+            event = _check(item, text, limits, faults, ("events", index))
+            if event is not None:
+                events.append(event)
+        else:
+            faults.add(("events", index), f"expected an object, got {_kind(item)}")
+    if faults.errors:
+        raise faults.error()
+    return events
+
+
+def event_from_python(
+    type: str,
+    data: object,
+    tenant: str | None,
+    idempotency_key: str | None,
+    occurred_at: datetime | None,
+    limits: Limits,
+) -> NewEvent:
+    """Check an event that is published from Python; see `python_data.encode_data` for what ``data`` may be.
+
+    Raises:
+        InvalidInputError: every fault, located by argument.
+        LimitExceededError: the data is too large or too deep, or the idempotency key too long.
+    """
+    faults = _Faults()
+    text = b""
+    value: object = None
+    try:
+        text = encode_data(data)
+        if len(text) > limits.payload_bytes:
+            raise _too_large(len(text), limits)
+        value = parse(text, limits, loc_depth=0)
+    except InvalidInputError as error:
+        limit = (error.limit, error.maximum) if isinstance(error, LimitExceededError) else None
+        for fault in error.errors:
+            faults.add(("data",), fault.msg, limit)
+        value, text = {}, b"{}"
+    fields = {
+        "type": type,
+        "data": value,
+        "tenant": tenant,
+        "idempotency_key": idempotency_key,
+        "occurred_at": occurred_at,
+    }
+    event = _check(fields, text, limits, faults, ())
+    if event is None or faults.errors:
+        raise faults.error()
+    return event
+
+
+class _Faults:
+    """Collects the faults of a request, and whether a single limit explains them all."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+        self._limits: set[tuple[str, int] | None] = set()
+
+    def add(self, loc: tuple[str | int, ...], msg: str, limit: tuple[str, int] | None = None) -> None:
+        self.errors.append(FieldError(loc, msg))
+        self._limits.add(limit)
+
+    def error(self) -> InvalidInputError:
+        if len(self._limits) == 1:
+            (limit,) = self._limits
+            if limit is not None:
+                return LimitExceededError(self.errors, limit=limit[0], maximum=limit[1])
+        return InvalidInputError(self.errors)
+
+
+def _batch_items(body: object, limits: Limits) -> list[object]:
+    if not isinstance(body, dict):
+        raise InvalidInputError.at(msg=f"expected an object with the field events, got {_kind(body)}")
+    faults = _Faults()
+    _check_names(body, frozenset({"events"}), faults, ())
+    items = body.get("events")
+    if "events" not in body:
+        faults.add(("events",), "is missing")
+    elif not isinstance(items, list):
+        faults.add(("events",), f"expected an array, got {_kind(items)}")
+    elif not items:
+        faults.add(("events",), "is empty; a batch has at least one event")
+    elif len(items) > limits.batch_events:
+        msg = f"{len(items)} events; a batch has at most {limits.batch_events}"
+        faults.add(("events",), msg, ("batch_events", limits.batch_events))
+    if faults.errors or not isinstance(items, list):
+        raise faults.error()
+    return items
+
+
+def _raw_data(body: bytes) -> bytes:
+    try:
+        return bytes(_decode_data(body).data)
+    except msgspec.DecodeError as error:
+        # Not reached as long as msgspec reads all JSON that the strict parser lets through.
+        raise InvalidInputError.at(msg=f"not JSON: {error}") from error
+
+
+def _check(
+    fields: dict[str, object], data: bytes, limits: Limits, faults: _Faults, at: tuple[str | int, ...]
+) -> NewEvent | None:
+    """One event from its fields and the text of its data; None if any is bad, after adding to ``faults``."""
+    faults_before = len(faults.errors)
+    if not _FIELDS.issuperset(fields):
+        _check_names(fields, _FIELDS, faults, at)
+    type = fields.get("type")
+    if not isinstance(type, str) or not is_type_name(type):
+        faults.add((*at, "type"), _type_fault(fields))
+    if not isinstance(fields.get("data"), dict):
+        problem = f"expected an object, got {_kind(fields['data'])}" if "data" in fields else "is missing"
+        faults.add((*at, "data"), problem)
+    elif len(data) > limits.payload_bytes:
+        faults.add((*at, "data"), _size_fault(len(data), limits), ("payload_bytes", limits.payload_bytes))
+    elif too_deep(data, limits.json_depth):
+        faults.add((*at, "data"), deep_fault(limits), ("json_depth", limits.json_depth))
+    tenant = fields.get("tenant")
+    if tenant is None:
+        tenant = DEFAULT_TENANT
+    elif not isinstance(tenant, str) or not is_tenant_id(tenant):
+        faults.add((*at, "tenant"), "a tenant's id is a string of 1 to 64 of A-Z a-z 0-9 . _ -")
+    key = fields.get("idempotency_key")
+    if key is not None:
+        _check_key(key, limits, faults, at)
+    occurred_at = fields.get("occurred_at")
+    occurred_ms = None if occurred_at is None else _occurred_ms(occurred_at, faults, at)
+    if len(faults.errors) > faults_before:
+        return None
+    return NewEvent(type, data, tenant, key, occurred_ms)  # type: ignore[arg-type] # checked one by one above
+
+
+def _check_names(
+    fields: dict[str, object], known: frozenset[str], faults: _Faults, at: tuple[str | int, ...]
+) -> None:
+    unknown = [name for name in fields if name not in known]
+    for name in unknown[:_MAX_UNKNOWN]:
+        faults.add((*at, shorten(name)), f"is no field here; there are {', '.join(sorted(known))}")
+    if len(unknown) > _MAX_UNKNOWN:
+        faults.add(at, f"{len(unknown) - _MAX_UNKNOWN} more fields are unknown")
+
+
+def _check_key(key: object, limits: Limits, faults: _Faults, at: tuple[str | int, ...]) -> None:
+    loc = (*at, "idempotency_key")
+    maximum = limits.idempotency_key_chars
+    if not isinstance(key, str):
+        faults.add(loc, f"expected a string, got {_kind(key)}")
+    elif not key:
+        faults.add(loc, f"is empty; give 1 to {maximum} printable characters, or leave it out")
+    elif len(key) > maximum:
+        msg = f"has {len(key)} characters; at most {maximum} are allowed"
+        faults.add(loc, msg, ("idempotency_key_chars", maximum))
+    elif not key.isprintable():
+        faults.add(loc, "holds a control or other unprintable character")
+
+
+_RFC3339: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+_OCCURRED_FORM: Final = "expected an RFC 3339 time with zone, such as 2026-01-31T09:30:00.123Z"
+
+
+def _occurred_ms(value: object, faults: _Faults, at: tuple[str | int, ...]) -> int | None:
+    try:
+        ms = to_ms(value) if isinstance(value, datetime) else _parse_rfc3339(value)
+        if not 0 <= ms <= MAX_MS:
+            raise ValueError("is outside the years 1970 to 9999")
+    except ValueError as error:
+        faults.add((*at, "occurred_at"), str(error))
+        return None
+    return ms
+
+
+def _parse_rfc3339(value: object) -> int:
+    """Milliseconds since 1970, finer digits cut off. Source: RFC 3339 section 5.6."""
+    form = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if form is None:
+        raise ValueError(_OCCURRED_FORM)
+    year, month, day, hour, minute, second = map(int, form.groups()[:6])
+    if second == 60:
+        raise ValueError("is a leap second, which Unix time cannot name; send second 59")
+    try:
+        ms = to_ms(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
+    except ValueError as error:
+        raise ValueError(f"is no time of the calendar: {error}") from None
+    # Reckoned in milliseconds, because an offset may lead out of the calendar that datetime knows.
+    offset_ms = (int(form[9]) * 60 + int(form[10])) * 60_000 if form[8] else 0
+    return ms + int((form[7] or "")[:3].ljust(3, "0")) + (offset_ms if form[8] == "-" else -offset_ms)
+
+
+def _type_fault(fields: dict[str, object]) -> str:
+    if "type" not in fields:
+        return "is missing"
+    type = fields["type"]
+    if not isinstance(type, str):
+        return f"expected a string, got {_kind(type)}"
+    return (
+        f"{shorten(type)!r} is no event type: give dot-separated segments of A-Z a-z 0-9 _, "
+        f"at most {MAX_TYPE_CHARS} characters"
+    )
+
+
+def _size_fault(size_bytes: int, limits: Limits) -> str:
+    return f"{size_bytes} bytes; an event's data has at most {limits.payload_bytes}"
+
+
+def _too_large(size_bytes: int, limits: Limits) -> LimitExceededError:
+    fault = FieldError(("data",), _size_fault(size_bytes, limits))
+    return LimitExceededError([fault], limit="payload_bytes", maximum=limits.payload_bytes)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float | jiter.LosslessFloat):
+        return "a number"
+    names: dict[type, str] = {str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), f"a Python {type(value).__name__}")
