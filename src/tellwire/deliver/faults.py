@@ -1,0 +1,65 @@
+"""Faults: from what the HTTP client raised to the class of error that an attempt records.
+
+Place in the life of an event: the transport asks when an attempt got no whole answer. The classes are those
+of ``AttemptError``; the sentences are for people and quote neither headers nor bodies nor the URL, whose
+query may hold a secret.
+"""
+
+import re
+from typing import Final
+
+from pyreqwest.exceptions import (
+    ClientClosedError,
+    ConnectError,
+    DetailedPyreqwestError,
+    RequestError,
+    RequestTimeoutError,
+)
+
+from tellwire.model.attempt import AttemptError
+
+_TLS: Final = re.compile(
+    r"certificate|tls|ssl|handshake|fatal alert|peer sent|corrupt message|received (?:un)?expected", re.I
+)
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
+_MAX_CHARS: Final = 200
+
+
+def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple[AttemptError, str]:
+    """The class of ``exception`` and a sentence on it; ``answered``: status and headers had arrived."""
+    causes = _causes(exception)
+    reason = causes[-1] if causes else "no reason given"
+    if isinstance(exception, RequestTimeoutError):
+        if answered:
+            return AttemptError.TIMEOUT, f"the answer's body did not end within {timeout_s:g} s"
+        if could_not_connect(exception):
+            return AttemptError.TIMEOUT, f"no connection within {timeout_s * 2 / 3:g} s"
+        return AttemptError.TIMEOUT, f"no answer within {timeout_s:g} s"
+    if isinstance(exception, ClientClosedError):
+        return AttemptError.CONNECT, "the connection was closed because Tellwire is shutting down"
+    if answered:
+        return AttemptError.BODY, f"the answer's body broke off: {reason}"
+    if isinstance(exception, ConnectError):
+        if "dns error" in causes:
+            return AttemptError.DNS, f"the name could not be resolved: {reason}"
+        if any(_TLS.search(cause) for cause in causes):
+            return AttemptError.TLS, f"no secure connection: {reason}"
+        return AttemptError.CONNECT, f"no connection: {reason}"
+    if isinstance(exception, RequestError):
+        return AttemptError.PROTOCOL, f"no HTTP answer: {reason}"
+    return AttemptError.PROTOCOL, f"the request could not be made ({type(exception).__name__})"
+
+
+def could_not_connect(exception: Exception) -> bool:
+    """Whether the address itself seems at fault: refused, unreachable, or silent while connecting."""
+    if not isinstance(exception, ConnectError | RequestTimeoutError):
+        return False
+    return "client error (Connect)" in _causes(exception)
+
+
+def _causes(exception: Exception) -> list[str]:
+    """What the client says of itself, outermost first; without the first sentence, which quotes the URL."""
+    if not isinstance(exception, DetailedPyreqwestError):
+        return []
+    messages = [cause["message"] for cause in exception.details["causes"] or ()]
+    return [_UNPRINTABLE.sub("?", text)[:_MAX_CHARS] for text in messages if " for url " not in text]
