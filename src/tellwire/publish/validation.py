@@ -6,18 +6,17 @@ comes out is the very bytes that came in. Whether the tenant exists, or the idem
 left to the publisher.
 """
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import jiter
 import msgspec
 
-from ..clock import MAX_MS, to_ms
 from ..errors import FieldError, InvalidInputError, LimitExceededError
 from ..model.event import MAX_TYPE_CHARS, NewEvent, is_type_name
 from ..model.limits import KIB, Limits
 from ..model.tenant import DEFAULT_TENANT, is_tenant_id
+from .occurred import occurred_ms
 from .python_data import encode_data
 from .strict_json import deep_fault, parse, shorten, too_deep
 
@@ -204,10 +203,10 @@ def _check(
     if key is not None:
         _check_key(key, limits, faults, at)
     occurred_at = fields.get("occurred_at")
-    occurred_ms = None if occurred_at is None else _occurred_ms(occurred_at, faults, at)
+    at_ms = None if occurred_at is None else _check_time(occurred_at, faults, at)
     if len(faults.errors) > faults_before:
         return None
-    return NewEvent(type, data, tenant, key, occurred_ms)  # type: ignore[arg-type] # checked one by one above
+    return NewEvent(type, data, tenant, key, at_ms)  # type: ignore[arg-type] # checked one by one above
 
 
 def _check_names(
@@ -234,39 +233,12 @@ def _check_key(key: object, limits: Limits, faults: _Faults, at: tuple[str | int
         faults.add(loc, "holds a control or other unprintable character")
 
 
-_RFC3339: Final = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
-    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
-)
-_OCCURRED_FORM: Final = "expected an RFC 3339 time with zone, such as 2026-01-31T09:30:00.123Z"
-
-
-def _occurred_ms(value: object, faults: _Faults, at: tuple[str | int, ...]) -> int | None:
+def _check_time(value: object, faults: _Faults, at: tuple[str | int, ...]) -> int | None:
     try:
-        ms = to_ms(value) if isinstance(value, datetime) else _parse_rfc3339(value)
-        if not 0 <= ms <= MAX_MS:
-            raise ValueError("is outside the years 1970 to 9999")
+        return occurred_ms(value)
     except ValueError as error:
         faults.add((*at, "occurred_at"), str(error))
         return None
-    return ms
-
-
-def _parse_rfc3339(value: object) -> int:
-    """Milliseconds since 1970, finer digits cut off. Source: RFC 3339 section 5.6."""
-    form = _RFC3339.fullmatch(value) if isinstance(value, str) else None
-    if form is None:
-        raise ValueError(_OCCURRED_FORM)
-    year, month, day, hour, minute, second = map(int, form.groups()[:6])
-    if second == 60:
-        raise ValueError("is a leap second, which Unix time cannot name; send second 59")
-    try:
-        ms = to_ms(datetime(year, month, day, hour, minute, second, tzinfo=UTC))
-    except ValueError as error:
-        raise ValueError(f"is no time of the calendar: {error}") from None
-    # Reckoned in milliseconds, because an offset may lead out of the calendar that datetime knows.
-    offset_ms = (int(form[9]) * 60 + int(form[10])) * 60_000 if form[8] else 0
-    return ms + int((form[7] or "")[:3].ljust(3, "0")) + (offset_ms if form[8] == "-" else -offset_ms)
 
 
 def _type_fault(fields: dict[str, object]) -> str:
