@@ -29,7 +29,7 @@ BODIES = ["{}", '{"test": 2432232314}', '{"name":"Åsa 漢字 🎉","n":1.10}', 
 # One process for all cases: JSON in, JSON out. A refusal is an answer too: the name of the error.
 SCRIPT = """
 const { Webhook } = require("standardwebhooks");
-const cases = JSON.parse_secret(require("fs").readFileSync(0, "utf8"));
+const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const answer = ({ secret, body, headers, id, timestamp_s }) => {
   const webhook = new Webhook(secret);
   if (id) return webhook.sign(id, new Date(timestamp_s * 1000), body);
