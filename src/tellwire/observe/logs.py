@@ -1,0 +1,273 @@
+"""Log lines: readable on a terminal, or one JSON object a line, from every stage and from libraries.
+
+`configure` sets up structlog once, at the start of the process; `subscribe_logs` turns telemetry into lines,
+one wide line per attempt. Facts carry neither secrets nor payloads; what others log under a name such as
+``token`` is masked all the same. Logging never stops a delivery: a line that cannot be written is dropped.
+"""
+
+import io
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Literal, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from ..telemetry import (
+    AttemptFinished,
+    DeliveriesRescued,
+    EndpointDisabled,
+    EventsPruned,
+    EventsPublished,
+    Fact,
+    ResultsDropped,
+    StoreFailed,
+    Telemetry,
+)
+
+LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_MANY_LINES = frozenset({"exception", "stack"})
+
+MASK = "***"
+"""Stands where a secret would."""
+
+_SECRET_NAME = re.compile(r"(?i)(.*[_.-])?(secret|authorization|key|token|signature|password|cookie)s?")
+_MAX_KNOWN_NAMES = 2_000
+
+# uvicorn gives these handlers of their own, if it was set up before us.
+_UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+
+def configure(
+    format: LogFormat = "console", level: LogLevel = "info", stream: TextIO | BinaryIO | None = None
+) -> None:
+    """Send all log lines of this process to ``stream`` (standard error by default).
+
+    Replaces the handlers of the standard library's root logger: libraries (uvicorn too, if it is started with
+    ``log_config=None``) come out in the same form, at ``warning`` and above.
+
+    Args:
+        format: ``console`` for people, with colours if the stream is a terminal; ``json`` for machines, one
+            object a line with ``timestamp`` (UTC), ``level`` and ``event`` first.
+        level: The least severe lines that are written.
+        stream: A text or binary stream. Each line is flushed.
+    """
+    target = sys.stderr if stream is None else stream
+    threshold = getattr(logging, level.upper())
+    logger = _LineLogger(target)
+    structlog.configure(
+        processors=[_render_json] if format == "json" else _console_processors(target),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: logger,
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library(max(threshold, logging.WARNING))
+
+
+def subscribe_logs(telemetry: Telemetry) -> None:
+    """Write a line for each fact from now on. Call it after `configure`, whose set-up it keeps.
+
+    An attempt that leaves its delivery exhausted, an endpoint that the engine disabled and a failed
+    transaction are warnings; a commit of published events is only worth a ``debug`` line.
+    """
+    log: FilteringBoundLogger = structlog.get_logger().bind()
+
+    def write(fact: Fact) -> None:
+        line = _LINES.get(type(fact))
+        if line is not None:
+            line(log, fact)
+
+    telemetry.subscribe(write)
+
+
+def _attempt(log: FilteringBoundLogger, fact: AttemptFinished) -> None:
+    (log.warning if fact.state == "exhausted" else log.info)(
+        "delivery exhausted" if fact.state == "exhausted" else "attempt finished",
+        event_id=fact.event_id,
+        delivery_id=fact.delivery_id,
+        endpoint_id=fact.endpoint_id,
+        tenant=fact.tenant,
+        type=fact.type,
+        number=fact.number,
+        trigger=fact.trigger,
+        state=fact.state,
+        status_code=fact.status_code,
+        error=fact.error,
+        detail=fact.detail,
+        duration_ms=fact.duration_ms,
+        retry_in_ms=fact.retry_in_ms,
+    )
+
+
+def _published(log: FilteringBoundLogger, fact: EventsPublished) -> None:
+    log.debug("events published", events=fact.events, deliveries=fact.deliveries, duplicates=fact.duplicates)
+
+
+def _dropped(log: FilteringBoundLogger, fact: ResultsDropped) -> None:
+    log.info("late results dropped", deliveries=fact.deliveries)
+
+
+def _rescued(log: FilteringBoundLogger, fact: DeliveriesRescued) -> None:
+    log.info("deliveries rescued", deliveries=fact.deliveries)
+
+
+def _disabled(log: FilteringBoundLogger, fact: EndpointDisabled) -> None:
+    log.warning("endpoint disabled", endpoint_id=fact.endpoint_id, reason=fact.reason)
+
+
+def _store_failed(log: FilteringBoundLogger, fact: StoreFailed) -> None:
+    log.warning("store failed", stage=fact.stage, error=fact.error)
+
+
+def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:
+    log.info("events pruned", events=fact.events)
+
+
+_LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
+    AttemptFinished: _attempt,
+    EventsPublished: _published,
+    ResultsDropped: _dropped,
+    DeliveriesRescued: _rescued,
+    EndpointDisabled: _disabled,
+    StoreFailed: _store_failed,
+    EventsPruned: _pruned,
+}
+
+
+def _console_processors(target: TextIO | BinaryIO) -> list[Processor]:
+    return [
+        _mask,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+        structlog.processors.format_exc_info,
+        _without_absent,
+        _printable,
+        structlog.dev.ConsoleRenderer(
+            colors=target.isatty(),
+            sort_keys=False,
+            # Not the default (rich): it prints local variables, where secrets live.
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
+    ]
+
+
+class _Masker:
+    """Replaces the values under names that speak of secrets, on the top level and one mapping below."""
+
+    def __init__(self) -> None:
+        # Names come from code and repeat, so one set comparison clears nearly every line.
+        self._harmless: set[str] = {"event"}
+
+    def __call__(self, logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+        if not self._harmless.issuperset(event_dict):
+            for name in event_dict:
+                if _SECRET_NAME.fullmatch(str(name)):
+                    event_dict[name] = MASK
+                elif len(self._harmless) < _MAX_KNOWN_NAMES:
+                    self._harmless.add(name)
+        if dict not in map(type, event_dict.values()):
+            return event_dict
+        for name, value in event_dict.items():
+            if isinstance(value, dict):
+                event_dict[name] = {
+                    inner: MASK if _SECRET_NAME.fullmatch(str(inner)) else shown
+                    for inner, shown in value.items()
+                }
+        return event_dict
+
+
+_mask = _Masker()
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+_now = datetime.now
+
+
+def _render_json(logger: WrappedLogger, method: str, event_dict: EventDict) -> bytes:
+    # One processor for the whole line: each costs a call, thousands of times a second.
+    _mask(logger, method, event_dict)
+    if "exc_info" in event_dict:
+        event_dict = structlog.processors.format_exc_info(logger, method, event_dict)
+    line = {"timestamp": _now(UTC), "level": method, "event": event_dict.pop("event", ""), **event_dict}
+    try:
+        return _encode(line)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # Lone surrogates, integers beyond 64 bits, strange keys: a line in another form beats none.
+        return _encode({str(name): ascii(value) for name, value in line.items()})
+
+
+def _without_absent(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    return {name: value for name, value in event_dict.items() if value is not None}
+
+
+def _printable(logger: WrappedLogger, method: str, event_dict: EventDict) -> EventDict:
+    """Escape control characters: text from strangers must not steer somebody's terminal."""
+    for name, value in event_dict.items():
+        if isinstance(value, str) and not value.isprintable():
+            keep = "\n\t" if name in _MANY_LINES else ""
+            event_dict[name] = "".join(
+                char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+                for char in value
+            )
+    return event_dict
+
+
+class _LineLogger:
+    """Writes and flushes whole lines; drops those that the stream refuses (closed, full, nobody reads it)."""
+
+    def __init__(self, target: TextIO | BinaryIO) -> None:
+        # The bytes below a text stream, if it has them: that saves decoding a line only to encode it again.
+        stream = getattr(target, "buffer", target)
+        self._to_text = isinstance(stream, io.TextIOBase)
+        self._write: Callable[[Any], object] = stream.write
+        self._flush: Callable[[], None] = stream.flush
+        self._lock = threading.Lock()
+
+    def _line(self, line: str | bytes) -> None:
+        encoded = line.encode("utf-8", "backslashreplace") if isinstance(line, str) else line
+        written = encoded + b"\n"
+        try:
+            with self._lock:
+                self._write(written.decode() if self._to_text else written)
+                self._flush()
+        except (OSError, ValueError):
+            pass
+
+    debug = info = warning = error = critical = _line
+
+
+class _Forward(logging.Handler):
+    """Hands the standard library's log records to structlog."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._log: FilteringBoundLogger = structlog.get_logger().bind()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        if record.exc_info:
+            write(message, logger=record.name, exc_info=record.exc_info)
+        else:
+            write(message, logger=record.name)
+
+
+def _route_standard_library(threshold: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Forward()]
+    root.setLevel(threshold)
+    for name in _UVICORN_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)

@@ -1,0 +1,266 @@
+"""Every setting of Tellwire, once: its value in `Settings`, and in `TABLE` how it is read and what it means.
+
+The environment, the TOML file, ``tellwire config`` and docs/reference/settings.md all come from `TABLE`.
+"""
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..model.limits import MAX_PAYLOAD_HARD_BYTES, Limits
+from ..policy.retry import RetrySchedule
+from . import kinds
+from .kinds import Kind, Network, choice, seconds, size, whole
+
+LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+"""What the ``dev`` preset adds to ``egress_allow``."""
+
+_LIMITS = Limits()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one Tellwire server is set up: every field stands in `TABLE` with its meaning. repr hides secrets.
+
+    ``egress_ports`` are inclusive ranges. ``delivery_timeout`` and ``grace`` are seconds.
+    """
+
+    database_url: str = "sqlite:///tellwire.db"
+    host: str = "127.0.0.1"
+    port: int = 8400
+    dev: bool = False
+    grace: float = 20.0
+    admin_key: str | None = None
+    secret_key: str | None = None
+    retry_schedule: RetrySchedule = RetrySchedule()
+    delivery_timeout: float = 15.0
+    in_flight_per_endpoint: int = 16
+    in_flight_per_process: int = 1024
+    held_deliveries: int = 10_000
+    retention_days: int = 30
+    allow_http: bool = False
+    egress_allow: tuple[Network, ...] = ()
+    egress_ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, 65535))
+    egress_proxy: str | None = None
+    egress_ca_file: Path | None = None
+    dns_servers: tuple[str, ...] = ()
+    log_format: str = "console"
+    log_level: str = "info"
+    max_payload_bytes: int = _LIMITS.payload_bytes
+    max_batch_events: int = _LIMITS.batch_events
+    max_batch_bytes: int = _LIMITS.batch_bytes
+    max_json_depth: int = _LIMITS.json_depth
+    max_endpoints_per_tenant: int = _LIMITS.endpoints_per_tenant
+    max_subscriptions_per_endpoint: int = _LIMITS.subscriptions_per_endpoint
+    max_pattern_chars: int = _LIMITS.pattern_chars
+    max_custom_headers: int = _LIMITS.custom_headers
+    max_custom_headers_bytes: int = _LIMITS.custom_headers_bytes
+    max_url_chars: int = _LIMITS.url_chars
+    max_metadata_bytes: int = _LIMITS.metadata_bytes
+    max_description_chars: int = _LIMITS.description_chars
+    max_idempotency_key_chars: int = _LIMITS.idempotency_key_chars
+    max_secrets_per_endpoint: int = _LIMITS.secrets_per_endpoint
+    max_page_items: int = _LIMITS.page_items
+
+    @property
+    def limits(self) -> Limits:
+        """The ``max_`` settings as the value that the model and the stages take."""
+        return Limits(**{name: getattr(self, f"max_{name}") for name in Limits.__struct_fields__})
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={shown!r}" for name, shown in self.__rich_repr__())
+        return f"Settings({inside})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(setting.name, setting.shown(getattr(self, setting.name))) for setting in TABLE]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row: what a setting is called, what it takes, where it belongs in the docs and what it does."""
+
+    name: str
+    kind: Kind
+    group: str
+    doc: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, such as ``TELLWIRE_PORT``."""
+        return f"TELLWIRE_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag, such as ``--port``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def default(self) -> Any:
+        """The value if nobody says otherwise."""
+        return getattr(_DEFAULTS, self.name)
+
+    def shown(self, value: Any) -> str:
+        """The value for people: a secret only says whether it is set, a URL hides its user and password."""
+        if self.secret:
+            return "not set" if value is None else "set (hidden)"
+        return without_password(self.kind.write(value))
+
+
+def without_password(text: str) -> str:
+    """The text with all before its last ``@`` (the scheme excepted) and all after ``?`` hidden: passwords."""
+    text = re.sub(r"^(['\"]?[a-z+]+://)?.*@", r"\1***@", text, flags=re.DOTALL)
+    return re.sub(r"\?[^'\"]*", "?***", text)
+
+
+SERVER, SECURITY, DELIVERY, EGRESS, LOGS, LIMITS = (
+    "Server",
+    "Keys",
+    "Delivery",
+    "Egress: where deliveries may go",
+    "Logs",
+    "Limits on what is accepted",
+)
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "database_url",
+        kinds.DATABASE_URL,
+        SERVER,
+        "Where events, deliveries and endpoints are kept.",
+    ),
+    Setting("host", kinds.HOST, SERVER, "The address that the HTTP API listens on."),
+    Setting("port", whole(0, 65535), SERVER, "The port that the HTTP API listens on; 0 takes any free one."),
+    Setting(
+        "dev",
+        kinds.SWITCH,
+        SERVER,
+        "Preset for development: turns `allow_http` on unless it is set, "
+        "and adds `127.0.0.0/8` and `::1/128` to `egress_allow`.",
+    ),
+    Setting(
+        "grace",
+        seconds(0, 3600),
+        SERVER,
+        "How long a stopping server waits for requests and attempts under way.",
+    ),
+    Setting(
+        "admin_key",
+        kinds.KEY,
+        SECURITY,
+        "An API key that is always accepted, with every scope.",
+        secret=True,
+    ),
+    Setting(
+        "secret_key",
+        kinds.KEY,
+        SECURITY,
+        "The key that encrypts signing secrets in the database; "
+        "without it, a file `tellwire.key` beside the database is made and used.",
+        secret=True,
+    ),
+    Setting(
+        "retry_schedule",
+        kinds.SCHEDULE,
+        DELIVERY,
+        "The delays after each failed attempt; after the last one the delivery is exhausted.",
+    ),
+    Setting(
+        "delivery_timeout",
+        seconds(1, 30),
+        DELIVERY,
+        "The time limit of one attempt, from the name lookup to the last byte of the response.",
+    ),
+    Setting(
+        "in_flight_per_endpoint",
+        whole(1),
+        DELIVERY,
+        "Attempts under way to one endpoint at the same time.",
+    ),
+    Setting(
+        "in_flight_per_process",
+        whole(1),
+        DELIVERY,
+        "Attempts under way in one process at the same time.",
+    ),
+    Setting(
+        "held_deliveries",
+        whole(1),
+        DELIVERY,
+        "Deliveries held in memory; more wait in the database.",
+    ),
+    Setting(
+        "retention_days",
+        whole(1, 36_500),
+        DELIVERY,
+        "How long finished events and their attempts are kept before they are pruned.",
+    ),
+    Setting(
+        "allow_http",
+        kinds.SWITCH,
+        EGRESS,
+        "Whether endpoint URLs may start with `http://`.",
+    ),
+    Setting(
+        "egress_allow",
+        kinds.NETWORKS,
+        EGRESS,
+        "Networks that deliveries may reach although they are not public.",
+    ),
+    Setting("egress_ports", kinds.PORTS, EGRESS, "Ports that endpoint URLs may use."),
+    Setting(
+        "egress_proxy",
+        kinds.PROXY,
+        EGRESS,
+        "The proxy that every delivery goes through; `HTTPS_PROXY` and the like are never read.",
+    ),
+    Setting(
+        "egress_ca_file",
+        kinds.FILE,
+        EGRESS,
+        "PEM certificates of authorities that endpoints may use besides the public ones.",
+    ),
+    Setting(
+        "dns_servers",
+        kinds.SERVERS,
+        EGRESS,
+        "Name servers that resolve endpoint hosts; none means those of the system.",
+    ),
+    Setting(
+        "log_format",
+        choice("console", "json"),
+        LOGS,
+        "Lines for people, or one JSON object a line for machines.",
+    ),
+    Setting(
+        "log_level",
+        choice("debug", "info", "warning", "error"),
+        LOGS,
+        "The least severe lines that are written.",
+    ),
+    Setting("max_payload_bytes", size(1, MAX_PAYLOAD_HARD_BYTES), LIMITS, "The `data` of one event."),
+    Setting("max_batch_events", whole(1), LIMITS, "Events in one batch."),
+    Setting("max_batch_bytes", size(1), LIMITS, "The request body of one batch."),
+    Setting("max_json_depth", whole(1, 128), LIMITS, "Levels of nesting in JSON."),
+    Setting("max_endpoints_per_tenant", whole(1), LIMITS, "Endpoints of one tenant."),
+    Setting("max_subscriptions_per_endpoint", whole(1), LIMITS, "Subscriptions of one endpoint."),
+    Setting("max_pattern_chars", whole(1), LIMITS, "Characters of an event-type pattern."),
+    Setting("max_custom_headers", whole(0), LIMITS, "Custom headers of one endpoint."),
+    Setting(
+        "max_custom_headers_bytes", size(0), LIMITS, "Names and values of one endpoint's custom headers."
+    ),
+    Setting("max_url_chars", whole(1), LIMITS, "Characters of an endpoint URL."),
+    Setting("max_metadata_bytes", size(0), LIMITS, "The metadata of one endpoint or tenant, as JSON."),
+    Setting("max_description_chars", whole(0), LIMITS, "Characters of a description."),
+    Setting("max_idempotency_key_chars", whole(1), LIMITS, "Characters of an idempotency key."),
+    Setting(
+        "max_secrets_per_endpoint",
+        whole(1),
+        LIMITS,
+        "Signing secrets of one endpoint that are valid at once.",
+    ),
+    Setting("max_page_items", whole(1), LIMITS, "Items on one page of a list."),
+)
+
+_DEFAULTS = Settings()
