@@ -64,7 +64,7 @@ class ClientRecipe(msgspec.Struct, frozen=True):
             .deflate(False)
             .user_agent(self.user_agent)
             .timeout(timedelta(seconds=self.timeout_s))
-            .connect_timeout(timedelta(seconds=self.timeout_s * 2 / 3))
+            .connect_timeout(timedelta(seconds=self.timeout_s / 2))
             .pool_idle_timeout(timedelta(seconds=_IDLE_S))
         )
         if self.proxy is not None:

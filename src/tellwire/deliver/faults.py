@@ -33,7 +33,7 @@ def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple
         if answered:
             return AttemptError.TIMEOUT, f"the answer's body did not end within {timeout_s:g} s"
         if could_not_connect(exception):
-            return AttemptError.TIMEOUT, f"no connection within {timeout_s * 2 / 3:g} s"
+            return AttemptError.TIMEOUT, f"no connection within {timeout_s / 2:g} s"
         return AttemptError.TIMEOUT, f"no answer within {timeout_s:g} s"
     if isinstance(exception, ClientClosedError):
         return AttemptError.CONNECT, "the connection was closed because Tellwire is shutting down"
@@ -54,7 +54,8 @@ def could_not_connect(exception: Exception) -> bool:
     """Whether the address itself seems at fault: refused, unreachable, or silent while connecting."""
     if not isinstance(exception, ConnectError | RequestTimeoutError):
         return False
-    return "client error (Connect)" in _causes(exception)
+    causes = _causes(exception)
+    return "client error (Connect)" in causes and not any(_TLS.search(cause) for cause in causes)
 
 
 def _causes(exception: Exception) -> list[str]:

@@ -9,29 +9,22 @@ taken from the environment, no response is decompressed, and neither a slow nor 
 its limits.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from time import monotonic
-from typing import Final, Protocol
+from typing import Protocol
 
 from pyreqwest.http import HeaderMap
 
 from tellwire import __version__
 from tellwire.errors import SettingsError
-from tellwire.model.attempt import AttemptError, Evidence
+from tellwire.model.attempt import Evidence
 
 from .cohorts import ClientRecipe, Cohort, Cohorts, read_certificates
-from .egress import Address, EgressPolicy, is_allowed, vet_url
+from .egress import EgressPolicy
 from .faults import could_not_connect, fault_of
-from .resolver import ResolveError, Resolver
-
-_USABLE_S: Final = 60.0  # a vetted address serves that long while fresher answers are being asked for
-_REFRESH_EVERY_S: Final = 1.0
-_ROTATE_AFTER_S: Final = 10.0
-_MAX_HOSTS: Final = 20_000
-_MAX_ROUTES: Final = 50_000
-_FOREVER: Final = float("inf")
+from .resolver import Resolver
+from .routes import Route, RouteError, Routes
 
 
 class Transport(Protocol):
@@ -42,34 +35,6 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight end as errors."""
-
-
-class _Host:
-    """Where a host was found, through whom it is reached, and until when that may be believed (monotonic)."""
-
-    __slots__ = ("address", "cohort", "fresh_until", "name", "placed_at", "suspect", "usable_until")
-
-    def __init__(self, name: str, cohort: Cohort, address: str) -> None:
-        self.name = name
-        self.cohort = cohort
-        self.address = address
-        self.fresh_until = self.usable_until = _FOREVER
-        self.placed_at = monotonic()
-        self.suspect: str | None = None
-
-
-class _Route:
-    """A URL that passed the guard, as the client reads it, and its host."""
-
-    __slots__ = ("host", "url")
-
-    def __init__(self, url: str, host: _Host) -> None:
-        self.url = url
-        self.host = host
-
-
-class _RefusedAddressError(Exception):
-    """A name has an address that deliveries may not reach."""
 
 
 class HttpTransport:
@@ -106,161 +71,78 @@ class HttpTransport:
         Raises:
             SettingsError: where ``ca_file`` or ``proxy`` cannot be used.
         """
-        self._policy = policy
         self._timeout_s = timeout_s
-        self._resolver = resolver or Resolver()
         self._max_body_bytes = max_body_bytes
         self._kept_bytes = kept_bytes
-        self._routes: dict[str, _Route] = {}
-        self._hosts: dict[str, _Host] = {}
-        self._vetting: dict[str, asyncio.Task[_Host]] = {}
         recipe = ClientRecipe(timeout_s, user_agent, proxy, read_certificates(ca_file) if ca_file else ())
-        self._cohorts = Cohorts(recipe)
         try:
             self._literals = Cohort(recipe({}), {})
         except ValueError as error:
             raise SettingsError(f"the egress proxy or the CA file cannot be used: {error}") from None
+        self._resolver = resolver or Resolver()
+        self._cohorts = Cohorts(recipe)
+        self._routes = Routes(policy, self._resolver, self._cohorts, self._literals)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Evidence:
         """POST ``body`` to ``url``, once, and tell what happened."""
         started = monotonic()
         route = self._routes.get(url)
-        timeout: timedelta | None = None
-        if route is None or started >= route.host.fresh_until:
-            found = await self._find_route(url, started)
-            if isinstance(found, Evidence):
-                return found
-            route = found
-            timeout = timedelta(seconds=max(self._timeout_s - (monotonic() - started), 0.001))
+        if route is not None and started < route.host.fresh_until:
+            return await self._post(route, headers, body, started, None)
+        try:
+            route = await self._routes.find(url, self._timeout_s)
+        except RouteError as error:
+            return Evidence(error=error.error, detail=error.detail, duration_ms=_ms_since(started))
+        except Exception as exception:
+            fault, detail = fault_of(exception, self._timeout_s, answered=False)
+            return Evidence(error=fault, detail=detail, duration_ms=_ms_since(started))
+        return await self._post(route, headers, body, started, self._left_s(started))
+
+    async def aclose(self) -> None:
+        """Close every connection; attempts in flight end as errors."""
+        await self._routes.aclose()
+        await self._cohorts.aclose()
+        await self._literals.client.close()
+        await self._resolver.aclose()
+
+    async def _post(
+        self, route: Route, headers: Mapping[str, str], body: bytes, started: float, timeout_s: float | None
+    ) -> Evidence:
+        host = route.host
+        address = host.address
         status: int | None = None
         kept: tuple[tuple[str, str], ...] = ()
         try:
             # The buffer is off, so that status and headers are known before the body is.
             request = (
-                route.host.cohort.client.post(route.url)
+                host.cohort.client.post(route.url)
                 .headers(headers)
                 .body_bytes(body)
                 .streamed_read_buffer_limit(0)
             )
-            if timeout is not None:
-                request = request.timeout(timeout)
+            if timeout_s is not None:
+                request = request.timeout(timedelta(seconds=timeout_s))
             async with request.build_streamed() as response:
                 status = response.status
                 kept = _kept_headers(response.headers, self._kept_bytes)
                 answer = await response.body_reader.read(self._max_body_bytes)
                 text = b"" if answer is None else answer[: self._kept_bytes].to_bytes()
-            return Evidence(status, None, None, kept, text, int((monotonic() - started) * 1000))
+            return Evidence(status, None, None, kept, text, _ms_since(started))
         except Exception as exception:
+            # Without a connection nothing was sent, so another address may have the rest of the time.
+            if could_not_connect(exception) and await self._turn_to_next(route, address, started):
+                return await self._post(route, headers, body, started, self._left_s(started))
             error, detail = fault_of(exception, self._timeout_s, answered=status is not None)
-            if could_not_connect(exception):
-                self._suspect(route.host)
-            return Evidence(status, error, detail, kept, b"", int((monotonic() - started) * 1000))
+            return Evidence(status, error, detail, kept, b"", _ms_since(started))
 
-    async def aclose(self) -> None:
-        """Close every connection; attempts in flight end as errors."""
-        for task in tuple(self._vetting.values()):
-            task.cancel()
-        self._routes.clear()
-        self._hosts.clear()
-        await self._cohorts.aclose()
-        await self._literals.client.close()
-        await self._resolver.aclose()
-
-    async def _find_route(self, url: str, started: float) -> _Route | Evidence:
-        route = self._routes.get(url)
-        if route is not None and started < route.host.usable_until:
-            # Stale: this send goes to the address that was vetted, while the next answer is asked for.
-            route.host.fresh_until = started + _REFRESH_EVERY_S
-            self._vet(route.host.name)
-            return route
-        target = vet_url(url, self._policy)
-        if isinstance(target, str):
-            return _no_answer(AttemptError.REFUSED_ADDRESS, f"the endpoint URL is refused: {target}", started)
+    async def _turn_to_next(self, route: Route, failed: str, started: float) -> bool:
         try:
-            host = await self._find_host(target.host, target.address)
-        except _RefusedAddressError as refusal:
-            return _no_answer(AttemptError.REFUSED_ADDRESS, str(refusal), started)
-        except ResolveError as error:
-            return _no_answer(
-                AttemptError.DNS, f"the name {target.host} could not be resolved: {error}", started
-            )
-        except TimeoutError:
-            detail = f"resolving {target.host} took longer than {self._timeout_s:g} s"
-            return _no_answer(AttemptError.TIMEOUT, detail, started)
-        except Exception as exception:
-            return _no_answer(*fault_of(exception, self._timeout_s, answered=False), started)
-        if len(self._routes) >= _MAX_ROUTES:
-            self._routes.clear()
-        route = self._routes[url] = _Route(target.url, host)
-        return route
+            return await self._routes.turn_to_next(route.host, failed, self._left_s(started))
+        except Exception:
+            return False  # the failure that brought us here is the one to record
 
-    async def _find_host(self, name: str, address: Address | None) -> _Host:
-        if address is not None:
-            return _Host(name, self._literals, str(address))
-        host = self._hosts.get(name)
-        if host is not None and monotonic() < host.fresh_until:
-            return host
-        async with asyncio.timeout(self._timeout_s):
-            # Whoever gives up waiting must not take the answer away from the others.
-            return await asyncio.shield(self._vet(name))
-
-    def _vet(self, name: str) -> "asyncio.Task[_Host]":
-        task = self._vetting.get(name)
-        if task is None:
-            task = self._vetting[name] = asyncio.create_task(self._resolve_and_place(name))
-            task.add_done_callback(lambda done: self._vetted(name, done))
-        return task
-
-    def _vetted(self, name: str, task: "asyncio.Task[_Host]") -> None:
-        del self._vetting[name]
-        if task.cancelled():
-            return
-        host = self._hosts.get(name)
-        if host is not None and isinstance(task.exception(), _RefusedAddressError):
-            host.fresh_until = host.usable_until = 0.0
-
-    async def _resolve_and_place(self, name: str) -> _Host:
-        resolution = await self._resolver.resolve(name)
-        for found in resolution.addresses:
-            if not is_allowed(found, self._policy):
-                raise _RefusedAddressError(f"{name} resolves to {found}, which is not a public address")
-        known = self._hosts.get(name)
-        address = _choose(resolution.addresses, known)
-        cohort = await self._cohorts.place(name, address)
-        host = self._hosts.pop(name, None) or _Host(name, cohort, address)
-        if host.address != address:
-            host.placed_at = monotonic()
-        host.cohort, host.address = cohort, address
-        host.fresh_until = resolution.expires_at
-        host.usable_until = monotonic() + _USABLE_S
-        if len(self._hosts) >= _MAX_HOSTS:
-            self._forget_eldest()
-        # Last in the dict's order: the eldest is the one that nobody has sent to for longest.
-        self._hosts[name] = host
-        return host
-
-    def _forget_eldest(self) -> None:
-        name = next(iter(self._hosts))
-        host = self._hosts.pop(name)
-        host.fresh_until = host.usable_until = 0.0
-        self._cohorts.leave(name)
-
-    def _suspect(self, host: _Host) -> None:
-        """Let the next look-up choose another of the host's addresses, if it has one; not too often."""
-        if host.cohort is not self._literals and monotonic() > host.placed_at + _ROTATE_AFTER_S:
-            host.suspect = host.address
-            host.fresh_until = min(host.fresh_until, monotonic())
-
-
-def _choose(addresses: Sequence[Address], known: _Host | None) -> str:
-    """The address to pin: the one in use while it is still named (its connections live), unless suspect."""
-    texts = [str(address) for address in addresses]
-    if known is None:
-        return texts[0]
-    if known.address in texts and known.suspect != known.address:
-        return known.address
-    suspect, known.suspect = known.suspect, None
-    return next((text for text in texts if text != suspect), texts[0])
+    def _left_s(self, started: float) -> float:
+        return max(self._timeout_s - (monotonic() - started), 0.001)
 
 
 def _kept_headers(headers: HeaderMap, limit_bytes: int) -> tuple[tuple[str, str], ...]:
@@ -291,5 +173,5 @@ def _readable_headers(headers: HeaderMap) -> tuple[tuple[str, str], ...]:
     return tuple(items)
 
 
-def _no_answer(error: AttemptError, detail: str, started: float) -> Evidence:
-    return Evidence(error=error, detail=detail, duration_ms=int((monotonic() - started) * 1000))
+def _ms_since(started: float) -> int:
+    return int((monotonic() - started) * 1000)
