@@ -21,8 +21,7 @@ def occurred_ms(value: object) -> int:
 
     Raises:
         ValueError: it is neither, has no time zone, is no time of the calendar or a leap second, or lies
-        outside
-            the years 1970 to 9999; the message can be shown to whoever sent it.
+            outside the years 1970 to 9999; the message can be shown to whoever sent it.
     """
     ms = to_ms(value) if isinstance(value, datetime) else _parse(value)
     if not 0 <= ms <= MAX_MS:

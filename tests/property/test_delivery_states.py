@@ -1,0 +1,59 @@
+"""The state machine of a delivery keeps its promises whatever happens in whatever order."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tellwire.model.delivery import TRANSITIONS, Move, State, states_that_allow
+
+MOVES = st.lists(st.sampled_from(list(Move)), max_size=60)
+
+
+def walk(moves: list[Move]) -> list[tuple[State, Move, State]]:
+    state, steps = State.PENDING, []
+    for move in moves:
+        after = TRANSITIONS.get((state, move))
+        if after is not None:
+            steps.append((state, move, after))
+            state = after
+    return steps
+
+
+@given(MOVES)
+def test_an_attempt_is_only_judged_while_pending(moves: list[Move]) -> None:
+    """Success, retry, exhaustion and cancellation happen to pending deliveries only."""
+    for before, move, _ in walk(moves):
+        if move is not Move.RETRY_BY_HAND:
+            assert before is State.PENDING
+
+
+@given(MOVES)
+def test_a_delivery_leaves_an_end_only_by_hand(moves: list[Move]) -> None:
+    """A finished delivery becomes pending by a retry by hand and by nothing else."""
+    for before, move, after in walk(moves):
+        if before is not State.PENDING:
+            assert (move, after) == (Move.RETRY_BY_HAND, State.PENDING)
+
+
+@given(MOVES)
+def test_cancelled_is_final(moves: list[Move]) -> None:
+    """Nothing happens to a cancelled delivery any more."""
+    steps = walk(moves)
+    assert all(before is not State.CANCELLED for before, _, _ in steps)
+
+
+@given(MOVES)
+def test_each_end_is_reached_by_its_own_move(moves: list[Move]) -> None:
+    """Succeeded, exhausted and cancelled tell what happened."""
+    ends = {
+        State.SUCCEEDED: Move.SUCCEED,
+        State.EXHAUSTED: Move.EXHAUST,
+        State.CANCELLED: Move.CANCEL,
+    }
+    for _, move, after in walk(moves):
+        assert after is State.PENDING or ends[after] is move
+
+
+@given(st.sampled_from(list(Move)), st.sampled_from(list(State)))
+def test_states_that_allow_agrees_with_the_table(move: Move, state: State) -> None:
+    """A statement guarded by `states_that_allow` accepts exactly what the table has."""
+    assert (state in states_that_allow(move)) is ((state, move) in TRANSITIONS)
