@@ -1,1 +1,54 @@
+"""Tellwire: the event layer of an API. Publish events, deliver signed webhooks, lose nothing.
+
+See https://github.com/tellwire/tellwire/tree/main/docs. Start with ``Tellwire``.
+"""
+
 __version__ = "0.1.0.dev0"
+
+from .errors import (
+    ClosedError,
+    ConflictError,
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+    NotFoundError,
+    SettingsError,
+    SignatureError,
+    StoreError,
+    StoreUnavailableError,
+    StoreVersionError,
+    TellwireError,
+    UnauthorizedError,
+)
+from .hub import Options, Tellwire
+from .model.event import Receipt
+from .model.subscription import Subscription
+from .publish.declared import Event
+from .signing import parse_secret, verify
+from .sync import SyncTellwire
+
+__all__ = [
+    "ClosedError",
+    "ConflictError",
+    "Event",
+    "FieldError",
+    "ForbiddenError",
+    "InvalidInputError",
+    "LimitExceededError",
+    "NotFoundError",
+    "Options",
+    "Receipt",
+    "SettingsError",
+    "SignatureError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoreVersionError",
+    "Subscription",
+    "SyncTellwire",
+    "Tellwire",
+    "TellwireError",
+    "UnauthorizedError",
+    "parse_secret",
+    "verify",
+]

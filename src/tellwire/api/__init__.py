@@ -1,1 +1,1 @@
-"""_"""
+"""The HTTP API: parse, ask the hub, render. ``routes`` is the table of contents."""

@@ -1,1 +1,1 @@
-"""_"""
+"""Stage 2, send: claim deliveries, send them, judge the answers, record what happened."""

@@ -1,1 +1,1 @@
-"""_"""
+"""The control plane: tenants, endpoints, keys, and deliveries by hand."""

@@ -45,7 +45,7 @@ class Receipt(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
-class Event(msgspec.Struct, frozen=True):
+class StoredEvent(msgspec.Struct, frozen=True):
     """A stored event. ``data`` is None in lists, which leave the payload out."""
 
     id: str

@@ -1,0 +1,108 @@
+"""Errors on the wire: RFC 9457 problem documents, one type for each kind of error, each explained in the docs.
+
+    {"type": ".../problems.md#conflict", "title": "Conflict", "status": 409, "detail": "...", "request_id": "req_..."}
+
+422 adds ``errors: [{"loc": [...], "msg": "..."}]``; an exceeded limit adds ``limit`` and ``maximum``.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from tellwire.errors import (
+    ClosedError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
+
+CONTENT_TYPE: Final = "application/problem+json"
+DOCS: Final = "https://github.com/tellwire/tellwire/blob/main/docs/reference/problems.md"
+RETRY_AFTER_S: Final = 2
+
+_TOO_LARGE: Final = frozenset({"payload_bytes", "batch_bytes", "batch_events"})
+"""Limits on the size of a request: over them the answer is 413 rather than 422."""
+
+
+class Kind(NamedTuple):
+    """One type of problem: its name in the type URI, its title and its status."""
+
+    name: str
+    title: str
+    status: int
+
+
+MALFORMED = Kind("malformed", "The request cannot be read", 400)
+UNAUTHORIZED = Kind("unauthorized", "A good API key is required", 401)
+FORBIDDEN = Kind("forbidden", "The API key lacks a scope", 403)
+NOT_FOUND = Kind("not-found", "There is no such thing", 404)
+METHOD_NOT_ALLOWED = Kind("method-not-allowed", "The method is not allowed here", 405)
+CONFLICT = Kind("conflict", "It contradicts what is stored", 409)
+TOO_LARGE = Kind("too-large", "The request is larger than a limit", 413)
+WRONG_MEDIA_TYPE = Kind("unsupported-media-type", "The content type must be application/json", 415)
+INVALID = Kind("invalid", "The request has faults", 422)
+SLOW_REQUEST = Kind("slow-request", "The request took too long to arrive", 408)
+INTERNAL = Kind("internal", "Something went wrong on our side", 500)
+UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
+
+KINDS: Final = (
+    MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
+    WRONG_MEDIA_TYPE, INVALID, INTERNAL, UNAVAILABLE,
+)  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """A problem ready to be sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def problem(kind: Kind, detail: str, request_id: str, headers: dict[str, str] | None = None, **more: Any) -> Problem:
+    """A problem of ``kind``; ``more`` are members that its type adds."""
+    document = {
+        "type": f"{DOCS}#{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "request_id": request_id,
+        **more,
+    }
+    return Problem(
+        kind.status, {"content-type": CONTENT_TYPE, **(headers or {})}, msgspec.json.encode(document)
+    )
+
+
+def problem_of(error: Exception, request_id: str) -> Problem:
+    """The problem that an error of Tellwire is to a client. Errors that are none of ours tell nothing of themselves."""
+    match error:
+        case InvalidInputError():
+            return _invalid(error, request_id)
+        case UnauthorizedError():
+            return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": "Bearer"})
+        case ForbiddenError():
+            return problem(FORBIDDEN, str(error), request_id, scope=str(error.scope))
+        case NotFoundError():
+            return problem(NOT_FOUND, str(error), request_id)
+        case ConflictError():
+            more = {} if error.index is None else {"index": error.index}
+            return problem(CONFLICT, str(error), request_id, **more)
+        case StoreUnavailableError() | ClosedError():
+            detail = "the database cannot be used right now; nothing was stored, try again"
+            return problem(UNAVAILABLE, detail, request_id, {"retry-after": str(RETRY_AFTER_S)})
+        case _:
+            return problem(INTERNAL, "this is our fault; the request id helps to find it", request_id)
+
+
+def _invalid(error: InvalidInputError, request_id: str) -> Problem:
+    more: dict[str, Any] = {"errors": [{"loc": list(fault.loc), "msg": fault.msg} for fault in error.errors]}
+    kind = INVALID
+    if isinstance(error, LimitExceededError):
+        more |= {"limit": error.limit, "maximum": error.maximum}
+        kind = TOO_LARGE if error.limit in _TOO_LARGE else INVALID
+    return problem(kind, str(error), request_id, **more)

@@ -1,0 +1,173 @@
+"""The claimer: fetches from the store what was not born claimed.
+
+Retries that have come due, backlogs of lanes that had no room, what other processes published, and what processes that
+died had claimed: an expired lease and a due delivery are the same thing to a claim (that is the rescue). It sleeps
+until the earliest of these; while nothing happens it only looks, four times a second, whether another process has
+written.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock, rfc3339
+from tellwire.errors import StoreError
+from tellwire.ids import EVENT, encode
+from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.event import envelope
+from tellwire.store.rows import ClaimedRow
+from tellwire.store.store import Store
+from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
+
+from .lanes import Lanes
+
+LOOK_EVERY_S: Final = 0.25
+_FULL_SCAN_EVERY_MS: Final = 30_000
+_PER_LANE_PER_PASS: Final = 500
+_SCANS_APART_MS: Final = 50
+_PAUSE_AFTER_ERROR_S: Final = 1.0
+
+
+class _Pass(msgspec.Struct):
+    """What one pass over the store found."""
+
+    claims: list[Claim]
+    rescued: int = 0
+    next_ms: int | None = None
+
+
+class Claimer:
+    """Keeps the lanes supplied."""
+
+    def __init__(
+        self,
+        store: Store,
+        lanes: Lanes,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        token: Callable[[], int],
+        lease_ms: int,
+        offer: Callable[[list[Claim]], None],
+    ) -> None:
+        """``token`` makes a lease token; ``offer`` takes what was claimed."""
+        self._store = store
+        self._lanes = lanes
+        self._clock = clock
+        self._telemetry = telemetry
+        self._token = token
+        self._lease_ms = lease_ms
+        self._offer = offer
+        self._wake = asyncio.Event()
+        self._next_ms: int | None = 0  # scan at once: something may be left from before
+        self._last_scan_ms = 0
+        self._wanted: set[bytes] = set()
+
+    def expect(self, due_ms: int) -> None:
+        """Something will be due at ``due_ms``: be there."""
+        if self._next_ms is None or due_ms < self._next_ms:
+            self._next_ms = due_ms
+            self._wake.set()
+
+    def supply(self, endpoint_id: bytes) -> None:
+        """A lane with a backlog has room again."""
+        self._wanted.add(endpoint_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim until cancelled. Trouble with the store is told and outlived."""
+        while True:
+            try:
+                await self._turn()
+            except StoreError as error:
+                self._telemetry.emit(StoreFailed("claim", str(error)))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                self._next_ms = 0
+
+    async def _turn(self) -> None:
+        now_ms = self._clock.now_ms()
+        since_scan_ms = now_ms - self._last_scan_ms
+        due = self._next_ms is not None and self._next_ms <= now_ms
+        if since_scan_ms >= _FULL_SCAN_EVERY_MS or (due and since_scan_ms >= _SCANS_APART_MS):
+            await self._scan()
+        elif self._wanted:
+            wanted, self._wanted = self._wanted, set()
+            self._accept(await self._store.write(lambda connection: self._claim(connection, wanted)))
+        else:
+            await self._sleep(now_ms)
+
+    async def _sleep(self, now_ms: int) -> None:
+        timeout_s = LOOK_EVERY_S
+        if self._next_ms is not None:
+            earliest_ms = max(self._next_ms, self._last_scan_ms + _SCANS_APART_MS)
+            timeout_s = min(timeout_s, max(earliest_ms - now_ms, 1) / 1000)
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+        except TimeoutError:
+            if timeout_s == LOOK_EVERY_S and await self._store.look():
+                self._next_ms = 0
+
+    async def _scan(self) -> None:
+        self._next_ms = None  # what is expected while the scan runs is set anew
+        self._last_scan_ms = self._clock.now_ms()
+        self._lanes.forget_idle()
+        self._accept(await self._store.write(self._claim_ready))
+
+    def _accept(self, found: _Pass) -> None:
+        if found.next_ms is not None:
+            self.expect(found.next_ms)
+        if found.rescued:
+            self._telemetry.emit(DeliveriesRescued(found.rescued))
+        if found.claims:
+            self._offer(found.claims)
+
+    def _claim_ready(self, connection: Connection) -> _Pass:
+        now_ms = self._clock.now_ms()
+        lanes = self._store.hot.ready_lanes(connection)
+        found = self._claim(connection, {endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms})
+        found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
+        return found
+
+    def _claim(self, connection: Connection, endpoint_ids: set[bytes]) -> _Pass:
+        """Claim for each lane what it has room for. A lane that gets all it asked for may have more: a backlog."""
+        found = _Pass([])
+        endpoints = self._store.roster_in(connection).endpoints
+        now_ms = self._clock.now_ms()
+        until_ms, token = now_ms + self._lease_ms, self._token()
+        for endpoint_id in endpoint_ids:
+            endpoint = endpoints.get(endpoint_id)
+            if endpoint is None or endpoint.state is not EndpointState.ENABLED:
+                continue
+            lane = self._lanes[endpoint_id]
+            limit = min(self._lanes.room(lane), _PER_LANE_PER_PASS)
+            if limit <= 0:
+                lane.backlog = True
+                continue
+            rows = self._store.hot.claim(
+                connection, endpoint_id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
+            )
+            lane.backlog = len(rows) == limit
+            found.rescued += sum(row.rescued for row in rows)
+            found.claims += [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
+        return found
+
+
+def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) -> Claim:
+    return Claim(
+        row.id,
+        row.event_id,
+        endpoint_id,
+        encode(EVENT, row.event_id),
+        row.type,
+        envelope(row.type, rfc3339(row.occurred_ms), row.data),
+        token,
+        until_ms,
+        row.attempt_count,
+        row.schedule_step,
+        row.trigger,
+    )

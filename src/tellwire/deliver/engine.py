@@ -1,0 +1,188 @@
+"""The engine: wires claimer, lanes, executor and recorder together, starts them and stops them gracefully.
+
+    published claims ---+
+                        v
+    claimer ---------> lanes ---> executor ---> recorder ---> store
+       ^                                            |
+       +--- due again, room again ------------------+
+"""
+
+import asyncio
+import random as _random
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock
+from tellwire.model.claim import Claim
+from tellwire.policy.retry import RetrySchedule
+from tellwire.store.store import Store
+from tellwire.telemetry import Telemetry
+
+from .claimer import Claimer
+from .executor import Executor
+from .lanes import Admission, Lane, LaneBounds, Lanes
+from .leases import LEASE_MS, LeaseKeeper
+from .pruner import Pruner
+from .recorder import Recorder, Result
+from .transport import Transport
+
+_ANSWER_MARGIN_MS: Final = 5_000
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """How the engine works; see docs/reference/settings.md."""
+
+    schedule: RetrySchedule = RetrySchedule()
+    timeout_s: float = 15.0
+    bounds: LaneBounds = LaneBounds()
+    grace_s: float = 20.0
+    retention_days: int = 30
+
+
+class Engine:
+    """Delivers. Make one in a running event loop, ``start`` it, and ``stop`` it in the end."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+        telemetry: Telemetry,
+        options: EngineOptions,
+        random: _random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._grace_s = options.grace_s
+        # Chance spreads retries and tells leases apart; nothing secret hangs on it.
+        self._random = random or _random.Random()  # noqa: S311 - see above
+        self._held: dict[bytes, Claim] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._agents: list[asyncio.Task[None]] = []
+        self._stopped = False
+        self._lanes = Lanes(options.bounds, self._start)
+        self._releases = store.batched(self._release, lambda _, __: None, max_items=1_000)
+        self._recorder = Recorder(store, clock, new_id, telemetry, self._settled)
+        self._executor = Executor(
+            store,
+            transport,
+            self._recorder,
+            clock,
+            schedule=options.schedule,
+            random=self._random,
+            let_go=self._let_go,
+            needed_ms=int(options.timeout_s * 1000) + _ANSWER_MARGIN_MS,
+        )
+        self._claimer = Claimer(
+            store, self._lanes, clock, telemetry, token=self.token, lease_ms=LEASE_MS, offer=self.offer
+        )
+        self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held.values()))
+        self._pruner = Pruner(store, clock, telemetry, options.retention_days)
+
+    def start(self) -> None:
+        """Begin to claim and deliver."""
+        self._agents = [
+            asyncio.create_task(self._claimer.run(), name="tellwire-claimer"),
+            asyncio.create_task(self._keeper.run(), name="tellwire-leases"),
+            asyncio.create_task(self._pruner.run(), name="tellwire-pruner"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop claiming, let what is in the air land within the grace period, record it, give the rest back."""
+        self._stopped = True
+        for agent in self._agents:
+            agent.cancel()
+        await asyncio.gather(*self._agents, return_exceptions=True)
+        for claim in self._lanes.stop():
+            self._let_go(claim, True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._grace_s)
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        # A last transaction: when it is through, so is everything that was submitted before it.
+        await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            await self._store.write(lambda _: None)
+        except Exception:  # noqa: BLE001, S110 - what could not be recorded is sent again when its lease ends
+            pass
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are in the air."""
+        return self._lanes.in_flight
+
+    @property
+    def held(self) -> int:
+        """How many claims are in memory."""
+        return len(self._held)
+
+    def token(self) -> int:
+        """A new lease token: unlike every other, whichever process made it (63 random bits)."""
+        return self._random.getrandbits(63)
+
+    def admission(self) -> Admission:
+        """For one publish transaction: which deliveries may be born claimed by this engine."""
+        return Admission(self._lanes)
+
+    def offer(self, claims: list[Claim]) -> None:
+        """Take claims that are durable, and send them as soon as their lanes have slots."""
+        for claim in claims:
+            self._held[claim.delivery_id] = claim
+            if self._stopped:
+                self._let_go(claim, True)
+            else:
+                self._lanes.take(claim)
+
+    def wake(self) -> None:
+        """Something may be due that this engine does not know of: look now."""
+        self._claimer.expect(0)
+
+    def _start(self, lane: Lane, claim: Claim) -> None:
+        task = asyncio.create_task(self._attempt(lane, claim))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _attempt(self, lane: Lane, claim: Claim) -> None:
+        try:
+            await self._executor.attempt(lane, claim)
+        except asyncio.CancelledError:
+            self._let_go(claim, True)
+            raise
+        except BaseException:
+            self._let_go(claim, False)  # a fault of ours: another try when the lease ends
+            raise
+        finally:
+            self._lanes.landed(lane)
+
+    def _let_go(self, claim: Claim, release: bool) -> None:
+        if release:
+            self._releases.submit((claim.delivery_id, claim.token))
+        else:
+            self._claimer.expect(claim.lease_until_ms)
+        self._drop(claim)
+
+    def _release(self, connection: Connection, leases: list[Any]) -> list[Any]:
+        self._store.hot.release(connection, leases)
+        return leases
+
+    def _settled(self, result: Result) -> None:
+        due_ms = result.due_ms
+        if due_ms is not None:
+            self._claimer.expect(due_ms)
+        self._drop(result.claim)
+
+    def _drop(self, claim: Claim) -> None:
+        if self._held.pop(claim.delivery_id, None) is None:
+            return
+        lane = self._lanes[claim.endpoint_id]
+        self._lanes.settled(lane)
+        if lane.backlog and lane.held * 2 <= lane.capacity:
+            self._claimer.supply(claim.endpoint_id)

@@ -1,0 +1,75 @@
+"""The executor: one attempt from claim to result. Reads aloud: still ours? -> sign -> send -> judge -> record."""
+
+import random as _random
+from collections.abc import Callable
+
+from tellwire.clock import Clock
+from tellwire.model.attempt import AttemptError, Evidence
+from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.policy.outcome import judge
+from tellwire.policy.retry import RetrySchedule
+from tellwire.store.store import Store
+
+from .lanes import Lane
+from .recorder import Recorder, Result
+from .request import headers_for
+from .transport import Transport
+
+
+class Executor:
+    """Makes attempts."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        schedule: RetrySchedule,
+        random: _random.Random,
+        let_go: Callable[[Claim, bool], None],
+        needed_ms: int,
+    ) -> None:
+        """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most."""
+        self._store = store
+        self._transport = transport
+        self._recorder = recorder
+        self._clock = clock
+        self._schedule = schedule
+        self._random = random
+        self._let_go = let_go
+        self._needed_ms = needed_ms
+
+    async def attempt(self, lane: Lane, claim: Claim) -> None:
+        """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us."""
+        endpoint = self._store.roster.endpoints.get(claim.endpoint_id)
+        if endpoint is None or endpoint.state is not EndpointState.ENABLED:
+            self._let_go(claim, True)
+            return
+        started_ms = self._clock.now_ms()
+        if claim.lease_until_ms - started_ms < self._needed_ms:
+            # The answer might come after the lease: somebody else will claim it when the lease ends.
+            self._let_go(claim, False)
+            return
+        headers = headers_for(claim, endpoint, started_ms)
+        evidence = await self._transport.send(endpoint.url, headers, claim.body)
+        ended_ms = self._clock.now_ms()
+        verdict = judge(
+            evidence,
+            attempts_made=claim.schedule_step + 1,
+            schedule=self._schedule,
+            now_ms=ended_ms,
+            random_unit=self._random.random(),
+        )
+        _adapt(lane, evidence, verdict.slow_down)
+        self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
+
+
+def _adapt(lane: Lane, evidence: Evidence, slow_down: bool) -> None:
+    # A receiver that does not answer in time is overloaded too, and holds slots for longest.
+    if slow_down or evidence.error is AttemptError.TIMEOUT:
+        lane.limit = lane.limit.slowed()
+    elif evidence.succeeded and lane.limit.allowed < lane.limit.maximum:
+        lane.limit = lane.limit.recovered()

@@ -1,0 +1,155 @@
+"""Lanes: one per endpoint, each with its own slots, so that a slow endpoint never holds up another.
+
+A lane holds claims that wait for a slot and counts those in the air. Three bounds: slots per lane, slots per process,
+claims in memory. A claim that finds no room stays in the store, and its lane is marked to have a backlog there, which
+the claimer fetches in order as room appears.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from tellwire.model.claim import Claim
+from tellwire.policy.rate import LaneLimit
+
+HELD_PER_SLOT: Final = 64
+"""How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
+
+
+class LaneBounds(msgspec.Struct, frozen=True):
+    """The bounds of all lanes of a process (settings ``in_flight_*`` and ``held_deliveries``)."""
+
+    per_endpoint: int = 16
+    per_process: int = 1_024
+    held: int = 10_000
+
+
+class Lane:
+    """One endpoint's claims in this process."""
+
+    __slots__ = ("backlog", "endpoint_id", "held", "in_flight", "limit", "queued", "waiting")
+
+    def __init__(self, endpoint_id: bytes, slots: int) -> None:
+        self.endpoint_id = endpoint_id
+        self.limit = LaneLimit.full(slots)
+        self.waiting: deque[Claim] = deque()
+        self.in_flight = 0
+        self.held = 0  # waiting, in flight or not yet recorded
+        self.backlog = False  # due deliveries of this lane were left in the store
+        self.queued = False  # stands in line for a slot of the process
+
+    @property
+    def capacity(self) -> int:
+        """How many claims this lane may hold by its own bound."""
+        return self.limit.allowed * HELD_PER_SLOT
+
+
+class Admission:
+    """Says, for one publish or claim transaction, which lanes have room for claims that it makes.
+
+    Runs in the writing thread, beside the event loop that owns the lanes: it only reads their counts, and counts its
+    own promises apart, so that a transaction that is rolled back leaves nothing behind. Claims that are committed but
+    not yet held are not seen, so the bounds on held claims are soft by a batch.
+    """
+
+    def __init__(self, lanes: "Lanes") -> None:
+        self._lanes = lanes
+        self._promised: dict[bytes, int] = {}
+
+    def admit(self, endpoint_id: bytes) -> bool:
+        """Whether one more claim may be made for this lane; if not, what is left becomes the lane's backlog.
+
+        Once a lane has a backlog, new deliveries queue up behind it.
+        """
+        lane = self._lanes[endpoint_id]
+        promised = self._promised.get(endpoint_id, 0)
+        if lane.backlog or self._lanes.room(lane) <= promised:
+            lane.backlog = True
+            return False
+        self._promised[endpoint_id] = promised + 1
+        return True
+
+
+class Lanes:
+    """All lanes of a process; starts attempts as slots become free, in turn among the lanes."""
+
+    def __init__(self, bounds: LaneBounds, start: Callable[[Lane, Claim], None]) -> None:
+        """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through."""
+        self._bounds = bounds
+        self._start = start
+        self._lanes: dict[bytes, Lane] = {}
+        self._line: deque[Lane] = deque()
+        self._stopped = False
+        self.in_flight = 0
+        self.held = 0
+
+    def __getitem__(self, endpoint_id: bytes) -> Lane:
+        lane = self._lanes.get(endpoint_id)
+        if lane is None:
+            # setdefault, because the writing thread asks too (see Admission) and both must see one lane
+            lane = self._lanes.setdefault(endpoint_id, Lane(endpoint_id, self._bounds.per_endpoint))
+        return lane
+
+    def room(self, lane: Lane) -> int:
+        """How many more claims ``lane`` may hold. A lane always has room to fill its slots, however many claims
+        other lanes hold: what sick lanes pile up must not keep a healthy one from working."""
+        return min(lane.capacity - lane.held, max(self._bounds.held - self.held, lane.limit.allowed - lane.held))
+
+    def take(self, claim: Claim) -> None:
+        """Hold a claim: let it wait for a slot, or start it at once."""
+        lane = self[claim.endpoint_id]
+        lane.held += 1
+        self.held += 1
+        lane.waiting.append(claim)
+        self._fill(lane)
+
+    def landed(self, lane: Lane) -> None:
+        """An attempt has ended: its slot is free again."""
+        lane.in_flight -= 1
+        self.in_flight -= 1
+        if self._line:  # others wait for a slot of the process: no lane serves itself first
+            self._queue(lane)
+        else:
+            self._fill(lane)
+        while self._line and self.in_flight < self._bounds.per_process and not self._stopped:
+            next_lane = self._line.popleft()
+            next_lane.queued = False
+            self._fill(next_lane, at_most=1)
+
+    def settled(self, lane: Lane) -> None:
+        """A claim's result is durable, or the claim was let go: it is no longer held."""
+        lane.held -= 1
+        self.held -= 1
+
+    def stop(self) -> list[Claim]:
+        """Start nothing more; gives the claims that were still waiting."""
+        self._stopped = True
+        waiting = [claim for lane in self._lanes.values() for claim in lane.waiting]
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        return waiting
+
+    def forget_idle(self) -> None:
+        """Drop the lanes that have nothing to remember, so that memory follows the work and not history."""
+        for endpoint_id, lane in list(self._lanes.items()):
+            if not lane.held and not lane.backlog and lane.limit.allowed == lane.limit.maximum:
+                del self._lanes[endpoint_id]
+
+    def _fill(self, lane: Lane, at_most: int | None = None) -> None:
+        """Start what waits while there are slots. With ``at_most``, the lane then goes to the end of the line."""
+        started = 0
+        while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped:
+            if self.in_flight >= self._bounds.per_process or started == at_most:
+                self._queue(lane)
+                return
+            lane.in_flight += 1
+            self.in_flight += 1
+            started += 1
+            self._start(lane, lane.waiting.popleft())
+
+    def _queue(self, lane: Lane) -> None:
+        if lane.waiting and not lane.queued:
+            lane.queued = True
+            self._line.append(lane)

@@ -1,0 +1,57 @@
+"""Leases: a claim holds for a minute; what is still held when its lease runs low gets it extended.
+
+A process that dies or hangs extends nothing, so its deliveries can be claimed again when their leases end. A lease that
+turns out to be lost is not sent under any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock
+from tellwire.errors import StoreError
+from tellwire.model.claim import Claim
+from tellwire.store.store import Store
+from tellwire.telemetry import StoreFailed, Telemetry
+
+LEASE_MS: Final = 60_000
+_LOW_MS: Final = 40_000
+_CHECK_EVERY_S: Final = 10.0
+
+
+class LeaseKeeper:
+    """Extends the leases of the claims that this process holds."""
+
+    def __init__(
+        self, store: Store, clock: Clock, telemetry: Telemetry, held: Callable[[], Collection[Claim]]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._held = held
+
+    async def run(self) -> None:
+        """Check until cancelled; costs nothing while no claim grows old."""
+        while True:
+            await asyncio.sleep(_CHECK_EVERY_S)
+            low_ms = self._clock.now_ms() + _LOW_MS
+            claims = [claim for claim in self._held() if claim.lease_until_ms < low_ms]
+            if not claims:
+                continue
+            try:
+                await self._extend(claims)
+            except StoreError as error:
+                self._telemetry.emit(StoreFailed("lease", str(error)))
+
+    async def _extend(self, claims: list[Claim]) -> None:
+        until_ms = self._clock.now_ms() + LEASE_MS
+        leases = [(claim.delivery_id, claim.token) for claim in claims]
+
+        def extend(connection: Connection) -> set[bytes]:
+            return self._store.hot.extend(connection, leases, until_ms)
+
+        held = await self._store.write(extend)
+        for claim in claims:
+            claim.lease_until_ms = until_ms if claim.delivery_id in held else 0

@@ -1,0 +1,153 @@
+"""The recorder: writes what attempts showed, many at a time, each guarded by its lease.
+
+An outcome whose lease has passed to somebody else is dropped: the newer claim decides, and nothing is overwritten. If
+the store cannot be written, results are kept and tried again; if that outlasts their leases, the deliveries are sent
+again, which is what at-least-once means.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock
+from tellwire.errors import StoreUnavailableError
+from tellwire.ids import DELIVERY, ENDPOINT, EVENT, encode
+from tellwire.model.attempt import Evidence
+from tellwire.model.claim import Claim
+from tellwire.model.delivery import TRANSITIONS, Move, State
+from tellwire.policy.outcome import Verdict
+from tellwire.store.endpoints import disable_gone
+from tellwire.store.roster import LiveEndpoint
+from tellwire.store.rows import AttemptRow, Outcome
+from tellwire.store.store import Store
+from tellwire.store.tables import STATE_CODES
+from tellwire.telemetry import AttemptFinished, EndpointDisabled, ResultsDropped, StoreFailed, Telemetry
+
+_MAX_PER_COMMIT = 1_000
+_RETRY_AFTER_S = 0.5
+
+
+class Result(msgspec.Struct, eq=False, gc=False):
+    """One attempt that ended: its claim, what it showed and what follows."""
+
+    claim: Claim
+    endpoint: LiveEndpoint
+    evidence: Evidence
+    verdict: Verdict
+    started_ms: int
+    ended_ms: int
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the next attempt is due, or None."""
+        retry_in_ms = self.verdict.retry_in_ms
+        return None if retry_in_ms is None else self.ended_ms + retry_in_ms
+
+
+class Recorder:
+    """Makes results durable and tells when they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+        telemetry: Telemetry,
+        settled: Callable[[Result], None],
+    ) -> None:
+        """``settled`` is called for each result that is durable or dropped."""
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._telemetry = telemetry
+        self._settled = settled
+        self._loop = asyncio.get_running_loop()
+        self._write = store.batched(self._run, self._done, max_items=_MAX_PER_COMMIT)
+
+    def record(self, result: Result) -> None:
+        """Have ``result`` written with the next transaction."""
+        self._write.submit(result)
+
+    def _run(self, connection: Connection, results: list[Result]) -> list[Any]:
+        held = self._store.hot.record(
+            connection, [_outcome(result) for result in results], [self._attempt(result) for result in results]
+        )
+        for result in results:
+            if result.verdict.disable_endpoint and result.claim.delivery_id in held:
+                disable_gone(connection, result.claim.endpoint_id, now_ms=self._clock.now_ms())
+        return [result.claim.delivery_id in held for result in results]
+
+    def _done(self, results: list[Result], outcomes: list[Any]) -> None:
+        dropped = 0
+        for result, outcome in zip(results, outcomes, strict=True):
+            if isinstance(outcome, StoreUnavailableError):
+                self._loop.call_later(_RETRY_AFTER_S, self.record, result)
+                continue
+            self._settled(result)
+            if outcome is not True:
+                dropped += 1
+            elif self._telemetry.active:
+                self._tell(result)
+        if dropped:
+            self._telemetry.emit(ResultsDropped(dropped))
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if failures:
+            self._telemetry.emit(StoreFailed("record", str(failures[0])))
+
+    def _attempt(self, result: Result) -> AttemptRow:
+        claim, evidence = result.claim, result.evidence
+        return AttemptRow(
+            claim.delivery_id,
+            claim.attempt_count + 1,
+            self._new_id(),
+            result.started_ms,
+            evidence.duration_ms,
+            evidence.status_code,
+            evidence.error and str(evidence.error),
+            evidence.detail,
+            msgspec.json.encode(evidence.response_headers),
+            evidence.response_body,
+            claim.trigger,
+        )
+
+    def _tell(self, result: Result) -> None:
+        claim, evidence, verdict = result.claim, result.evidence, result.verdict
+        self._telemetry.emit(
+            AttemptFinished(
+                event_id=encode(EVENT, claim.event_id),
+                delivery_id=encode(DELIVERY, claim.delivery_id),
+                endpoint_id=result.endpoint.text_id,
+                tenant=result.endpoint.tenant,
+                type=claim.type,
+                number=claim.attempt_count + 1,
+                trigger=claim.trigger,
+                state=TRANSITIONS[State.PENDING, verdict.move],
+                status_code=evidence.status_code,
+                error=evidence.error,
+                detail=evidence.detail,
+                duration_ms=evidence.duration_ms,
+                retry_in_ms=verdict.retry_in_ms,
+            )
+        )
+        if verdict.disable_endpoint:
+            self._telemetry.emit(EndpointDisabled(encode(ENDPOINT, claim.endpoint_id), "410 Gone"))
+
+
+def _outcome(result: Result) -> Outcome:
+    claim, evidence, verdict = result.claim, result.evidence, result.verdict
+    return Outcome(
+        claim.delivery_id,
+        claim.token,
+        STATE_CODES[TRANSITIONS[State.PENDING, verdict.move]],
+        claim.attempt_count + 1,
+        claim.schedule_step + 1,
+        result.due_ms,
+        evidence.status_code,
+        evidence.error and str(evidence.error),
+        None if verdict.move is Move.RETRY_LATER else result.ended_ms,
+    )
+
+

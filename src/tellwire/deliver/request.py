@@ -1,0 +1,15 @@
+"""The request of an attempt: the event's body, signed for this very moment, with the endpoint's own headers."""
+
+from tellwire.model.claim import Claim
+from tellwire.signing import standard
+from tellwire.store.roster import LiveEndpoint
+
+
+def headers_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> dict[str, str]:
+    """The headers of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
+    secrets = endpoint.signing_secrets(now_ms)
+    return {
+        **endpoint.headers,
+        "content-type": "application/json",
+        **standard.headers(secrets, claim.event_text_id, now_ms // 1000, claim.body),
+    }

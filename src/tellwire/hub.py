@@ -1,0 +1,287 @@
+"""The facade: one object that publishes, delivers and manages. Wiring only; the work is done by the stages."""
+
+import asyncio
+import random as _random
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from .clock import Clock, SystemClock
+from .deliver.egress import EgressPolicy, check_url
+from .deliver.engine import Engine, EngineOptions
+from .deliver.leases import LEASE_MS
+from .deliver.resolver import Resolver
+from .deliver.transport import HttpTransport, Transport
+from .errors import ClosedError, FieldError, InvalidInputError, LimitExceededError, SettingsError
+from .ids import IdMaker
+from .manage.deliveries import Deliveries, Events
+from .manage.endpoints import Endpoints
+from .manage.keys import Keys
+from .manage.tenants import Tenants
+from .model.event import NewEvent, Receipt
+from .model.limits import Limits
+from .publish.declared import Event
+from .publish.fanout import Lease
+from .publish.publisher import Publisher
+from .publish.validation import event_from_python
+from .signing.vault import Vault
+from .store.key_file import vault_beside
+from .store.sqlite import SqliteStore
+from .store.store import Store
+from .telemetry import Telemetry
+
+DEFAULT_URL = "sqlite:///tellwire.db"
+_POLL_S = 0.02
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set on an embedded Tellwire; the defaults suit production.
+
+    Attributes:
+        deliver: whether this process delivers, or only publishes and leaves delivery to others.
+        secret_key: 32 bytes as base64 or hex, seals secrets at rest; by default ``tellwire.key`` beside the database.
+        admin_key: an API key that is always accepted.
+        limits: on what comes from outside.
+        egress: where deliveries may go.
+        engine: how they are delivered.
+        egress_proxy, egress_ca_file, dns_servers: how they get there.
+    """
+
+    deliver: bool = True
+    secret_key: str | None = None
+    admin_key: str | None = None
+    limits: Limits = Limits()
+    egress: EgressPolicy = EgressPolicy()
+    engine: EngineOptions = EngineOptions()
+    egress_proxy: str | None = None
+    egress_ca_file: Path | None = None
+    dns_servers: tuple[str, ...] = ()
+
+
+class Tellwire:
+    """Publishes events and delivers them, in your own process::
+
+        async with Tellwire("sqlite:///app.db") as tellwire:
+            await tellwire.endpoints.create("https://example.com/hook", events=["order.*"])
+            await tellwire.publish("order.paid", {"order_id": "o_1"})
+
+    Attributes:
+        endpoints, tenants, keys, events, deliveries: the control plane.
+        telemetry: subscribe here to the facts that the stages tell.
+        limits: what is accepted at most.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        options: Options | None = None,
+        *,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+        random: _random.Random | None = None,
+        inline: bool = False,
+    ) -> None:
+        """Prepare; nothing is opened before ``async with`` (or ``open``).
+
+        Args:
+            url: of the database: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+            options: see ``Options``.
+            clock, transport, random, inline: other parts for simulations and tests.
+
+        Raises:
+            SettingsError: the URL or the key cannot be used.
+        """
+        self._options = options or Options()
+        self._clock = clock or SystemClock()
+        self._transport = transport
+        self._random = random
+        self.limits = self._options.limits
+        self.telemetry = Telemetry()
+        path = _sqlite_path(url)
+        key = self._options.secret_key
+        vault = Vault.from_setting(key) if key is not None else vault_beside(path)
+        self._store: Store = SqliteStore(path, vault, inline=inline)
+        self._new_id = IdMaker(self._clock, random)
+        self._engine: Engine | None = None
+        self._publisher: Publisher | None = None
+        store, clock, limits = self._store, self._clock, self.limits
+        self.tenants = Tenants(store, clock, limits)
+        self.endpoints = Endpoints(store, vault, clock, self._new_id, limits, self._check_url, self._wake)
+        self.keys = Keys(store, clock, self._new_id, limits, self._options.admin_key)
+        self.events = Events(store, limits)
+        self.deliveries = Deliveries(store, clock, limits, self._wake)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the database (migrating it where needed) and start to deliver.
+
+        Raises:
+            StoreError: the database cannot be opened, or was written by a newer Tellwire.
+            SettingsError: its secrets were sealed with another key.
+        """
+        await self._store.open()
+        if self._options.deliver:
+            self._engine = self._make_engine()
+        self._publisher = Publisher(
+            self._store,
+            self._clock,
+            self._new_id,
+            self.telemetry,
+            lease=self._lease if self._engine else None,
+            offer=self._engine.offer if self._engine else None,
+        )
+        if self._engine:
+            self._engine.start()
+
+    async def close(self) -> None:
+        """Stop delivering (what is in the air may land within the grace period), write what waits, disconnect."""
+        engine, self._engine, self._publisher = self._engine, None, None
+        if engine is not None:
+            await engine.stop()
+        await self._store.close()
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
+
+    async def publish(
+        self,
+        event: str | Event,
+        data: object = None,
+        *,
+        tenant: str | None = None,
+        idempotency_key: str | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Receipt:
+        """Publish one event; when this returns, the event and its deliveries are durable.
+
+        Args:
+            event: a type name (then with ``data``) or an instance of a declared ``Event``.
+            data: a JSON object: dict, dataclass, pydantic model, or ``bytes`` that are JSON already.
+            tenant: whose endpoints are to receive it; ``default`` if not given.
+            idempotency_key: publishing the same again gives the first event's receipt.
+            occurred_at: when it happened, with a time zone; now if not given.
+
+        Raises:
+            InvalidInputError: a field is wrong; nothing was stored.
+            ConflictError: the idempotency key was used before with other content.
+            StoreUnavailableError: the database cannot be written now; nothing was stored.
+        """
+        type, data = (event.event_type, event) if isinstance(event, Event) else (event, data)
+        new = event_from_python(type, data, tenant, idempotency_key, occurred_at, self.limits)
+        return (await self.accept([new], listed=False))[0]
+
+    async def publish_many(
+        self, events: Iterable[Event | Mapping[str, Any]], *, tenant: str | None = None
+    ) -> list[Receipt]:
+        """Publish several events, all or none; receipts come in the same order.
+
+        Each is a declared ``Event`` or a mapping with the keyword arguments of ``publish`` (``type`` instead of
+        ``event``). ``tenant`` is for those that name none. Errors as for ``publish``, with the index of each fault.
+        """
+        new: list[NewEvent] = []
+        faults: list[FieldError] = []
+        for index, event in enumerate(events):
+            try:
+                new.append(self._from_item(event, tenant))
+            except InvalidInputError as error:
+                faults += [fault.under("events", index) for fault in error.errors]
+        most = self.limits.batch_events
+        if len(new) + len(faults) > most:
+            fault = FieldError(("events",), f"has more than {most} events")
+            raise LimitExceededError([fault], limit="batch_events", maximum=most)
+        if faults:
+            raise InvalidInputError(faults)
+        return await self.accept(new, listed=True) if new else []
+
+    async def accept(self, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
+        """Publish events that are checked already (the HTTP API checks bytes, not Python values)."""
+        if self._publisher is None:
+            raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
+        return await self._publisher.publish(events, listed=listed)
+
+    async def drained(self, timeout_s: float = 30.0) -> bool:
+        """Wait until nothing is due or in flight any more (retries that are due later do not count).
+
+        True when that is so; False after ``timeout_s``. For scripts and tests.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        while True:
+            if (self._engine is None or not self._engine.held) and not await self.deliveries.count_due():
+                return True
+            if loop.time() >= end:
+                return False
+            await asyncio.sleep(_POLL_S)
+
+    async def ready(self) -> None:
+        """Return if the database can be read and written now. Raises StoreError."""
+        await self._store.write(lambda _: None)
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine of this process, while it delivers."""
+        return self._engine
+
+    def _from_item(self, item: Event | Mapping[str, Any], tenant: str | None) -> NewEvent:
+        if isinstance(item, Event):
+            return event_from_python(item.event_type, item, tenant, None, None, self.limits)
+        unknown = set(item) - {"type", "data", "tenant", "idempotency_key", "occurred_at"}
+        if unknown:
+            raise InvalidInputError([FieldError((name,), "is not a field of an event") for name in sorted(unknown)])
+        return event_from_python(
+            item.get("type"),  # type: ignore[arg-type] - checked there, with a location
+            item.get("data"),
+            item.get("tenant", tenant),
+            item.get("idempotency_key"),
+            item.get("occurred_at"),
+            self.limits,
+        )
+
+    def _make_engine(self) -> Engine:
+        options = self._options
+        if self._transport is None:
+            self._transport = HttpTransport(
+                options.egress,
+                timeout_s=options.engine.timeout_s,
+                resolver=Resolver(list(options.dns_servers)) if options.dns_servers else None,
+                proxy=options.egress_proxy,
+                ca_file=None if options.egress_ca_file is None else str(options.egress_ca_file),
+            )
+        return Engine(
+            self._store, self._transport, self._clock, self._new_id, self.telemetry, options.engine, self._random
+        )
+
+    def _lease(self, now_ms: int) -> Lease | None:
+        engine = self._engine
+        if engine is None:
+            return None
+        return Lease(engine.token(), now_ms + LEASE_MS, engine.admission().admit)
+
+    def _check_url(self, url: str) -> None:
+        check_url(url, self._options.egress, self.limits.url_chars)
+
+    def _wake(self) -> None:
+        if self._engine is not None:
+            self._engine.wake()
+
+
+def _sqlite_path(url: str) -> Path:
+    scheme, found, path = url.partition(":///")
+    if scheme != "sqlite" or not found or not path:
+        raise SettingsError(
+            f"database URL {url.partition('://')[0]!r}://... cannot be used: "
+            "it must be sqlite:///relative.db or sqlite:////absolute.db"
+        )
+    return Path(path)

@@ -1,0 +1,27 @@
+"""What a caller asks of a list: how many items, from when to when."""
+
+from datetime import datetime
+
+from tellwire.clock import to_ms
+from tellwire.errors import InvalidInputError, LimitExceededError
+from tellwire.model.limits import Limits
+
+
+def asked_limit(limit: int, limits: Limits) -> int:
+    """The page size, checked. Raises InvalidInputError outside of 1 to the limit ``page_items``."""
+    if limit < 1:
+        raise InvalidInputError.at("limit", msg="must be at least 1")
+    if limit > limits.page_items:
+        error = InvalidInputError.at("limit", msg=f"must be at most {limits.page_items}").errors
+        raise LimitExceededError(error, limit="page_items", maximum=limits.page_items)
+    return limit
+
+
+def asked_ms(name: str, at: datetime | None) -> int | None:
+    """A time bound in milliseconds. Raises InvalidInputError where it has no time zone."""
+    if at is None:
+        return None
+    try:
+        return to_ms(at)
+    except ValueError:
+        raise InvalidInputError.at(name, msg="needs a time zone") from None

@@ -1,0 +1,117 @@
+"""Deliveries and events to look at, and deliveries retried or cancelled by hand."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from tellwire.clock import Clock
+from tellwire.errors import InvalidInputError
+from tellwire.model.attempt import Attempt
+from tellwire.model.delivery import Delivery, State
+from tellwire.model.event import StoredEvent
+from tellwire.model.limits import Limits
+from tellwire.model.page import Page
+from tellwire.model.subscription import is_pattern
+from tellwire.store import deliveries, events
+from tellwire.store.store import Store
+
+from .asked import asked_limit, asked_ms
+
+
+class Events:
+    """Look at events."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._store = store
+        self._limits = limits
+
+    async def get(self, id: str) -> StoredEvent:
+        """One event with its data. Raises NotFoundError."""
+        return await self._store.read(lambda connection: events.get(connection, id))
+
+    async def list(
+        self,
+        *,
+        tenant: str | None = None,
+        type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[StoredEvent]:
+        """Events without their data, newest first. ``type`` is a pattern; times bound ``created_at``: [since, until)."""
+        limit = asked_limit(limit, self._limits)
+        _check_pattern(type)
+        since_ms, until_ms = asked_ms("since", since), asked_ms("until", until)
+        return await self._store.read(
+            lambda connection: events.list_page(
+                connection, tenant=tenant, type=type, since_ms=since_ms, until_ms=until_ms, limit=limit,
+                cursor=cursor,
+            )
+        )  # fmt: skip
+
+
+class Deliveries:
+    """Look at deliveries; retry and cancel them by hand."""
+
+    def __init__(self, store: Store, clock: Clock, limits: Limits, wake: Callable[[], None]) -> None:
+        """``wake`` tells the engine of this process that something has become due."""
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._wake = wake
+
+    async def get(self, id: str) -> tuple[Delivery, list[Attempt]]:
+        """One delivery with its attempts, first to last. Raises NotFoundError."""
+        return await self._store.read(
+            lambda connection: (deliveries.get(connection, id), deliveries.attempts_of(connection, id))
+        )
+
+    async def list(
+        self,
+        *,
+        tenant: str | None = None,
+        endpoint: str | None = None,
+        event: str | None = None,
+        type: str | None = None,
+        state: State | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Delivery]:
+        """Deliveries, newest first. ``type`` is a pattern; times bound ``created_at``: [since, until)."""
+        limit = asked_limit(limit, self._limits)
+        _check_pattern(type)
+        filters = deliveries.Filters(
+            tenant, endpoint, event, type, state, asked_ms("since", since), asked_ms("until", until)
+        )
+        return await self._store.read(
+            lambda connection: deliveries.list_page(connection, filters, limit=limit, cursor=cursor)
+        )
+
+    async def retry(self, id: str) -> Delivery:
+        """Send a delivery again now, with a whole schedule of retries before it.
+
+        Raises:
+            NotFoundError: there is no such delivery.
+            ConflictError: it was cancelled.
+        """
+        now_ms = self._clock.now_ms()
+        delivery = await self._store.write(lambda connection: deliveries.retry(connection, id, now_ms=now_ms))
+        self._wake()
+        return delivery
+
+    async def cancel(self, id: str) -> Delivery:
+        """End a pending delivery. Raises NotFoundError; ConflictError where it has ended already."""
+        now_ms = self._clock.now_ms()
+        return await self._store.write(lambda connection: deliveries.cancel(connection, id, now_ms=now_ms))
+
+    async def count_due(self) -> int:
+        """How many deliveries of enabled endpoints are due or in flight now."""
+        now_ms = self._clock.now_ms()
+        return await self._store.read(lambda connection: deliveries.count_due(connection, now_ms))
+
+
+def _check_pattern(type: str | None) -> None:
+    if type is not None and not is_pattern(type):
+        raise InvalidInputError.at("type", msg="is not an event type or pattern such as order.paid or order.*")

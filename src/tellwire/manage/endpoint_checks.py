@@ -1,0 +1,107 @@
+"""What an endpoint may be: its fields, checked before anything is stored. Every fault is named, not just the first."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
+from tellwire.model.limits import Limits
+from tellwire.model.subscription import Subscription
+from tellwire.policy.matching import check_patterns
+
+CheckUrl = Callable[[str], None]
+"""Raises InvalidInputError where the egress guard would never let a request to this URL pass."""
+
+RESERVED_HEADERS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+        "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp",
+    }
+)  # fmt: skip
+"""Headers that are ours or the connection's; an endpoint's own cannot be among them."""
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2, token
+_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20\x09\x21-\x7e]*[\x21-\x7e])?|")
+
+
+class Faults:
+    """Gathers what is wrong, and which limit (if any) was the first to be exceeded."""
+
+    def __init__(self) -> None:
+        self._errors: list[FieldError] = []
+        self._limit: tuple[str, int] | None = None
+
+    def add(self, *loc: str | int, msg: str, limit: tuple[str, int] | None = None) -> None:
+        """One fault; ``limit`` is the name and maximum of a limit that it exceeds."""
+        self._errors.append(FieldError(loc, msg))
+        self._limit = self._limit or limit
+
+    def take(self, error: InvalidInputError, *prefix: str | int) -> None:
+        """The faults of an error that was raised elsewhere."""
+        self._errors += [fault.under(*prefix) for fault in error.errors]
+
+    def raise_any(self) -> None:
+        """Raise InvalidInputError (or LimitExceededError) where there were faults."""
+        if self._errors and self._limit:
+            raise LimitExceededError(self._errors, limit=self._limit[0], maximum=self._limit[1])
+        if self._errors:
+            raise InvalidInputError(self._errors)
+
+
+def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> None:
+    """Check those fields of an endpoint that are given. Raises InvalidInputError, LimitExceededError."""
+    faults = Faults()
+    if "url" in fields:
+        try:
+            check_url(fields["url"])
+        except InvalidInputError as error:
+            faults.take(error)
+    if len(fields.get("description", "")) > limits.description_chars:
+        limit = ("description_chars", limits.description_chars)
+        faults.add("description", msg=f"must have at most {limits.description_chars} characters", limit=limit)
+    if "subscriptions" in fields:
+        _check_subscriptions(fields["subscriptions"], limits, faults)
+    if "headers" in fields:
+        _check_headers(fields["headers"], limits, faults)
+    size_bytes = sum(len(text.encode()) for pair in fields.get("metadata", {}).items() for text in pair)
+    if size_bytes > limits.metadata_bytes:
+        limit = ("metadata_bytes", limits.metadata_bytes)
+        faults.add("metadata", msg=f"must have at most {limits.metadata_bytes} bytes in all", limit=limit)
+    faults.raise_any()
+
+
+def _check_subscriptions(subscriptions: Sequence[Subscription], limits: Limits, faults: Faults) -> None:
+    if len(subscriptions) > limits.subscriptions_per_endpoint:
+        limit = ("subscriptions_per_endpoint", limits.subscriptions_per_endpoint)
+        faults.add("subscriptions", msg=f"must be at most {limits.subscriptions_per_endpoint}", limit=limit)
+        return
+    for index, subscription in enumerate(subscriptions):
+        for fault in check_patterns(subscription.events, limits):
+            faults.add("subscriptions", index, "events", *fault.loc, msg=fault.msg)
+
+
+def _check_headers(headers: Mapping[str, str], limits: Limits, faults: Faults) -> None:
+    if len(headers) > limits.custom_headers:
+        limit = ("custom_headers", limits.custom_headers)
+        faults.add("headers", msg=f"must be at most {limits.custom_headers}", limit=limit)
+    size_bytes = sum(len(text.encode()) for pair in headers.items() for text in pair)
+    if size_bytes > limits.custom_headers_bytes:
+        limit = ("custom_headers_bytes", limits.custom_headers_bytes)
+        faults.add("headers", msg=f"must have at most {limits.custom_headers_bytes} bytes in all", limit=limit)
+    for name, msg in _header_faults(headers):
+        faults.add("headers", name, msg=msg)
+
+
+def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            yield name, "is not a header name"
+        elif name.lower() in RESERVED_HEADERS:
+            yield name, "is set by Tellwire or by the connection"
+        elif name.lower() in seen:
+            yield name, "is given twice"
+        elif not _HEADER_VALUE.fullmatch(value):
+            yield name, "has a value with characters other than visible ASCII and inner spaces"
+        seen.add(name.lower())

@@ -1,0 +1,336 @@
+"""Endpoints: where a tenant receives. Made, changed, switched on and off, subscribed, given new secrets."""
+
+import secrets as _secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock, to_datetime
+from tellwire.errors import FieldError, InvalidInputError, LimitExceededError, NotFoundError
+from tellwire.ids import ENDPOINT, encode
+from tellwire.model.delivery import Delivery
+from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.event import is_type_name
+from tellwire.model.limits import Limits
+from tellwire.model.page import Page
+from tellwire.model.subscription import Subscription
+from tellwire.model.tenant import DEFAULT_TENANT
+from tellwire.signing.secret import generate_symmetric, parse_secret
+from tellwire.signing.vault import Vault
+from tellwire.store import deliveries, endpoints, tenants
+from tellwire.store.store import Store
+
+from .asked import asked_limit
+from .endpoint_checks import CheckUrl, check_fields
+
+DEFAULT_OVERLAP_S = 86_400
+MAX_OVERLAP_S = 30 * 86_400
+EXAMPLE_TYPE = "tellwire.test"
+
+
+class Endpoints:
+    """Create, change, look at and remove endpoints."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+        limits: Limits,
+        check_url: CheckUrl,
+        wake: Callable[[], None],
+    ) -> None:
+        """``wake`` tells the engine of this process that something may have become due."""
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._new_id = new_id
+        self._limits = limits
+        self._check_url = check_url
+        self._wake = wake
+
+    async def create(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        subscriptions: Sequence[Subscription] | None = None,
+        tenant: str = DEFAULT_TENANT,
+        description: str = "",
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        secret: str | None = None,
+    ) -> tuple[Endpoint, str]:
+        """A new endpoint and its signing secret.
+
+        Args:
+            url: where to POST; must be one that the egress guard can let pass.
+            events: event-type patterns, short for one subscription.
+            subscriptions: or several of them; with neither, the endpoint listens to nothing yet.
+            tenant: whose it is.
+            description: for people.
+            headers: sent along with every delivery.
+            metadata: yours; Tellwire only keeps it.
+            secret: ``whsec_`` or ``whsk_`` of your own; generated (``whsec_``) if not given.
+
+        Raises:
+            InvalidInputError: every fault, by field; among them an unknown tenant.
+            LimitExceededError: over a limit, such as the number of endpoints of a tenant.
+        """
+        if events is not None and subscriptions is not None:
+            raise InvalidInputError.at("subscriptions", msg="give either events or subscriptions, not both")
+        fields = {
+            "url": url,
+            "description": description,
+            "subscriptions": _subscriptions(events, subscriptions),
+            "headers": dict(headers or {}),
+            "metadata": dict(metadata or {}),
+        }
+        self._check(fields, shorthand=events is not None)
+        secret = _checked_secret(secret)
+        endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
+        endpoint = Endpoint(
+            id=encode(ENDPOINT, endpoint_id),
+            tenant=tenant,
+            state=EndpointState.ENABLED,
+            state_reason=None,
+            created_at=to_datetime(now_ms),
+            updated_at=to_datetime(now_ms),
+            **fields,
+        )
+
+        def create(connection: Connection) -> None:
+            self._check_room(connection, tenant)
+            endpoints.create(connection, self._vault, endpoint)
+            endpoints.add_secret(
+                connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
+            )
+
+        await self._store.write(create)
+        return endpoint, secret
+
+    async def get(self, id: str) -> Endpoint:
+        """One endpoint. Raises NotFoundError."""
+        return await self._store.read(lambda connection: endpoints.get(connection, self._vault, id))
+
+    async def list(
+        self, *, tenant: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[Endpoint]:
+        """Endpoints, newest first."""
+        limit = asked_limit(limit, self._limits)
+        return await self._store.read(
+            lambda connection: endpoints.list_page(
+                connection, self._vault, tenant=tenant, limit=limit, cursor=cursor
+            )
+        )
+
+    async def update(self, id: str, patch: Mapping[str, Any]) -> Endpoint:
+        """Change what ``patch`` names, as a JSON merge patch: None clears, ``headers`` and ``metadata`` merge.
+
+        Keys: ``url``, ``description``, ``events`` or ``subscriptions``, ``headers``, ``metadata``.
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            InvalidInputError: every fault, by field.
+        """
+        if "events" in patch and "subscriptions" in patch:
+            raise InvalidInputError.at("subscriptions", msg="give either events or subscriptions, not both")
+        now_ms = self._clock.now_ms()
+
+        def change(connection: Connection) -> Endpoint:
+            fields = _merged(endpoints.get(connection, self._vault, id), patch)
+            self._check(fields, shorthand="events" in patch)
+            return endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+
+        return await self._store.write(change)
+
+    async def delete(self, id: str) -> None:
+        """Remove an endpoint; what was pending for it is cancelled. Raises NotFoundError."""
+        now_ms = self._clock.now_ms()
+        await self._store.write(lambda connection: endpoints.delete(connection, id, now_ms=now_ms))
+
+    async def subscribe(self, id: str, events: Sequence[str]) -> Endpoint:
+        """Add patterns to an endpoint's first subscription; those that it has already stay as they are."""
+        return await self._change_events(
+            id, events, lambda now: tuple(dict.fromkeys([*now, *events])), first_only=True
+        )
+
+    async def unsubscribe(self, id: str, events: Sequence[str]) -> Endpoint:
+        """Take patterns out of all subscriptions of an endpoint; those that it does not have are passed over."""
+        gone = set(events)
+        return await self._change_events(
+            id, events, lambda now: tuple(event for event in now if event not in gone), first_only=False
+        )
+
+    async def enable(self, id: str) -> Endpoint:
+        """Deliver (again); what is pending becomes due. Raises NotFoundError."""
+        endpoint = await self._switch(id, EndpointState.ENABLED, None)
+        self._wake()
+        return endpoint
+
+    async def disable(self, id: str, *, reason: str = "disabled by hand") -> Endpoint:
+        """No new deliveries; pending ones wait until the endpoint is enabled again. Raises NotFoundError."""
+        return await self._switch(id, EndpointState.DISABLED, reason)
+
+    async def pause(self, id: str) -> Endpoint:
+        """Keep events for this endpoint, and let them wait. Raises NotFoundError."""
+        return await self._switch(id, EndpointState.PAUSED, "paused by hand")
+
+    async def resume(self, id: str) -> Endpoint:
+        """End a pause: what waited becomes due. Raises NotFoundError."""
+        return await self.enable(id)
+
+    async def secret(self, id: str) -> str:
+        """The current signing secret. Raises NotFoundError."""
+        return await self._store.read(
+            lambda connection: endpoints.current_secret(connection, self._vault, id)
+        )
+
+    async def rotate_secret(
+        self, id: str, *, secret: str | None = None, overlap_s: int = DEFAULT_OVERLAP_S
+    ) -> str:
+        """Sign with a new secret from now on, and with the old one too for ``overlap_s`` (0 to 30 days).
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            InvalidInputError: a malformed secret or overlap; too many secrets in force at once.
+        """
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise InvalidInputError.at("overlap_s", msg=f"must be 0 to {MAX_OVERLAP_S} seconds")
+        text = _checked_secret(secret)
+        secret_id, now_ms = self._new_id(), self._clock.now_ms()
+        most = self._limits.secrets_per_endpoint
+
+        def rotate(connection: Connection) -> None:
+            endpoints.get(connection, self._vault, id)
+            in_force = endpoints.add_secret(
+                connection, self._vault, secret_id, id, text, overlap_ms=overlap_s * 1000, now_ms=now_ms
+            )
+            if in_force > most:
+                fault = FieldError((), f"{most} secrets are in force already; wait until an overlap has ended")
+                raise LimitExceededError([fault], limit="secrets_per_endpoint", maximum=most)
+
+        await self._store.write(rotate)
+        return text
+
+    async def test(self, id: str, *, type: str = EXAMPLE_TYPE) -> Delivery:
+        """Send an example event to this endpoint alone, whatever it is subscribed to.
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            InvalidInputError: ``type`` is no event-type name.
+        """
+        if not is_type_name(type):
+            raise InvalidInputError.at("type", msg="is not an event type such as order.paid")
+        event_id, delivery_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
+        data = msgspec.json.encode({"test": True, "endpoint": id})
+
+        def create(connection: Connection) -> Delivery:
+            endpoint = endpoints.get(connection, self._vault, id)
+            raw = endpoints.raw_id(id)
+            return deliveries.create_test(
+                connection, delivery_id=delivery_id, event_id=event_id, endpoint_id=raw, tenant=endpoint.tenant,
+                type=type, data=data, now_ms=now_ms,
+            )  # fmt: skip
+
+        delivery = await self._store.write(create)
+        self._wake()
+        return delivery
+
+    def _check(self, fields: Mapping[str, Any], *, shorthand: bool) -> None:
+        try:
+            check_fields(fields, self._check_url, self._limits)
+        except InvalidInputError as error:
+            if not shorthand:
+                raise
+            # Who wrote "events" is told about "events", not about the subscription that it is short for.
+            errors = [_unfolded(fault) for fault in error.errors]
+            if isinstance(error, LimitExceededError):
+                raise LimitExceededError(errors, limit=error.limit, maximum=error.maximum) from None
+            raise InvalidInputError(errors) from None
+
+    def _check_room(self, connection: Connection, tenant: str) -> None:
+        try:
+            tenants.get(connection, tenant)
+        except NotFoundError as error:
+            raise InvalidInputError.at("tenant", msg=str(error)) from None
+        most = self._limits.endpoints_per_tenant
+        if endpoints.count(connection, tenant) >= most:
+            fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} endpoints, which is the limit")
+            raise LimitExceededError([fault], limit="endpoints_per_tenant", maximum=most)
+
+    async def _change_events(
+        self,
+        id: str,
+        events: Sequence[str],
+        changed: Callable[[tuple[str, ...]], tuple[str, ...]],
+        *,
+        first_only: bool,
+    ) -> Endpoint:
+        self._check({"subscriptions": (Subscription(tuple(events)),)}, shorthand=True)
+        now_ms = self._clock.now_ms()
+
+        def change(connection: Connection) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id).subscriptions or (Subscription(()),)
+            after = tuple(
+                Subscription(changed(one.events)) if index == 0 or not first_only else one
+                for index, one in enumerate(before)
+            )
+            kept = tuple(one for one in after if one.events)
+            self._check({"subscriptions": kept}, shorthand=True)
+            return endpoints.change(connection, self._vault, id, {"subscriptions": kept}, now_ms=now_ms)
+
+        return await self._store.write(change)
+
+    async def _switch(self, id: str, state: EndpointState, reason: str | None) -> Endpoint:
+        now_ms = self._clock.now_ms()
+        fields = {"state": state, "state_reason": reason}
+        return await self._store.write(
+            lambda connection: endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+        )
+
+
+def _subscriptions(
+    events: Sequence[str] | None, subscriptions: Sequence[Subscription] | None
+) -> tuple[Subscription, ...]:
+    return tuple(subscriptions or ()) if events is None else (Subscription(tuple(events)),)
+
+
+def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that ``patch`` changes, as they are to be (RFC 7396)."""
+    fields: dict[str, Any] = {}
+    if "url" in patch:
+        if patch["url"] is None:
+            raise InvalidInputError.at("url", msg="cannot be cleared")
+        fields["url"] = patch["url"]
+    if "description" in patch:
+        fields["description"] = patch["description"] or ""
+    if "events" in patch:
+        fields["subscriptions"] = () if patch["events"] is None else _subscriptions(patch["events"], None)
+    if "subscriptions" in patch:
+        fields["subscriptions"] = tuple(patch["subscriptions"] or ())
+    for name in ("headers", "metadata"):
+        if name in patch:
+            merged = {} if patch[name] is None else {**getattr(endpoint, name), **patch[name]}
+            fields[name] = {key: value for key, value in merged.items() if value is not None}
+    return fields
+
+
+def _checked_secret(secret: str | None) -> str:
+    if secret is None:
+        return generate_symmetric(_secrets.token_bytes)
+    parsed = parse_secret(secret)
+    if not parsed.can_sign:
+        raise InvalidInputError.at("secret", msg="is a public key; signing needs whsec_ or whsk_")
+    return parsed.text
+
+
+def _unfolded(fault: FieldError) -> FieldError:
+    match fault.loc:
+        case ("subscriptions", int(), *rest):
+            return FieldError(tuple(rest), fault.msg)
+        case _:
+            return fault

@@ -1,0 +1,204 @@
+"""Fan-out: inside the publish transaction, turn accepted events into rows: one per event, one per delivery.
+
+Routing uses the roster as this very transaction sees it, so an endpoint that was created before an event was published
+gets that event, whichever process created it. Deliveries for which this process has room are born claimed: their first
+attempt needs no read (DESIGN.md, the fast path).
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+from sqlalchemy import Connection, select, tuple_
+
+from tellwire.clock import rfc3339, to_datetime
+from tellwire.errors import ConflictError, FieldError, InvalidInputError, TellwireError
+from tellwire.ids import EVENT, encode
+from tellwire.model.claim import Claim
+from tellwire.model.event import NewEvent, Receipt, envelope
+from tellwire.store.roster import Roster
+from tellwire.store.rows import DeliveryRow, EventRow
+from tellwire.store.tables import events
+
+Admit = Callable[[bytes], bool]
+"""Asks the engine of this process whether a lane has room for one more claim."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The lease under which deliveries of this transaction are born claimed."""
+
+    token: int
+    until_ms: int
+    admit: Admit
+
+
+class Known(msgspec.Struct, frozen=True):
+    """An event that already holds an idempotency key."""
+
+    fingerprint: bytes
+    receipt: Receipt
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of one ``publish`` call: its receipts, and the claims that are to be sent at once."""
+
+    receipts: list[Receipt]
+    claims: list[Claim]
+
+
+class Fanout:
+    """One publish transaction: takes ``publish`` calls one by one, gathers their rows."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        known: dict[tuple[str, str], Known],
+        *,
+        now_ms: int,
+        new_id: Callable[[], bytes],
+        lease: Lease | None,
+    ) -> None:
+        """``known``: the events that already hold one of the idempotency keys of this transaction."""
+        self.event_rows: list[EventRow] = []
+        self.delivery_rows: list[DeliveryRow] = []
+        self.duplicates = 0
+        self._roster = roster
+        self._known = known
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._lease = lease
+
+    def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
+        """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
+
+        ``listed`` is true where they came as a list, so that an error names the index.
+        """
+        refused = self._refuse(batch, listed)
+        if refused is not None:
+            return refused
+        accepted = Accepted([], [])
+        for event in batch:
+            known = self._known.get((event.tenant, event.idempotency_key)) if event.idempotency_key else None
+            if known is not None:
+                self.duplicates += 1
+                accepted.receipts.append(msgspec.structs.replace(known.receipt, duplicate=True))
+            else:
+                self._add(event, accepted)
+        return accepted
+
+    def _refuse(self, batch: Sequence[NewEvent], listed: bool) -> TellwireError | None:
+        tenants = self._roster.tenant_ids
+        errors = [
+            FieldError(("events", index, "tenant") if listed else ("tenant",), _no_tenant(event.tenant))
+            for index, event in enumerate(batch)
+            if event.tenant not in tenants
+        ]
+        if errors:
+            return InvalidInputError(errors)
+        seen: dict[tuple[str, str], bytes] = {}
+        for index, event in enumerate(batch):
+            if event.idempotency_key is None:
+                continue
+            place = (event.tenant, event.idempotency_key)
+            known = self._known.get(place)
+            content = fingerprint(event)
+            if content != (known.fingerprint if known else seen.setdefault(place, content)):
+                return ConflictError(
+                    f"idempotency key {event.idempotency_key!r} was used before with other content",
+                    index=index if listed else None,
+                )
+        return None
+
+    def _add(self, event: NewEvent, accepted: Accepted) -> None:
+        now_ms, event_id = self._now_ms, self._new_id()
+        text_id = encode(EVENT, event_id)
+        occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
+        targets = self._roster.targets(event.tenant, event.type)
+        if targets:
+            body = envelope(event.type, rfc3339(occurred_ms), event.data)
+            lease = self._lease
+            for endpoint in targets:
+                delivery_id = self._new_id()
+                token = until_ms = None
+                if lease is not None and lease.admit(endpoint.id):
+                    token, until_ms = lease.token, lease.until_ms
+                    accepted.claims.append(
+                        Claim(delivery_id, event_id, endpoint.id, text_id, event.type, body, token, until_ms)
+                    )
+                self.delivery_rows.append(
+                    DeliveryRow(
+                        delivery_id, event_id, endpoint.id, "schedule", now_ms, token, until_ms, now_ms
+                    )
+                )
+        receipt = Receipt(
+            text_id,
+            event.type,
+            event.tenant,
+            to_datetime(occurred_ms),
+            to_datetime(now_ms),
+            len(targets),
+            False,
+        )
+        content = None
+        if event.idempotency_key is not None:
+            content = fingerprint(event)
+            self._known[event.tenant, event.idempotency_key] = Known(content, receipt)
+        self.event_rows.append(
+            EventRow(
+                event_id,
+                event.tenant,
+                event.type,
+                event.data,
+                occurred_ms,
+                now_ms,
+                len(targets),
+                event.idempotency_key,
+                content,
+            )
+        )
+        accepted.receipts.append(receipt)
+
+
+def fingerprint(event: NewEvent) -> bytes:
+    """A digest of what makes two publishes with one idempotency key the same: type, time if given, data bytes."""
+    digest = hashlib.blake2b(event.data, digest_size=32, person=b"tellwire event")
+    digest.update(f"\0{event.type}\0{event.occurred_ms}".encode())
+    return digest.digest()
+
+
+def find_known(connection: Connection, batches: Sequence[Sequence[NewEvent]]) -> dict[tuple[str, str], Known]:
+    """The stored events that hold an idempotency key of ``batches``; no query where none is used."""
+    wanted = {
+        (e.tenant, e.idempotency_key) for batch in batches for e in batch if e.idempotency_key is not None
+    }
+    known: dict[tuple[str, str], Known] = {}
+    places = sorted(wanted)
+    for start in range(0, len(places), 200):
+        rows = connection.execute(
+            select(
+                events.c.tenant,
+                events.c.idempotency_key,
+                events.c.fingerprint,
+                events.c.id,
+                events.c.type,
+                events.c.occurred_ms,
+                events.c.created_ms,
+                events.c.deliveries,
+            ).where(tuple_(events.c.tenant, events.c.idempotency_key).in_(places[start : start + 200]))
+        )
+        for tenant, key, content, id, type, occurred_ms, created_ms, deliveries in rows:
+            receipt = Receipt(
+                encode(EVENT, id),
+                type,
+                tenant,
+                to_datetime(occurred_ms),
+                to_datetime(created_ms),
+                deliveries,
+                False,
+            )
+            known[tenant, key] = Known(content, receipt)
+    return known
+
+
+def _no_tenant(tenant: str) -> str:
+    return f"there is no tenant {tenant!r}"

@@ -1,0 +1,103 @@
+"""The publisher: the front door of the life of an event. Acknowledges when event and deliveries are durable.
+
+What is published at about the same time shares a transaction (see ``store.group_commit``). After the commit, the claims
+that were born go to the engine of this process in one piece, whether or not the publishers are still there to hear of
+it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock
+from tellwire.errors import StoreUnavailableError
+from tellwire.model.claim import Claim
+from tellwire.model.event import NewEvent, Receipt
+from tellwire.store.store import Store
+from tellwire.telemetry import EventsPublished, StoreFailed, Telemetry
+
+from .fanout import Accepted, Fanout, Lease, find_known
+
+_MAX_CALLS_PER_COMMIT = 1_000
+
+
+class _Call(NamedTuple):
+    events: Sequence[NewEvent]
+    listed: bool
+    future: asyncio.Future[list[Receipt]]
+
+
+class Publisher:
+    """Makes events durable and hands their claims on."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+        telemetry: Telemetry,
+        *,
+        lease: Callable[[int], Lease | None] | None = None,
+        offer: Callable[[list[Claim]], None] | None = None,
+    ) -> None:
+        """``lease(now_ms)`` and ``offer`` come from the engine of this process, where it has one."""
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._telemetry = telemetry
+        self._lease = lease
+        self._offer = offer
+        self._loop = asyncio.get_running_loop()
+        self._write = store.batched(self._accept, self._acknowledge, max_items=_MAX_CALLS_PER_COMMIT)
+
+    async def publish(self, events: Sequence[NewEvent], *, listed: bool) -> list[Receipt]:
+        """Make ``events`` durable, all or none, and give their receipts in order.
+
+        ``listed`` is true where the caller gave a list: errors then name the index.
+
+        Raises:
+            InvalidInputError: a tenant does not exist.
+            ConflictError: an idempotency key was used before with other content.
+            StoreUnavailableError: the database cannot be written now; nothing was stored.
+        """
+        future: asyncio.Future[list[Receipt]] = self._loop.create_future()
+        self._write.submit(_Call(events, listed, future))
+        return await future
+
+    def _accept(self, connection: Connection, calls: list[_Call]) -> list[Any]:
+        now_ms = self._clock.now_ms()
+        fanout = Fanout(
+            self._store.roster_in(connection),
+            find_known(connection, [call.events for call in calls]),
+            now_ms=now_ms,
+            new_id=self._new_id,
+            lease=self._lease(now_ms) if self._lease else None,
+        )
+        outcomes: list[Any] = [fanout.accept(call.events, listed=call.listed) for call in calls]
+        self._store.hot.insert_events(connection, fanout.event_rows)
+        self._store.hot.insert_deliveries(connection, fanout.delivery_rows)
+        return outcomes
+
+    def _acknowledge(self, calls: list[_Call], outcomes: list[Any]) -> None:
+        claims: list[Claim] = []
+        events = deliveries = duplicates = 0
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                claims += outcome.claims
+                for receipt in outcome.receipts:
+                    events += 1
+                    deliveries += 0 if receipt.duplicate else receipt.deliveries
+                    duplicates += receipt.duplicate
+                if not call.future.done():
+                    call.future.set_result(outcome.receipts)
+            elif not call.future.done():
+                call.future.set_exception(outcome)
+        if claims and self._offer is not None:
+            self._offer(claims)
+        if self._telemetry.active:
+            if events:
+                self._telemetry.emit(EventsPublished(events - duplicates, deliveries, duplicates))
+            if isinstance(outcomes[0], StoreUnavailableError):
+                self._telemetry.emit(StoreFailed("publish", str(outcomes[0])))

@@ -1,0 +1,177 @@
+"""Queries on deliveries and their attempts, and the changes that people make by hand."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
+
+from tellwire.clock import to_datetime
+from tellwire.errors import ConflictError, NotFoundError
+from tellwire.ids import ATTEMPT, DELIVERY, ENDPOINT, EVENT, decode, encode
+from tellwire.model.attempt import Attempt
+from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, states_that_allow
+from tellwire.model.page import Page
+
+from .events import type_matches
+from .paging import decode_cursor, page
+from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What a list of deliveries is narrowed to; None leaves a filter out. Times bound ``created_at``: [since, until)."""
+
+    tenant: str | None = None
+    endpoint_id: str | None = None
+    event_id: str | None = None
+    type: str | None = None
+    state: State | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+def get(connection: Connection, id: str) -> Delivery:
+    """One delivery. Raises NotFoundError."""
+    row = connection.execute(_select().where(deliveries.c.id == decode(DELIVERY, id))).mappings().first()
+    if row is None:
+        raise NotFoundError("delivery", id)
+    return _delivery(row)
+
+
+def attempts_of(connection: Connection, id: str) -> list[Attempt]:
+    """The attempts of a delivery, first to last."""
+    rows = connection.execute(
+        select(attempts).where(attempts.c.delivery_id == decode(DELIVERY, id)).order_by(attempts.c.number)
+    ).mappings()
+    return [_attempt(row) for row in rows]
+
+
+def list_page(connection: Connection, filters: Filters, *, limit: int, cursor: str | None) -> Page[Delivery]:
+    """Deliveries, newest first."""
+    query = _filtered(filters).order_by(deliveries.c.id.desc()).limit(limit + 1)
+    before = decode_cursor(cursor)
+    if before is not None:
+        query = query.where(deliveries.c.id < before)
+    return page(connection.execute(query).mappings().all(), limit, _delivery, lambda row: row["id"])
+
+
+def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
+    """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError."""
+    _move(
+        connection, id, Move.RETRY_BY_HAND, now_ms,
+        due_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,
+    )  # fmt: skip
+    return get(connection, id)
+
+
+def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
+    """End a pending delivery; an attempt that is in the air changes nothing more. Raises NotFoundError, ConflictError."""
+    _move(connection, id, Move.CANCEL, now_ms, due_ms=None, finished_ms=now_ms)
+    return get(connection, id)
+
+
+def create_test(
+    connection: Connection, *, delivery_id: bytes, event_id: bytes, endpoint_id: bytes, tenant: str, type: str,
+    data: bytes, now_ms: int,
+) -> Delivery:  # fmt: skip
+    """Store an example event with one delivery, to this endpoint alone."""
+    connection.execute(
+        insert(events).values(
+            id=event_id, tenant=tenant, type=type, data=data, occurred_ms=now_ms, created_ms=now_ms, deliveries=1
+        )
+    )
+    connection.execute(
+        insert(deliveries).values(
+            id=delivery_id, event_id=event_id, endpoint_id=endpoint_id, state=STATE_CODES[State.PENDING],
+            attempt_count=0, schedule_step=0, trigger="test", due_ms=now_ms, created_ms=now_ms,
+        )
+    )  # fmt: skip
+    return get(connection, encode(DELIVERY, delivery_id))
+
+
+def count_due(connection: Connection, now_ms: int) -> int:
+    """How many deliveries of enabled endpoints are due or in flight; those that wait for a retry are not counted."""
+    return connection.execute(
+        select(func.count())
+        .select_from(deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id))
+        .where(
+            deliveries.c.state == STATE_CODES[State.PENDING],
+            deliveries.c.due_ms <= now_ms,
+            endpoints.c.state == "enabled",
+        )
+    ).scalar_one()
+
+
+def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: Any) -> None:
+    before = get(connection, id)
+    if (before.state, move) not in TRANSITIONS:
+        allowed = " or ".join(states_that_allow(move))
+        raise ConflictError(f"delivery {id!r} is {before.state}; only one that is {allowed} can do that")
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == decode(DELIVERY, id))
+        .values(
+            state=STATE_CODES[TRANSITIONS[before.state, move]], lease_token=None, lease_until_ms=None, **values
+        )
+    )
+
+
+def _select() -> Select[Any]:
+    return select(deliveries, events.c.tenant, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+
+
+def _filtered(filters: Filters) -> Select[Any]:
+    query = _select().where(type_matches(filters.type))
+    if filters.tenant is not None:
+        query = query.where(events.c.tenant == filters.tenant)
+    if filters.endpoint_id is not None:
+        query = query.where(deliveries.c.endpoint_id == _raw(ENDPOINT, "endpoint", filters.endpoint_id))
+    if filters.event_id is not None:
+        query = query.where(deliveries.c.event_id == _raw(EVENT, "event", filters.event_id))
+    if filters.state is not None:
+        query = query.where(deliveries.c.state == STATE_CODES[filters.state])
+    if filters.since_ms is not None:
+        query = query.where(deliveries.c.created_ms >= filters.since_ms)
+    if filters.until_ms is not None:
+        query = query.where(deliveries.c.created_ms < filters.until_ms)
+    return query
+
+
+def _raw(prefix: str, kind: str, id: str) -> bytes:
+    raw = decode(prefix, id)
+    if raw is None:
+        raise NotFoundError(kind, id)
+    return raw
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    return Delivery(
+        id=encode(DELIVERY, row["id"]),
+        event_id=encode(EVENT, row["event_id"]),
+        endpoint_id=encode(ENDPOINT, row["endpoint_id"]),
+        tenant=row["tenant"],
+        type=row["type"],
+        state=STATES[row["state"]],
+        attempt_count=row["attempt_count"],
+        due_at=None if row["due_ms"] is None else to_datetime(row["due_ms"]),
+        last_status_code=row["last_status_code"],
+        last_error=row["last_error"],
+        created_at=to_datetime(row["created_ms"]),
+        finished_at=None if row["finished_ms"] is None else to_datetime(row["finished_ms"]),
+    )
+
+
+def _attempt(row: RowMapping) -> Attempt:
+    succeeded = row["error"] is None and row["status_code"] is not None and 200 <= row["status_code"] < 300
+    return Attempt(
+        id=encode(ATTEMPT, row["id"]),
+        number=row["number"],
+        started_at=to_datetime(row["started_ms"]),
+        duration_ms=row["duration_ms"],
+        outcome="succeeded" if succeeded else "failed",
+        status_code=row["status_code"],
+        error=row["error"],
+        detail=row["detail"],
+        response_headers=msgspec.json.decode(row["response_headers"], type=list[tuple[str, str]]),
+        response_body=row["response_body"],
+        trigger=row["trigger"],
+    )

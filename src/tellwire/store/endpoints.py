@@ -1,0 +1,198 @@
+"""Queries on endpoints and their secrets. A deleted endpoint stays as a row, because its deliveries name it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from tellwire.clock import to_datetime
+from tellwire.errors import NotFoundError
+from tellwire.ids import ENDPOINT, decode, encode
+from tellwire.model.delivery import State
+from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.page import Page
+from tellwire.model.subscription import Subscription
+from tellwire.signing.vault import Vault
+
+from .paging import decode_cursor, page
+from .roster import raise_revision
+from .tables import STATE_CODES, deliveries, endpoints, secrets
+
+
+def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> None:
+    """Store a new endpoint; its first secret follows by ``add_secret``."""
+    id = raw_id(endpoint.id)
+    created_ms = int(endpoint.created_at.timestamp() * 1000)
+    connection.execute(
+        insert(endpoints).values(
+            id=id,
+            tenant=endpoint.tenant,
+            created_ms=created_ms,
+            updated_ms=created_ms,
+            revision=raise_revision(connection),
+            **_columns(vault, id, msgspec.structs.asdict(endpoint)),
+        )
+    )
+
+
+def change(connection: Connection, vault: Vault, id: str, fields: Mapping[str, Any], *, now_ms: int) -> Endpoint:
+    """Change fields of an endpoint (by their names in ``model.Endpoint``). Raises NotFoundError."""
+    raw = raw_id(id)
+    changed = connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == raw, endpoints.c.deleted_ms.is_(None))
+        .values(updated_ms=now_ms, revision=raise_revision(connection), **_columns(vault, raw, fields))
+    )
+    if not changed.rowcount:
+        raise NotFoundError("endpoint", id)
+    return get(connection, vault, id)
+
+
+def get(connection: Connection, vault: Vault, id: str) -> Endpoint:
+    """One endpoint. Raises NotFoundError."""
+    row = (
+        connection.execute(
+            select(endpoints).where(endpoints.c.id == decode(ENDPOINT, id), endpoints.c.deleted_ms.is_(None))
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        raise NotFoundError("endpoint", id)
+    return _endpoint(row, vault)
+
+
+def list_page(
+    connection: Connection, vault: Vault, *, tenant: str | None, limit: int, cursor: str | None
+) -> Page[Endpoint]:
+    """Endpoints, newest first."""
+    query = select(endpoints).where(endpoints.c.deleted_ms.is_(None)).order_by(endpoints.c.id.desc())
+    if tenant is not None:
+        query = query.where(endpoints.c.tenant == tenant)
+    before = decode_cursor(cursor)
+    if before is not None:
+        query = query.where(endpoints.c.id < before)
+    rows = connection.execute(query.limit(limit + 1)).mappings().all()
+    return page(rows, limit, lambda row: _endpoint(row, vault), lambda row: row["id"])
+
+
+def count(connection: Connection, tenant: str) -> int:
+    """How many endpoints a tenant has."""
+    return connection.execute(
+        select(func.count()).where(endpoints.c.tenant == tenant, endpoints.c.deleted_ms.is_(None))
+    ).scalar_one()
+
+
+def delete(connection: Connection, id: str, *, now_ms: int) -> None:
+    """Delete an endpoint with its secrets and headers; what was pending for it is cancelled. Raises NotFoundError."""
+    raw = raw_id(id)
+    deleted = connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == raw, endpoints.c.deleted_ms.is_(None))
+        .values(deleted_ms=now_ms, headers=b"", revision=raise_revision(connection))
+    )
+    if not deleted.rowcount:
+        raise NotFoundError("endpoint", id)
+    connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw))
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.endpoint_id == raw, deliveries.c.state == STATE_CODES[State.PENDING])
+        .values(
+            state=STATE_CODES[State.CANCELLED], finished_ms=now_ms, due_ms=None, lease_token=None, lease_until_ms=None
+        )
+    )
+
+
+def disable_gone(connection: Connection, id: bytes, *, now_ms: int) -> None:
+    """The endpoint answered 410: disable it, if it is not disabled yet."""
+    connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == id, endpoints.c.state != EndpointState.DISABLED)
+        .values(
+            state=EndpointState.DISABLED,
+            state_reason="the endpoint answered 410 Gone",
+            updated_ms=now_ms,
+            revision=raise_revision(connection),
+        )
+    )
+
+
+def current_secret(connection: Connection, vault: Vault, id: str) -> str:
+    """The secret that an endpoint's deliveries are signed with (first). Raises NotFoundError."""
+    row = connection.execute(
+        select(secrets.c.sealed)
+        .join(endpoints, endpoints.c.id == secrets.c.endpoint_id)
+        .where(secrets.c.endpoint_id == decode(ENDPOINT, id), endpoints.c.deleted_ms.is_(None))
+        .order_by(secrets.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    if row is None:
+        raise NotFoundError("endpoint", id)
+    return vault.open(row, raw_id(id)).decode()
+
+
+def add_secret(
+    connection: Connection, vault: Vault, secret_id: bytes, id: str, secret: str, *, overlap_ms: int, now_ms: int
+) -> int:
+    """Make ``secret`` the current one; those before sign along for ``overlap_ms`` more.
+
+    Gives how many secrets are in force. Expired ones are removed.
+    """
+    raw = raw_id(id)
+    connection.execute(
+        secrets.delete().where(secrets.c.endpoint_id == raw, secrets.c.expires_ms <= now_ms)
+    )
+    connection.execute(
+        update(secrets)
+        .where(secrets.c.endpoint_id == raw, secrets.c.expires_ms.is_(None))
+        .values(expires_ms=now_ms + overlap_ms)
+    )
+    connection.execute(
+        insert(secrets).values(
+            id=secret_id, endpoint_id=raw, sealed=vault.seal(secret.encode(), raw), created_ms=now_ms
+        )
+    )
+    connection.execute(
+        update(endpoints).where(endpoints.c.id == raw).values(revision=raise_revision(connection))
+    )
+    return connection.execute(
+        select(func.count()).where(secrets.c.endpoint_id == raw)
+    ).scalar_one()
+
+
+def raw_id(id: str) -> bytes:
+    """The 16 bytes of an endpoint id. Raises NotFoundError where it is none."""
+    raw = decode(ENDPOINT, id)
+    if raw is None:
+        raise NotFoundError("endpoint", id)
+    return raw
+
+
+def _columns(vault: Vault, id: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: fields[name] for name in ("url", "description", "state", "state_reason") if name in fields
+    }
+    if "subscriptions" in fields:
+        columns["subscriptions"] = msgspec.json.encode(fields["subscriptions"]).decode()
+    if "headers" in fields:
+        columns["headers"] = vault.seal(msgspec.json.encode(fields["headers"]), id)
+    if "metadata" in fields:
+        columns["metadata"] = msgspec.json.encode(fields["metadata"]).decode()
+    return columns
+
+
+def _endpoint(row: RowMapping, vault: Vault) -> Endpoint:
+    return Endpoint(
+        id=encode(ENDPOINT, row["id"]),
+        tenant=row["tenant"],
+        url=row["url"],
+        description=row["description"],
+        subscriptions=msgspec.json.decode(row["subscriptions"], type=tuple[Subscription, ...]),
+        headers=msgspec.json.decode(vault.open(row["headers"], row["id"]), type=dict[str, str]),
+        metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
+        state=EndpointState(row["state"]),
+        state_reason=row["state_reason"],
+        created_at=to_datetime(row["created_ms"]),
+        updated_at=to_datetime(row["updated_ms"]),
+    )

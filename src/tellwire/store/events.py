@@ -1,0 +1,74 @@
+"""Queries on events."""
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
+
+from tellwire.clock import to_datetime
+from tellwire.errors import NotFoundError
+from tellwire.ids import EVENT, decode, encode
+from tellwire.model.event import StoredEvent
+from tellwire.model.page import Page
+
+from .paging import decode_cursor, page
+from .tables import events
+
+
+def get(connection: Connection, id: str) -> StoredEvent:
+    """One event with its data. Raises NotFoundError."""
+    row = connection.execute(select(events).where(events.c.id == decode(EVENT, id))).mappings().first()
+    if row is None:
+        raise NotFoundError("event", id)
+    return _event(row)
+
+
+def list_page(
+    connection: Connection,
+    *,
+    tenant: str | None = None,
+    type: str | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    limit: int,
+    cursor: str | None,
+) -> Page[StoredEvent]:
+    """Events without their data, newest first; ``type`` is a pattern, the times bound ``created_at`` [since, until)."""
+    columns = [column for column in events.c if column.name != "data"]
+    query = select(*columns).where(type_matches(type)).order_by(events.c.id.desc()).limit(limit + 1)
+    if tenant is not None:
+        query = query.where(events.c.tenant == tenant)
+    if since_ms is not None:
+        query = query.where(events.c.id >= _first_id_of(since_ms), events.c.created_ms >= since_ms)
+    if until_ms is not None:
+        query = query.where(events.c.created_ms < until_ms)
+    before = decode_cursor(cursor)
+    if before is not None:
+        query = query.where(events.c.id < before)
+    return page(connection.execute(query).mappings().all(), limit, _event, lambda row: row["id"])
+
+
+def type_matches(pattern: str | None) -> ColumnElement[bool]:
+    """An event type against a pattern, in SQL (see ``policy.matching`` for the rule)."""
+    if pattern is None or pattern == "*":
+        return true()
+    if "*" not in pattern:
+        return events.c.type == pattern
+    # A regular expression, because LIKE and GLOB know no segments.
+    *inner, last = pattern.split(".")
+    segments = ["[^.]+" if segment == "*" else segment for segment in inner]
+    expression = r"\.".join([*segments, ".+" if last == "*" else last])
+    return events.c.type.regexp_match(f"^{expression}$")
+
+
+def _first_id_of(ms: int) -> bytes:
+    return max(ms, 0).to_bytes(6, "big") + bytes(10)
+
+
+def _event(row: RowMapping) -> StoredEvent:
+    return StoredEvent(
+        id=encode(EVENT, row["id"]),
+        type=row["type"],
+        tenant=row["tenant"],
+        occurred_at=to_datetime(row["occurred_ms"]),
+        created_at=to_datetime(row["created_ms"]),
+        idempotency_key=row["idempotency_key"],
+        data=row.get("data"),
+    )

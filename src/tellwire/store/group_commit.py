@@ -1,0 +1,160 @@
+"""Group commit: many writers, one transaction, one fsync.
+
+What is submitted while a transaction is being written waits for the next one, so that the batch grows with the load
+and nobody waits when there is none. One thread writes; it is the only place where SQLite's write lock is taken.
+
+A stage registers a ``BatchedWrite``: ``run`` gets all its waiting items at once, inside the transaction; ``done``
+gets their outcomes on the event loop, after the commit. An outcome that is an exception refuses that item alone.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from sqlalchemy import Connection
+
+Run = Callable[[Connection, list[Any]], list[Any]]
+Done = Callable[[list[Any], list[Any]], None]
+Work = list[tuple["BatchedWrite", list[Any]]]
+
+LINGER_S = 0.002
+"""How long a batch may grow while publishers are many. Measured: see docs/adr/0003-group-commit.md."""
+BUSY_ITEMS = 4
+"""A transaction with at least so many items means load: then the next one lingers."""
+
+
+class BatchedWrite:
+    """One stage's waiting items, and what to do with them."""
+
+    def __init__(self, run: Run, done: Done, wake: Callable[[], None], max_items: int) -> None:
+        self.run = run
+        self.done = done
+        self._wake = wake
+        self._max_items = max_items
+        self._items: list[Any] = []
+
+    def submit(self, item: Any) -> None:
+        """Put ``item`` into the next transaction."""
+        self._items.append(item)
+        self._wake()
+
+    def take(self) -> list[Any]:
+        """The waiting items, at most ``max_items`` of them; the rest waits on."""
+        items = self._items
+        if len(items) <= self._max_items:
+            self._items = []
+            return items
+        self._items = items[self._max_items :]
+        return items[: self._max_items]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._items)
+
+
+class GroupCommit:
+    """Gathers what stages submit and has it written, batch after batch."""
+
+    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
+        """``transact`` writes one batch and returns an outcome for each item; it must not raise."""
+        self._transact = transact
+        self._loop = loop
+        self._writes: list[BatchedWrite] = []
+
+    def register(self, run: Run, done: Done, max_items: int) -> BatchedWrite:
+        """A new kind of write. Kinds are written in the order in which they were registered."""
+        write = BatchedWrite(run, done, self.wake, max_items)
+        self._writes.append(write)
+        return write
+
+    def wake(self) -> None:
+        """Something waits: see to it that it is written."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what waits, then stop."""
+        raise NotImplementedError
+
+    def _take(self) -> Work:
+        return [(write, write.take()) for write in self._writes if write.waiting]
+
+    @staticmethod
+    def _hand_over(work: Work, outcomes: list[list[Any]]) -> None:
+        for (write, items), results in zip(work, outcomes, strict=True):
+            write.done(items, results)
+
+
+class ThreadedGroupCommit(GroupCommit):
+    """Writes in a thread of its own, so that an fsync holds up nobody but those who wait for it."""
+
+    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(transact, loop)
+        self._signals: SimpleQueue[None] = SimpleQueue()
+        self._awake = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._write_on, name="tellwire-writer", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Wake the thread, unless it is at work: then it looks again before it sleeps."""
+        if not self._awake:
+            self._awake = True
+            self._signals.put(None)
+
+    def close(self) -> None:
+        """Write what waits, then end the thread."""
+        self._closing = True
+        self._signals.put(None)
+        self._thread.join()
+
+    def _write_on(self) -> None:
+        busy = False
+        while True:
+            if busy:
+                time.sleep(LINGER_S)
+            work = self._take()
+            if work:
+                outcomes = self._transact(work)
+                busy = sum(len(items) for _, items in work) >= BUSY_ITEMS
+                try:
+                    self._loop.call_soon_threadsafe(self._hand_over, work, outcomes)
+                except RuntimeError:  # the event loop has closed: nobody is left to be told
+                    return
+                continue
+            busy = False
+            # The order matters: first say "asleep", then look again, so that no submission falls between.
+            self._awake = False
+            if any(write.waiting for write in self._writes):
+                self._awake = True
+                continue
+            if self._closing:
+                return
+            self._signals.get()
+            self._awake = True
+
+
+class InlineGroupCommit(GroupCommit):
+    """Writes on the event loop itself: for simulations, where time is virtual and a thread would escape it."""
+
+    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(transact, loop)
+        self._scheduled = False
+
+    def wake(self) -> None:
+        """Write in the next turn of the event loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._write_now)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._write_now()
+
+    def _write_now(self) -> None:
+        self._scheduled = False
+        while work := self._take():
+            self._hand_over(work, self._transact(work))

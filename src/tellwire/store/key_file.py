@@ -1,0 +1,47 @@
+"""The key that seals secrets at rest, where nobody gave one: a file beside the database, readable by its owner alone."""
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+from tellwire.errors import SettingsError
+from tellwire.signing.vault import Vault
+
+NAME = "tellwire.key"
+
+
+def vault_beside(database: Path) -> Vault:
+    """The vault with the key in ``tellwire.key`` beside ``database``; the file (mode 0600) is made if missing.
+
+    Raises:
+        SettingsError: the file cannot be made or read, or holds no key.
+    """
+    path = database.parent / NAME
+    try:
+        if not path.exists():
+            _make(path)
+        return Vault.from_setting(path.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"the key file {path.name} beside the database cannot be used ({error}): "
+            "mend it, or set TELLWIRE_SECRET_KEY"
+        ) from error
+
+
+def _make(path: Path) -> None:
+    # Written under another name first, then linked: whoever finds the file finds it whole, and of several processes
+    # that start at once exactly one makes it.
+    draft = path.with_name(f".{NAME}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,37 @@
+"""Cursors: opaque to clients, for us the id of the last item of the page before."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from tellwire.errors import InvalidInputError
+from tellwire.model.page import Page
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+
+
+def decode_cursor(cursor: str | None) -> bytes | None:
+    """The id that a cursor stands for.
+
+    Raises:
+        InvalidInputError: it is no cursor of ours.
+    """
+    if cursor is None:
+        return None
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out") from None
+
+
+def page(
+    rows: Sequence[Row], limit: int, render: Callable[[Row], Item], last_id: Callable[[Row], bytes]
+) -> Page[Item]:
+    """A page of at most ``limit`` items out of ``rows``, of which one more than that was asked for."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    cursor = base64.urlsafe_b64encode(last_id(shown[-1])).decode().rstrip("=") if more else None
+    return Page([render(row) for row in shown], cursor)

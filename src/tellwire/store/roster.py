@@ -1,0 +1,165 @@
+"""The roster: what every publish and every send must know about tenants, endpoints and keys, kept in memory.
+
+An immutable picture of the control plane at one ``revision``. Each change of the control plane raises the revision in
+its own transaction; whoever holds an older picture reads only the rows that are newer. So routing inside the publish
+transaction costs one small query per commit, and is never out of date.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, select, update
+
+from tellwire.ids import ENDPOINT, encode
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.key import Scope
+from tellwire.policy.matching import Matcher, compile_patterns
+from tellwire.signing.secret import SigningSecret, parse_secret
+from tellwire.signing.vault import Vault
+
+from .tables import endpoints, keys, revisions, secrets, tenants
+
+_MAX_REMEMBERED_TARGETS: Final = 20_000
+
+
+class LiveSecret(msgspec.Struct, frozen=True):
+    """A signing secret in use; ``expires_ms`` is the end of its overlap after a rotation, or None."""
+
+    secret: SigningSecret
+    expires_ms: int | None
+
+
+class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
+    """What routing and sending need of an endpoint."""
+
+    id: bytes
+    text_id: str
+    tenant: str
+    url: str
+    matcher: Matcher
+    state: EndpointState
+    headers: Mapping[str, str]
+    secrets: tuple[LiveSecret, ...]
+
+    def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
+        """The secrets to sign with now: the current one and those whose overlap has not ended."""
+        return [live.secret for live in self.secrets if live.expires_ms is None or live.expires_ms > now_ms]
+
+
+class LiveKey(msgspec.Struct, frozen=True):
+    """What authenticating a request needs of an API key."""
+
+    hash: bytes
+    scopes: frozenset[Scope]
+    expires_ms: int | None
+
+
+class Roster:
+    """The control plane at ``revision``. Never changed after it is made; ``refresh`` makes the next one."""
+
+    def __init__(
+        self,
+        revision: int = -1,
+        tenant_ids: frozenset[str] = frozenset(),
+        endpoints_by_id: Mapping[bytes, LiveEndpoint] | None = None,
+        keys_by_hash: Mapping[bytes, LiveKey] | None = None,
+    ) -> None:
+        self.revision = revision
+        self.tenant_ids = tenant_ids
+        self.endpoints: Mapping[bytes, LiveEndpoint] = endpoints_by_id or {}
+        self.keys: Mapping[bytes, LiveKey] = keys_by_hash or {}
+        self._by_tenant: dict[str, list[LiveEndpoint]] = {}
+        for endpoint in self.endpoints.values():
+            if endpoint.state is not EndpointState.DISABLED:
+                self._by_tenant.setdefault(endpoint.tenant, []).append(endpoint)
+        self._targets: dict[tuple[str, str], tuple[LiveEndpoint, ...]] = {}
+
+    def targets(self, tenant: str, type: str) -> tuple[LiveEndpoint, ...]:
+        """The endpoints of ``tenant`` that are to receive events of ``type``: not disabled, a pattern matches."""
+        found = self._targets.get((tenant, type))
+        if found is None:
+            found = tuple(e for e in self._by_tenant.get(tenant, ()) if e.matcher.matches(type))
+            if len(self._targets) >= _MAX_REMEMBERED_TARGETS:  # type names come from outside: stay bounded
+                self._targets.clear()
+            self._targets[tenant, type] = found
+        return found
+
+
+def raise_revision(connection: Connection) -> int:
+    """Count one change of the control plane; the new revision goes into the rows that changed."""
+    return connection.execute(
+        update(revisions)
+        .where(revisions.c.name == "control")
+        .values(value=revisions.c.value + 1)
+        .returning(revisions.c.value)
+    ).scalar_one()
+
+
+def refresh(connection: Connection, roster: Roster, vault: Vault) -> Roster:
+    """The roster as of this transaction: the same one where nothing changed, else a new one."""
+    # Driver SQL: this runs in every publish transaction.
+    revision: int = connection.exec_driver_sql("SELECT value FROM revisions WHERE name = 'control'").scalar_one()
+    if revision == roster.revision:
+        return roster
+    if revision < roster.revision:  # a change that was seen has been rolled back: start anew
+        roster = Roster()
+    seen = roster.revision
+    new_tenants = connection.execute(select(tenants.c.id).where(tenants.c.revision > seen)).scalars()
+    return Roster(
+        revision,
+        roster.tenant_ids | frozenset(new_tenants),
+        _changed_endpoints(connection, roster, vault),
+        _changed_keys(connection, roster),
+    )
+
+
+def _changed_endpoints(connection: Connection, roster: Roster, vault: Vault) -> Mapping[bytes, LiveEndpoint]:
+    changed = connection.execute(select(endpoints).where(endpoints.c.revision > roster.revision)).mappings().all()
+    if not changed:
+        return roster.endpoints
+    secrets_of: dict[bytes, list[LiveSecret]] = {}
+    rows = connection.execute(
+        select(secrets)
+        .join(endpoints, endpoints.c.id == secrets.c.endpoint_id)
+        .where(endpoints.c.revision > roster.revision, endpoints.c.deleted_ms.is_(None))
+        .order_by(secrets.c.id.desc())  # newest first: the current secret signs first
+    ).mappings()
+    for row in rows:
+        text = vault.open(row["sealed"], row["endpoint_id"]).decode()
+        secrets_of.setdefault(row["endpoint_id"], []).append(LiveSecret(parse_secret(text), row["expires_ms"]))
+    found = dict(roster.endpoints)
+    for row in changed:
+        if row["deleted_ms"] is not None:
+            found.pop(row["id"], None)
+        else:
+            found[row["id"]] = _live_endpoint(row, secrets_of.get(row["id"], []), vault)
+    return found
+
+
+def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault) -> LiveEndpoint:
+    subscriptions: list[dict[str, list[str]]] = msgspec.json.decode(row["subscriptions"])
+    return LiveEndpoint(
+        id=row["id"],
+        text_id=encode(ENDPOINT, row["id"]),
+        tenant=row["tenant"],
+        url=row["url"],
+        matcher=compile_patterns(pattern for one in subscriptions for pattern in one["events"]),
+        state=EndpointState(row["state"]),
+        headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
+        secrets=tuple(live_secrets),
+    )
+
+
+def _changed_keys(connection: Connection, roster: Roster) -> Mapping[bytes, LiveKey]:
+    changed = connection.execute(select(keys).where(keys.c.revision > roster.revision)).mappings().all()
+    if not changed:
+        return roster.keys
+    found = dict(roster.keys)
+    for row in changed:
+        if row["revoked_ms"] is not None:
+            found.pop(row["hash"], None)
+        else:
+            scopes = frozenset(map(Scope, row["scopes"].split()))
+            found[row["hash"]] = LiveKey(row["hash"], scopes, row["expires_ms"])
+    return found

@@ -1,0 +1,173 @@
+"""The hot statements in SQLite's dialect.
+
+Each statement takes many rows as one ``VALUES`` list rather than ``executemany``: SQLite then works through them in a
+single step, during which Python's lock is released once instead of once a row. With a busy event loop beside the
+writer that is the difference between microseconds and milliseconds a batch (docs/adr/0003-group-commit.md).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, cast
+
+from sqlalchemy import Connection
+
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+
+# Few distinct sizes, so that few statements are compiled: each chunk is as large as the rest allows.
+_CHUNKS = (100, 32, 10, 3, 1)
+
+
+class SqliteHotStatements:
+    """See ``store.HotStatements``."""
+
+    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        """Store events."""
+        _insert(_driver(connection), "events", EventRow._fields, rows)
+
+    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+        """Store deliveries; those with a lease are born claimed."""
+        driver = _driver(connection)
+        for chunk in _chunks(rows):
+            driver.execute(_insert_deliveries(len(chunk)), _flat(chunk))
+
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
+    ) -> set[bytes]:
+        """Write the outcomes whose lease still holds, with their attempts."""
+        driver = _driver(connection)
+        held: set[bytes] = set()
+        for chunk in _chunks(outcomes):
+            held.update(row[0] for row in driver.execute(_record(len(chunk)), _flat(chunk)))
+        _insert(driver, "attempts", AttemptRow._fields, [row for row in attempts if row.delivery_id in held])
+        return held
+
+    def extend(self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int) -> set[bytes]:
+        """Extend the leases that still hold."""
+        driver = _driver(connection)
+        held: set[bytes] = set()
+        for chunk in _chunks(leases):
+            held.update(row[0] for row in driver.execute(_extend(len(chunk)), [*_flat(chunk), until_ms]))
+        return held
+
+    def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
+        """Give up the leases that still hold."""
+        driver = _driver(connection)
+        for chunk in _chunks(leases):
+            driver.execute(_release(len(chunk)), _flat(chunk))
+
+    def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
+        """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
+        return cast(list[tuple[bytes, int]], _driver(connection).execute(_READY_LANES).fetchall())
+
+    def claim(
+        self, connection: Connection, endpoint_id: bytes, *, now_ms: int, until_ms: int, token: int, limit: int
+    ) -> list[ClaimedRow]:
+        """Claim what is due in one lane, oldest first."""
+        driver = _driver(connection)
+        found = driver.execute(_CLAIMABLE, (endpoint_id, now_ms, limit)).fetchall()
+        for chunk in _chunks(found):
+            ids = [row[0] for row in chunk]
+            driver.execute(_claim(len(ids)), [*ids, token, until_ms])
+        return [ClaimedRow(*row[:-1], rescued=row[-1] is not None) for row in found]
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(rows))
+
+
+def _values(columns: int, rows: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return ",".join([row] * rows)
+
+
+def _insert(driver: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
+    for chunk in _chunks(rows):
+        driver.execute(_insert_sql(table, columns, len(chunk)), _flat(chunk))
+
+
+@cache
+def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
+    # Table and columns are our own constants.
+    return f"INSERT INTO {table} ({','.join(columns)}) VALUES {_values(len(columns), rows)}"  # noqa: S608
+
+
+@cache
+def _insert_deliveries(rows: int) -> str:
+    row = f"({','.join('?' * len(DeliveryRow._fields))},0,0,0)"
+    columns = (*DeliveryRow._fields, "state", "attempt_count", "schedule_step")
+    return f"INSERT INTO deliveries ({','.join(columns)}) VALUES {','.join([row] * rows)}"  # noqa: S608 - constants
+
+
+@cache
+def _record(rows: int) -> str:
+    return f"""
+        UPDATE deliveries SET
+            state = new.column3, attempt_count = new.column4, schedule_step = new.column5, due_ms = new.column6,
+            last_status_code = new.column7, last_error = new.column8, finished_ms = new.column9,
+            trigger = 'schedule', lease_token = NULL, lease_until_ms = NULL
+        FROM (VALUES {_values(len(Outcome._fields), rows)}) AS new
+        WHERE deliveries.id = new.column1 AND deliveries.lease_token = new.column2 AND deliveries.state = 0
+        RETURNING deliveries.id"""  # noqa: S608 - placeholders only
+
+
+@cache
+def _extend(rows: int) -> str:
+    return f"""
+        UPDATE deliveries SET lease_until_ms = ?{2 * rows + 1}
+        FROM (VALUES {_values(2, rows)}) AS held
+        WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
+        RETURNING deliveries.id"""  # noqa: S608 - placeholders only
+
+
+@cache
+def _release(rows: int) -> str:
+    return f"""
+        UPDATE deliveries SET lease_token = NULL, lease_until_ms = NULL
+        FROM (VALUES {_values(2, rows)}) AS held
+        WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2
+            AND deliveries.state = 0"""  # noqa: S608 - placeholders only
+
+
+@cache
+def _claim(rows: int) -> str:
+    ids = ",".join(f"?{n}" for n in range(1, rows + 1))
+    return f"""
+        UPDATE deliveries SET lease_token = ?{rows + 1}, lease_until_ms = ?{rows + 2}
+        WHERE id IN ({ids})"""  # noqa: S608 - placeholders only
+
+
+_CLAIMABLE = """
+    SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
+        e.type, e.data, e.occurred_ms, d.lease_token
+    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+    WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
+    ORDER BY coalesce(d.lease_until_ms, d.due_ms)
+    LIMIT ?"""
+
+# A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
+_READY_LANES = """
+    WITH RECURSIVE lane(endpoint_id) AS (
+        SELECT min(endpoint_id) FROM deliveries WHERE state = 0
+        UNION ALL
+        SELECT (SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > lane.endpoint_id)
+        FROM lane WHERE lane.endpoint_id IS NOT NULL
+    )
+    SELECT endpoint_id, (
+        SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
+        WHERE state = 0 AND endpoint_id = lane.endpoint_id
+        ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
+    ) FROM lane WHERE endpoint_id IS NOT NULL"""

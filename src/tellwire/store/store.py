@@ -1,0 +1,79 @@
+"""What every store promises. One conformance suite (tests/store) holds each of them to it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from .group_commit import BatchedWrite, Done, Run
+from .roster import Roster
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Durable memory of one Tellwire. Everything it acknowledges survives the loss of power."""
+
+    @property
+    def roster(self) -> Roster:
+        """The control plane as of the last transaction of this process, or of the last ``look``."""
+
+    async def open(self) -> None:
+        """Connect, migrate, check the secret key. Raises StoreError or SettingsError with what to do."""
+
+    async def close(self) -> None:
+        """Write what waits, then disconnect."""
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run ``query`` on a snapshot that includes everything acknowledged so far."""
+
+    async def write(self, change: Callable[[Connection], T]) -> T:
+        """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
+
+    def batched(self, run: Run, done: Done, *, max_items: int) -> BatchedWrite:
+        """Register a stage's hot write: items submitted at about the same time share a transaction."""
+
+    def roster_in(self, connection: Connection) -> Roster:
+        """The control plane as this very transaction sees it."""
+
+    async def look(self) -> bool:
+        """Look whether another process has changed the database since the last look; refreshes the roster."""
+
+    hot: "HotStatements"
+
+
+class HotStatements(Protocol):
+    """The statements of the hot path: few and large, in the database's own dialect."""
+
+    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        """Store events."""
+
+    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+        """Store deliveries; those with a lease are born claimed."""
+
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
+    ) -> set[bytes]:
+        """Write the outcomes whose lease still holds, with their attempts; gives the ids of those deliveries."""
+
+    def extend(self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int) -> set[bytes]:
+        """Extend the leases ``(delivery id, token)`` that still hold; gives the ids of those deliveries."""
+
+    def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
+        """Give up the leases ``(delivery id, token)`` that still hold: the deliveries can be claimed at once."""
+
+    def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
+        """For each endpoint with pending deliveries: its id and when the first of them may be claimed."""
+
+    def claim(
+        self, connection: Connection, endpoint_id: bytes, *, now_ms: int, until_ms: int, token: int, limit: int
+    ) -> list[ClaimedRow]:
+        """Claim up to ``limit`` deliveries of one lane that are due, or whose lease has expired, oldest first."""
+
+
+class Submitter(Protocol):
+    """The side of a ``BatchedWrite`` that a stage uses."""
+
+    def submit(self, item: Any) -> None:
+        """Put ``item`` into the next transaction."""

@@ -1,0 +1,187 @@
+"""The tables, in SQLAlchemy Core. The migrations make them; a test proves that both say the same.
+
+Ids are UUIDv7 (16 bytes), instants whole milliseconds since 1970. ``revision`` counts changes of the control plane:
+who keeps a copy in memory asks for what is newer than the copy (see ``roster``).
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    func,
+)
+
+from tellwire.model.delivery import State
+
+SCHEMA_VERSION: Final = "0001"
+"""The newest migration; a database that is further on was written by a newer Tellwire."""
+
+STATE_CODES: Final[dict[State, int]] = {
+    State.PENDING: 0,
+    State.SUCCEEDED: 1,
+    State.EXHAUSTED: 2,
+    State.CANCELLED: 3,
+}
+"""How a delivery's state stands in the database: rows are many, so they are kept small."""
+
+STATES: Final = {code: state for state, code in STATE_CODES.items()}
+
+metadata = MetaData()
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    comment="what the database knows of itself: the key check",
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    comment="one counter: how often the control plane has changed",
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("tenants_by_revision", "revision"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Index("keys_by_revision", "revision"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("tenant", String(64), ForeignKey("tenants.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("subscriptions", Text, nullable=False),
+    Column("headers", LargeBinary, nullable=False, comment="sealed JSON object"),
+    Column("metadata", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_reason", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("deleted_ms", BigInteger),
+    Column("revision", BigInteger, nullable=False),
+    Index("endpoints_by_tenant", "tenant", "id"),
+    Index("endpoints_by_revision", "revision"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("endpoint_id", LargeBinary(16), ForeignKey("endpoints.id"), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, comment="end of the overlap after a rotation"),
+    Index("secrets_by_endpoint", "endpoint_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("type", String(128), nullable=False),
+    Column("data", LargeBinary, nullable=False, comment="the JSON text as it was published"),
+    Column("occurred_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("idempotency_key", Text),
+    Column("fingerprint", LargeBinary(32), comment="of the content, where there is an idempotency key"),
+)
+Index(
+    "events_by_idempotency_key",
+    events.c.tenant,
+    events.c.idempotency_key,
+    unique=True,
+    sqlite_where=events.c.idempotency_key.is_not(None),
+    postgresql_where=events.c.idempotency_key.is_not(None),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("event_id", LargeBinary(16), ForeignKey("events.id"), nullable=False),
+    Column("endpoint_id", LargeBinary(16), ForeignKey("endpoints.id"), nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("attempt_count", Integer, nullable=False),
+    Column(
+        "schedule_step", Integer, nullable=False, comment="tries since publishing or the last retry by hand"
+    ),
+    Column("trigger", String(16), nullable=False, comment="what makes the next attempt happen"),
+    Column("due_ms", BigInteger),
+    Column("lease_token", BigInteger),
+    Column("lease_until_ms", BigInteger),
+    Column("last_status_code", Integer),
+    Column("last_error", String(32)),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),
+    Index("deliveries_by_event", "event_id"),
+    Index("deliveries_by_endpoint", "endpoint_id", "id"),
+    sqlite_with_rowid=False,
+)
+
+ready_ms = func.coalesce(deliveries.c.lease_until_ms, deliveries.c.due_ms)
+"""When a pending delivery may be claimed: at the end of its lease, or when it is due. One index serves claiming
+due deliveries and rescuing those whose process died."""
+
+Index(
+    "deliveries_ready",
+    deliveries.c.endpoint_id,
+    ready_ms,
+    sqlite_where=deliveries.c.state == 0,
+    postgresql_where=deliveries.c.state == 0,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", LargeBinary(16), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("id", LargeBinary(16), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("error", String(32)),
+    Column("detail", Text),
+    Column("response_headers", LargeBinary, nullable=False, comment="JSON array of [name, value]"),
+    Column("response_body", LargeBinary, nullable=False),
+    Column("trigger", String(16), nullable=False),
+    PrimaryKeyConstraint("delivery_id", "number"),
+)
