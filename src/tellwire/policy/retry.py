@@ -6,11 +6,11 @@ number come in as arguments.
 
 import calendar
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from ..clock import to_datetime
 from ..errors import SettingsError
 
 _SECOND: Final = 1_000
@@ -98,6 +98,7 @@ _DATES: Final = (
     re.compile(f"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
 )
 _SECONDS: Final = re.compile("[0-9]+")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_retry_after(value: str, now_ms: int) -> int | None:
@@ -123,7 +124,7 @@ def _parse_http_date(value: str, now_ms: int) -> int | None:
     if len(form["year"]) == 2:
         # "MUST interpret a timestamp that appears to be more than 50 years in the future as representing the
         # most recent year in the past that had the same last two digits" (RFC 9110 section 5.6.7).
-        this_year = to_datetime(now_ms).year
+        this_year = (_EPOCH + timedelta(milliseconds=now_ms)).year
         year += this_year - this_year % 100
         if year > this_year + 50:
             year -= 100
