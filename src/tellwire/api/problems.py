@@ -24,8 +24,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 DOCS: Final = "https://github.com/tellwire/tellwire/blob/main/docs/reference/problems.md"
 RETRY_AFTER_S: Final = 2
 
-_TOO_LARGE: Final = frozenset({"payload_bytes", "batch_bytes", "batch_events"})
-"""Limits on the size of a request: over them the answer is 413 rather than 422."""
+_SIZES: Final = frozenset({"payload_bytes", "batch_bytes", "body_bytes"})
+"""Limits on the size of what is sent: over them the answer is 413, unless it is one event of a batch (422)."""
 
 
 class Kind(NamedTuple):
@@ -36,7 +36,6 @@ class Kind(NamedTuple):
     status: int
 
 
-MALFORMED = Kind("malformed", "The request cannot be read", 400)
 UNAUTHORIZED = Kind("unauthorized", "A good API key is required", 401)
 FORBIDDEN = Kind("forbidden", "The API key lacks a scope", 403)
 NOT_FOUND = Kind("not-found", "There is no such thing", 404)
@@ -50,7 +49,7 @@ INTERNAL = Kind("internal", "Something went wrong on our side", 500)
 UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
 
 KINDS: Final = (
-    MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
+    UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
     WRONG_MEDIA_TYPE, INVALID, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 
@@ -104,5 +103,6 @@ def _invalid(error: InvalidInputError, request_id: str) -> Problem:
     kind = INVALID
     if isinstance(error, LimitExceededError):
         more |= {"limit": error.limit, "maximum": error.maximum}
-        kind = TOO_LARGE if error.limit in _TOO_LARGE else INVALID
+        in_batch = any(fault.loc[:1] == ("events",) for fault in error.errors)
+        kind = TOO_LARGE if error.limit in _SIZES and not in_batch else INVALID
     return problem(kind, str(error), request_id, **more)

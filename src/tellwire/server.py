@@ -1,0 +1,93 @@
+"""Builds the ASGI app, owns the lifespan, runs the server: from settings to a process that stops gracefully."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import uvicorn
+
+from .api.app import build_api
+from .api.publish import App, PublishRoutes
+from .clock import SystemClock
+from .hub import Tellwire
+from .ids import REQUEST, IdMaker, encode
+from .settings import Settings
+
+_KEEP_ALIVE_S: Final = 65
+_BACKLOG: Final = 2_048
+_MAX_CONNECTIONS: Final = 10_000
+
+
+def build_app(tellwire: Tellwire) -> App:
+    """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind."""
+    maker = IdMaker(SystemClock())
+
+    def new_request_id() -> str:
+        return encode(REQUEST, maker())
+
+    return PublishRoutes(build_api(tellwire, new_request_id), tellwire, new_request_id)
+
+
+@asynccontextmanager
+async def running(tellwire: Tellwire) -> AsyncIterator[App]:
+    """Open ``tellwire`` and give its app; in the end let attempts land, record them and close."""
+    async with tellwire:
+        yield build_app(tellwire)
+
+
+async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``started`` is told the address once requests are answered.
+
+    On a signal: no new requests, those under way may finish, then the engine stops (see ``Engine.stop``). A second
+    signal ends the process at once.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        StoreError, SettingsError: see ``Tellwire.open``.
+    """
+    async with running(tellwire) as app:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type] - ASGI in our own words
+            host=settings.host,
+            port=settings.port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(settings.grace)),
+            backlog=_BACKLOG,
+            limit_concurrency=_MAX_CONNECTIONS,
+            http="httptools",
+            ws="none",
+        )
+        await _Server(config, started).serve()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but exits 0 after a signal, and tells when and where it listens."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again after it has stopped, so that the process would end as if killed.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
