@@ -27,6 +27,7 @@ class Receiver:
         self.port = 0
         self.ended = asyncio.Event()
         """Set when a connection has ended, whoever ended it."""
+        self._news = asyncio.Condition()
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -34,6 +35,11 @@ class Receiver:
     def url(self, host: str = "127.0.0.1", path: str = "/hook") -> str:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{host}:{self.port}{path}"
+
+    async def met(self, requests: int) -> None:
+        """Wait until so many requests have arrived."""
+        async with asyncio.timeout(30), self._news:
+            await self._news.wait_for(lambda: len(self.requests) >= requests)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls, backlog=2048)
@@ -62,6 +68,8 @@ class Receiver:
                 )
                 request = head + await reader.readexactly(length)
                 self.requests.append(request)
+                async with self._news:
+                    self._news.notify_all()
                 await self.behaviour(request, writer)
                 if not getattr(self.behaviour, "keep_alive", False):
                     break

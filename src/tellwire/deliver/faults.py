@@ -10,7 +10,6 @@ from typing import Final
 
 from pyreqwest.exceptions import (
     ClientClosedError,
-    ConnectError,
     DetailedPyreqwestError,
     RequestError,
     RequestTimeoutError,
@@ -21,6 +20,8 @@ from tellwire.model.attempt import AttemptError
 _TLS: Final = re.compile(
     r"certificate|tls|ssl|handshake|fatal alert|peer sent|corrupt message|received (?:un)?expected", re.I
 )
+# The client's exception classes do not tell connecting from sending; its causes do.
+_CONNECTING: Final = "client error (Connect)"
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _MAX_CHARS: Final = 200
 
@@ -39,7 +40,7 @@ def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple
         return AttemptError.CONNECT, "the connection was closed because Tellwire is shutting down"
     if answered:
         return AttemptError.BODY, f"the answer's body broke off: {reason}"
-    if isinstance(exception, ConnectError):
+    if _CONNECTING in causes:
         if "dns error" in causes:
             return AttemptError.DNS, f"the name could not be resolved: {reason}"
         if any(_TLS.search(cause) for cause in causes):
@@ -52,10 +53,8 @@ def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple
 
 def could_not_connect(exception: Exception) -> bool:
     """Whether the address itself seems at fault: refused, unreachable, or silent while connecting."""
-    if not isinstance(exception, ConnectError | RequestTimeoutError):
-        return False
     causes = _causes(exception)
-    return "client error (Connect)" in causes and not any(_TLS.search(cause) for cause in causes)
+    return _CONNECTING in causes and not any(_TLS.search(cause) for cause in causes)
 
 
 def _causes(exception: Exception) -> list[str]:

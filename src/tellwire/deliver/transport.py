@@ -9,6 +9,7 @@ taken from the environment, no response is decompressed, and neither a slow nor 
 its limits.
 """
 
+from asyncio import CancelledError, current_task
 from collections.abc import Mapping
 from datetime import timedelta
 from time import monotonic
@@ -123,10 +124,12 @@ class HttpTransport:
             if timeout_s is not None:
                 request = request.timeout(timedelta(seconds=timeout_s))
             async with request.build_streamed() as response:
+                _heed_cancellation()
                 status = response.status
                 kept = _kept_headers(response.headers, self._kept_bytes)
                 answer = await response.body_reader.read(self._max_body_bytes)
                 text = b"" if answer is None else answer[: self._kept_bytes].to_bytes()
+            _heed_cancellation()
             return Evidence(status, None, None, kept, text, _ms_since(started))
         except Exception as exception:
             # Without a connection nothing was sent, so another address may have the rest of the time.
@@ -143,6 +146,13 @@ class HttpTransport:
 
     def _left_s(self, started: float) -> float:
         return max(self._timeout_s - (monotonic() - started), 0.001)
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation that the client swallows where it comes together with what was awaited."""
+    task = current_task()
+    if task is not None and task.cancelling():
+        raise CancelledError
 
 
 def _kept_headers(headers: HeaderMap, limit_bytes: int) -> tuple[tuple[str, str], ...]:
