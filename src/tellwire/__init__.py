@@ -3,8 +3,6 @@
 See https://github.com/tellwire/tellwire/tree/main/docs. Start with ``Tellwire``.
 """
 
-__version__ = "0.1.0.dev0"
-
 from .errors import (
     ClosedError,
     ConflictError,
@@ -27,6 +25,7 @@ from .model.subscription import Subscription
 from .publish.declared import Event
 from .signing import parse_secret, verify
 from .sync import SyncTellwire
+from .version import __version__
 
 __all__ = [
     "ClosedError",
@@ -49,6 +48,7 @@ __all__ = [
     "Tellwire",
     "TellwireError",
     "UnauthorizedError",
+    "__version__",
     "parse_secret",
     "verify",
 ]

@@ -105,7 +105,7 @@ class Tellwire:
         key = self._options.secret_key
         vault = Vault.from_setting(key) if key is not None else vault_beside(path)
         self._store: Store = SqliteStore(path, vault, inline=inline)
-        self._new_id = IdMaker(self._clock, random)
+        self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None
         store, clock, limits = self._store, self._clock, self.limits

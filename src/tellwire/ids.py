@@ -12,8 +12,6 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from .clock import Clock
-
 EVENT: Final = "evt"
 ENDPOINT: Final = "ep"
 DELIVERY: Final = "dlv"
@@ -36,9 +34,9 @@ _RANDOM_BITS: Final = 74
 class IdMaker:
     """Makes UUIDv7s that never go backwards within a process, also when the clock does."""
 
-    def __init__(self, clock: Clock, random: _random.Random | None = None) -> None:
-        """Take the time from ``clock`` and the rest from ``random`` (seeded by the system, unless a test gives one)."""
-        self._clock = clock
+    def __init__(self, now_ms: Callable[[], int], random: _random.Random | None = None) -> None:
+        """Take the time from ``now_ms`` (a clock's) and the rest from ``random`` (seeded by the system, unless a test gives one)."""
+        self._now_ms = now_ms
         # Ids are names, not secrets: a generator ten times faster than the system's is good enough.
         random = random or _random.Random()  # noqa: S311 - see above
         self._getrandbits: Callable[[int], int] = random.getrandbits
@@ -47,7 +45,7 @@ class IdMaker:
 
     def __call__(self) -> bytes:
         """A new id: 16 bytes, greater than every one that this maker made before."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._now_ms()
         if now_ms > self._ms:
             self._ms = now_ms
             # The top bit starts at zero, so that counting up within a millisecond cannot overflow.

@@ -22,7 +22,7 @@ _MAX_CONNECTIONS: Final = 10_000
 
 def build_app(tellwire: Tellwire) -> App:
     """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind."""
-    maker = IdMaker(SystemClock())
+    maker = IdMaker(SystemClock().now_ms)
 
     def new_request_id() -> str:
         return encode(REQUEST, maker())

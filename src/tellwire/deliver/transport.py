@@ -12,12 +12,12 @@ its limits.
 from asyncio import CancelledError, current_task
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.metadata import version
 from time import monotonic
 from typing import Protocol
 
 from pyreqwest.http import HeaderMap
 
-from tellwire import __version__
 from tellwire.errors import SettingsError
 from tellwire.model.attempt import Evidence
 
@@ -54,7 +54,7 @@ class HttpTransport:
         ca_file: str | None = None,
         max_body_bytes: int = 65_536,
         kept_bytes: int = 4_096,
-        user_agent: str = f"Tellwire/{__version__}",
+        user_agent: str | None = None,
     ) -> None:
         """Prepare to send under ``policy``.
 
@@ -67,7 +67,7 @@ class HttpTransport:
             ca_file: PEM file with certificates to trust besides the system's.
             max_body_bytes: of an answer; what is longer is not read, and the status counts all the same.
             kept_bytes: of an answer's body, and of its headers, in the evidence.
-            user_agent: names us to receivers.
+            user_agent: names us to receivers; ``Tellwire/<version>`` by default.
 
         Raises:
             SettingsError: where ``ca_file`` or ``proxy`` cannot be used.
@@ -75,7 +75,8 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
         self._kept_bytes = kept_bytes
-        recipe = ClientRecipe(timeout_s, user_agent, proxy, read_certificates(ca_file) if ca_file else ())
+        roots = read_certificates(ca_file) if ca_file else ()
+        recipe = ClientRecipe(timeout_s, user_agent or f"Tellwire/{version('tellwire')}", proxy, roots)
         try:
             self._literals = Cohort(recipe({}), {})
         except ValueError as error:
