@@ -69,7 +69,7 @@ async def test_memory_is_bounded(dns: NameServer) -> None:
     """The answer that was learnt first is forgotten first."""
     resolver = Resolver([dns.address], min_ttl_s=60, max_ttl_s=60, max_names=2)
     for name in ("a.example", "b.example", "c.example", "b.example", "a.example"):
-        dns.answer(name, "192.0.2.1", ttl_s=0)  # or c-ares would remember it, too
+        dns.answer(name, "192.0.2.1", "2001:db8::1", ttl_s=0)  # or c-ares would remember it, too
         await resolver.resolve(name)
     assert dns.questions == {"a.example": 4, "b.example": 2, "c.example": 2}
     await resolver.aclose()

@@ -41,7 +41,8 @@ class Resolver:
     """Looks names up without blocking the event loop.
 
     Answers are kept for their time to live, but at least ``min_ttl_s`` (hosts-file entries and some
-    attackers say zero) and at most ``max_ttl_s``. It belongs to the event loop in which it is first used.
+    attackers say zero) and at most ``max_ttl_s``; c-ares, which asks for us, may repeat an answer within
+    its time to live. A resolver belongs to the event loop in which it is first used.
     """
 
     def __init__(
