@@ -239,9 +239,11 @@ class Tellwire:
             return event_from_python(item.event_type, item, tenant, None, None, self.limits)
         unknown = set(item) - {"type", "data", "tenant", "idempotency_key", "occurred_at"}
         if unknown:
-            raise InvalidInputError([FieldError((name,), "is not a field of an event") for name in sorted(unknown)])
+            raise InvalidInputError(
+                [FieldError((name,), "is not a field of an event") for name in sorted(unknown)]
+            )
         return event_from_python(
-            item.get("type"),  # type: ignore[arg-type] - checked there, with a location
+            item.get("type", ""),
             item.get("data"),
             item.get("tenant", tenant),
             item.get("idempotency_key"),
@@ -260,7 +262,13 @@ class Tellwire:
                 ca_file=None if options.egress_ca_file is None else str(options.egress_ca_file),
             )
         return Engine(
-            self._store, self._transport, self._clock, self._new_id, self.telemetry, options.engine, self._random
+            self._store,
+            self._transport,
+            self._clock,
+            self._new_id,
+            self.telemetry,
+            options.engine,
+            self._random,
         )
 
     def _lease(self, now_ms: int) -> Lease | None:

@@ -35,7 +35,7 @@ class IdMaker:
     """Makes UUIDv7s that never go backwards within a process, also when the clock does."""
 
     def __init__(self, now_ms: Callable[[], int], random: _random.Random | None = None) -> None:
-        """Take the time from ``now_ms`` (a clock's) and the rest from ``random`` (seeded by the system, unless a test gives one)."""
+        """Take the time from ``now_ms`` (a clock's) and the rest from ``random`` (by default seeded by the system)."""
         self._now_ms = now_ms
         # Ids are names, not secrets: a generator ten times faster than the system's is good enough.
         random = random or _random.Random()  # noqa: S311 - see above

@@ -49,7 +49,7 @@ async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str],
     """
     async with running(tellwire) as app:
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type] - ASGI in our own words
+            app,
             host=settings.host,
             port=settings.port,
             lifespan="off",
@@ -63,6 +63,7 @@ async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str],
             limit_concurrency=_MAX_CONNECTIONS,
             http="httptools",
             ws="none",
+            proxy_headers=False,
         )
         await _Server(config, started).serve()
 

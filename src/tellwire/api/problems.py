@@ -89,7 +89,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         case NotFoundError():
             return problem(NOT_FOUND, str(error), request_id)
         case ConflictError():
-            more = {} if error.index is None else {"index": error.index}
+            more: dict[str, Any] = {} if error.index is None else {"index": error.index}
             return problem(CONFLICT, str(error), request_id, **more)
         case StoreUnavailableError() | ClosedError():
             detail = "the database cannot be used right now; nothing was stored, try again"

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tellwire.clock import rfc3339, to_ms
+from tellwire.clock import rfc3339
 from tellwire.errors import FieldError, InvalidInputError, TellwireError
 from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
@@ -152,6 +152,6 @@ def _rendered(receipt: Receipt) -> bytes:
     # Every value is of characters that JSON does not escape (ids, type names, tenant ids, times).
     return (
         f'{{"id":"{receipt.id}","type":"{receipt.type}","tenant":"{receipt.tenant}",'
-        f'"occurred_at":"{rfc3339(to_ms(receipt.occurred_at))}","created_at":"{rfc3339(to_ms(receipt.created_at))}",'
+        f'"occurred_at":"{rfc3339(receipt.occurred_ms)}","created_at":"{rfc3339(receipt.created_ms)}",'
         f'"deliveries":{receipt.deliveries},"duplicate":{"true" if receipt.duplicate else "false"}}}'
     ).encode()

@@ -111,7 +111,7 @@ class Engine:
     async def _flush(self) -> None:
         try:
             await self._store.write(lambda _: None)
-        except Exception:  # noqa: BLE001, S110 - what could not be recorded is sent again when its lease ends
+        except Exception:  # noqa: S110 - what could not be recorded is sent again when its lease ends
             pass
 
     @property

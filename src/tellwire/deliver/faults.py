@@ -17,6 +17,8 @@ from pyreqwest.exceptions import (
 
 from tellwire.model.attempt import AttemptError
 
+SHUTTING_DOWN: Final = "the connection was closed because Tellwire is shutting down"
+
 _TLS: Final = re.compile(
     r"certificate|tls|ssl|handshake|fatal alert|peer sent|corrupt message|received (?:un)?expected", re.I
 )
@@ -37,7 +39,7 @@ def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple
             return AttemptError.TIMEOUT, f"no connection within {timeout_s / 2:g} s"
         return AttemptError.TIMEOUT, f"no answer within {timeout_s:g} s"
     if isinstance(exception, ClientClosedError):
-        return AttemptError.CONNECT, "the connection was closed because Tellwire is shutting down"
+        return AttemptError.CONNECT, SHUTTING_DOWN
     if answered:
         return AttemptError.BODY, f"the answer's body broke off: {reason}"
     if _CONNECTING in causes:

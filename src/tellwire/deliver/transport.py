@@ -19,11 +19,11 @@ from typing import Protocol
 from pyreqwest.http import HeaderMap
 
 from tellwire.errors import SettingsError
-from tellwire.model.attempt import Evidence
+from tellwire.model.attempt import AttemptError, Evidence
 
 from .cohorts import ClientRecipe, Cohort, Cohorts, read_certificates
 from .egress import EgressPolicy
-from .faults import could_not_connect, fault_of
+from .faults import SHUTTING_DOWN, could_not_connect, fault_of
 from .resolver import Resolver
 from .routes import Route, RouteError, Routes
 
@@ -75,6 +75,7 @@ class HttpTransport:
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
         self._kept_bytes = kept_bytes
+        self._closed = False
         roots = read_certificates(ca_file) if ca_file else ()
         recipe = ClientRecipe(timeout_s, user_agent or f"Tellwire/{version('tellwire')}", proxy, roots)
         try:
@@ -92,7 +93,13 @@ class HttpTransport:
         if route is not None and started < route.host.fresh_until:
             return await self._post(route, headers, body, started, None)
         try:
+            if self._closed:
+                raise RouteError(AttemptError.CONNECT, SHUTTING_DOWN)
             route = await self._routes.find(url, self._timeout_s)
+        except CancelledError:
+            # The look-up that we shared was cancelled by ``aclose``; or was it this very task?
+            _heed_cancellation()
+            return Evidence(error=AttemptError.CONNECT, detail=SHUTTING_DOWN, duration_ms=_ms_since(started))
         except RouteError as error:
             return Evidence(error=error.error, detail=error.detail, duration_ms=_ms_since(started))
         except Exception as exception:
@@ -102,6 +109,7 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight end as errors."""
+        self._closed = True
         await self._routes.aclose()
         await self._cohorts.aclose()
         await self._literals.client.close()
@@ -142,6 +150,9 @@ class HttpTransport:
     async def _turn_to_next(self, route: Route, failed: str, started: float) -> bool:
         try:
             return await self._routes.turn_to_next(route.host, failed, self._left_s(started))
+        except CancelledError:
+            _heed_cancellation()
+            return False
         except Exception:
             return False  # the failure that brought us here is the one to record
 

@@ -38,7 +38,7 @@ class Events:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[StoredEvent]:
-        """Events without their data, newest first. ``type`` is a pattern; times bound ``created_at``: [since, until)."""
+        """Events without their data, newest first. ``type`` is a pattern; times bound ``created_at``."""
         limit = asked_limit(limit, self._limits)
         _check_pattern(type)
         since_ms, until_ms = asked_ms("since", since), asked_ms("until", until)
@@ -114,4 +114,6 @@ class Deliveries:
 
 def _check_pattern(type: str | None) -> None:
     if type is not None and not is_pattern(type):
-        raise InvalidInputError.at("type", msg="is not an event type or pattern such as order.paid or order.*")
+        raise InvalidInputError.at(
+            "type", msg="is not an event type or pattern such as order.paid or order.*"
+        )

@@ -88,7 +88,9 @@ def _check_headers(headers: Mapping[str, str], limits: Limits, faults: Faults) -
     size_bytes = sum(len(text.encode()) for pair in headers.items() for text in pair)
     if size_bytes > limits.custom_headers_bytes:
         limit = ("custom_headers_bytes", limits.custom_headers_bytes)
-        faults.add("headers", msg=f"must have at most {limits.custom_headers_bytes} bytes in all", limit=limit)
+        faults.add(
+            "headers", msg=f"must have at most {limits.custom_headers_bytes} bytes in all", limit=limit
+        )
     for name, msg in _header_faults(headers):
         faults.add("headers", name, msg=msg)
 

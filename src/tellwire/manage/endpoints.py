@@ -82,7 +82,7 @@ class Endpoints:
         """
         if events is not None and subscriptions is not None:
             raise InvalidInputError.at("subscriptions", msg="give either events or subscriptions, not both")
-        fields = {
+        fields: dict[str, Any] = {
             "url": url,
             "description": description,
             "subscriptions": _subscriptions(events, subscriptions),
@@ -210,7 +210,9 @@ class Endpoints:
                 connection, self._vault, secret_id, id, text, overlap_ms=overlap_s * 1000, now_ms=now_ms
             )
             if in_force > most:
-                fault = FieldError((), f"{most} secrets are in force already; wait until an overlap has ended")
+                fault = FieldError(
+                    (), f"{most} secrets are in force already; wait until an overlap has ended"
+                )
                 raise LimitExceededError([fault], limit="secrets_per_endpoint", maximum=most)
 
         await self._store.write(rotate)

@@ -92,7 +92,9 @@ class Keys:
     async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
         """Keys, newest first, the revoked ones included; never their texts."""
         limit = asked_limit(limit, self._limits)
-        return await self._store.read(lambda connection: keys.list_page(connection, limit=limit, cursor=cursor))
+        return await self._store.read(
+            lambda connection: keys.list_page(connection, limit=limit, cursor=cursor)
+        )
 
     async def get(self, id: str) -> ApiKey:
         """One key. Raises NotFoundError."""

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from tellwire.clock import to_datetime
+
 from .tenant import DEFAULT_TENANT
 
 MAX_TYPE_CHARS: Final = 128
@@ -33,16 +35,27 @@ class NewEvent(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, frozen=True):
     """The acknowledgement: this event and its deliveries are durable.
 
-    ``duplicate`` is true where an earlier event with the same idempotency key and content answers.
+    ``occurred_ms`` and ``created_ms`` are milliseconds since 1970; ``occurred_at`` and ``created_at`` are the same as
+    aware datetimes. ``duplicate`` is true where an earlier event with the same idempotency key and content answers.
     """
 
     id: str
     type: str
     tenant: str
-    occurred_at: datetime
-    created_at: datetime
+    occurred_ms: int
+    created_ms: int
     deliveries: int
     duplicate: bool
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it happened, as the publisher said, or else when it was accepted."""
+        return to_datetime(self.occurred_ms)
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was accepted."""
+        return to_datetime(self.created_ms)
 
 
 class StoredEvent(msgspec.Struct, frozen=True):

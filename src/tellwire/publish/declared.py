@@ -27,7 +27,9 @@ class Event(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         if name is None:
             if not hasattr(cls, "event_type"):
-                raise TypeError(f'{cls.__name__} needs a name: class {cls.__name__}(Event, name="order.paid")')
+                raise TypeError(
+                    f'{cls.__name__} needs a name: class {cls.__name__}(Event, name="order.paid")'
+                )
             return
         if not is_type_name(name):
             raise TypeError(f"{name!r} is no event-type name: dot-separated segments of A-Z a-z 0-9 _")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from sqlalchemy import Connection, select, tuple_
 
-from tellwire.clock import rfc3339, to_datetime
+from tellwire.clock import rfc3339
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, TellwireError
 from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
@@ -134,8 +134,8 @@ class Fanout:
             text_id,
             event.type,
             event.tenant,
-            to_datetime(occurred_ms),
-            to_datetime(now_ms),
+            occurred_ms,
+            now_ms,
             len(targets),
             False,
         )
@@ -191,8 +191,8 @@ def find_known(connection: Connection, batches: Sequence[Sequence[NewEvent]]) ->
                 encode(EVENT, id),
                 type,
                 tenant,
-                to_datetime(occurred_ms),
-                to_datetime(created_ms),
+                occurred_ms,
+                created_ms,
                 deliveries,
                 False,
             )

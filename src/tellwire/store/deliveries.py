@@ -18,7 +18,7 @@ from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """What a list of deliveries is narrowed to; None leaves a filter out. Times bound ``created_at``: [since, until)."""
+    """What a list is narrowed to; None leaves a filter out. Times bound ``created_at``: [since, until)."""
 
     tenant: str | None = None
     endpoint_id: str | None = None
@@ -64,7 +64,7 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
 
 
 def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
-    """End a pending delivery; an attempt that is in the air changes nothing more. Raises NotFoundError, ConflictError."""
+    """End a pending delivery; an attempt in the air changes nothing more. Raises NotFoundError, ConflictError."""
     _move(connection, id, Move.CANCEL, now_ms, due_ms=None, finished_ms=now_ms)
     return get(connection, id)
 
@@ -76,7 +76,13 @@ def create_test(
     """Store an example event with one delivery, to this endpoint alone."""
     connection.execute(
         insert(events).values(
-            id=event_id, tenant=tenant, type=type, data=data, occurred_ms=now_ms, created_ms=now_ms, deliveries=1
+            id=event_id,
+            tenant=tenant,
+            type=type,
+            data=data,
+            occurred_ms=now_ms,
+            created_ms=now_ms,
+            deliveries=1,
         )
     )
     connection.execute(
@@ -110,13 +116,18 @@ def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: An
         update(deliveries)
         .where(deliveries.c.id == decode(DELIVERY, id))
         .values(
-            state=STATE_CODES[TRANSITIONS[before.state, move]], lease_token=None, lease_until_ms=None, **values
+            state=STATE_CODES[TRANSITIONS[before.state, move]],
+            lease_token=None,
+            lease_until_ms=None,
+            **values,
         )
     )
 
 
 def _select() -> Select[Any]:
-    return select(deliveries, events.c.tenant, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+    return select(deliveries, events.c.tenant, events.c.type).join(
+        events, events.c.id == deliveries.c.event_id
+    )
 
 
 def _filtered(filters: Filters) -> Select[Any]:

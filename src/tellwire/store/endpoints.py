@@ -36,7 +36,9 @@ def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> None:
     )
 
 
-def change(connection: Connection, vault: Vault, id: str, fields: Mapping[str, Any], *, now_ms: int) -> Endpoint:
+def change(
+    connection: Connection, vault: Vault, id: str, fields: Mapping[str, Any], *, now_ms: int
+) -> Endpoint:
     """Change fields of an endpoint (by their names in ``model.Endpoint``). Raises NotFoundError."""
     raw = raw_id(id)
     changed = connection.execute(
@@ -99,7 +101,11 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
         update(deliveries)
         .where(deliveries.c.endpoint_id == raw, deliveries.c.state == STATE_CODES[State.PENDING])
         .values(
-            state=STATE_CODES[State.CANCELLED], finished_ms=now_ms, due_ms=None, lease_token=None, lease_until_ms=None
+            state=STATE_CODES[State.CANCELLED],
+            finished_ms=now_ms,
+            due_ms=None,
+            lease_token=None,
+            lease_until_ms=None,
         )
     )
 
@@ -133,16 +139,21 @@ def current_secret(connection: Connection, vault: Vault, id: str) -> str:
 
 
 def add_secret(
-    connection: Connection, vault: Vault, secret_id: bytes, id: str, secret: str, *, overlap_ms: int, now_ms: int
+    connection: Connection,
+    vault: Vault,
+    secret_id: bytes,
+    id: str,
+    secret: str,
+    *,
+    overlap_ms: int,
+    now_ms: int,
 ) -> int:
     """Make ``secret`` the current one; those before sign along for ``overlap_ms`` more.
 
     Gives how many secrets are in force. Expired ones are removed.
     """
     raw = raw_id(id)
-    connection.execute(
-        secrets.delete().where(secrets.c.endpoint_id == raw, secrets.c.expires_ms <= now_ms)
-    )
+    connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw, secrets.c.expires_ms <= now_ms))
     connection.execute(
         update(secrets)
         .where(secrets.c.endpoint_id == raw, secrets.c.expires_ms.is_(None))
@@ -156,9 +167,7 @@ def add_secret(
     connection.execute(
         update(endpoints).where(endpoints.c.id == raw).values(revision=raise_revision(connection))
     )
-    return connection.execute(
-        select(func.count()).where(secrets.c.endpoint_id == raw)
-    ).scalar_one()
+    return connection.execute(select(func.count()).where(secrets.c.endpoint_id == raw)).scalar_one()
 
 
 def raw_id(id: str) -> bytes:

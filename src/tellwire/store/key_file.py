@@ -1,4 +1,4 @@
-"""The key that seals secrets at rest, where nobody gave one: a file beside the database, readable by its owner alone."""
+"""The key that seals secrets at rest, where nobody gave one: a file beside the database, for its owner alone."""
 
 import base64
 import os

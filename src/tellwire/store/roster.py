@@ -88,18 +88,21 @@ class Roster:
 
 def raise_revision(connection: Connection) -> int:
     """Count one change of the control plane; the new revision goes into the rows that changed."""
-    return connection.execute(
+    revision: int = connection.execute(
         update(revisions)
         .where(revisions.c.name == "control")
         .values(value=revisions.c.value + 1)
         .returning(revisions.c.value)
     ).scalar_one()
+    return revision
 
 
 def refresh(connection: Connection, roster: Roster, vault: Vault) -> Roster:
     """The roster as of this transaction: the same one where nothing changed, else a new one."""
     # Driver SQL: this runs in every publish transaction.
-    revision: int = connection.exec_driver_sql("SELECT value FROM revisions WHERE name = 'control'").scalar_one()
+    revision: int = connection.exec_driver_sql(
+        "SELECT value FROM revisions WHERE name = 'control'"
+    ).scalar_one()
     if revision == roster.revision:
         return roster
     if revision < roster.revision:  # a change that was seen has been rolled back: start anew
@@ -115,7 +118,9 @@ def refresh(connection: Connection, roster: Roster, vault: Vault) -> Roster:
 
 
 def _changed_endpoints(connection: Connection, roster: Roster, vault: Vault) -> Mapping[bytes, LiveEndpoint]:
-    changed = connection.execute(select(endpoints).where(endpoints.c.revision > roster.revision)).mappings().all()
+    changed = (
+        connection.execute(select(endpoints).where(endpoints.c.revision > roster.revision)).mappings().all()
+    )
     if not changed:
         return roster.endpoints
     secrets_of: dict[bytes, list[LiveSecret]] = {}
@@ -127,7 +132,9 @@ def _changed_endpoints(connection: Connection, roster: Roster, vault: Vault) -> 
     ).mappings()
     for row in rows:
         text = vault.open(row["sealed"], row["endpoint_id"]).decode()
-        secrets_of.setdefault(row["endpoint_id"], []).append(LiveSecret(parse_secret(text), row["expires_ms"]))
+        secrets_of.setdefault(row["endpoint_id"], []).append(
+            LiveSecret(parse_secret(text), row["expires_ms"])
+        )
     found = dict(roster.endpoints)
     for row in changed:
         if row["deleted_ms"] is not None:

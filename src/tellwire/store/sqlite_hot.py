@@ -43,7 +43,9 @@ class SqliteHotStatements:
         _insert(driver, "attempts", AttemptRow._fields, [row for row in attempts if row.delivery_id in held])
         return held
 
-    def extend(self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int) -> set[bytes]:
+    def extend(
+        self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
+    ) -> set[bytes]:
         """Extend the leases that still hold."""
         driver = _driver(connection)
         held: set[bytes] = set()
@@ -62,7 +64,14 @@ class SqliteHotStatements:
         return cast(list[tuple[bytes, int]], _driver(connection).execute(_READY_LANES).fetchall())
 
     def claim(
-        self, connection: Connection, endpoint_id: bytes, *, now_ms: int, until_ms: int, token: int, limit: int
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+        limit: int,
     ) -> list[ClaimedRow]:
         """Claim what is due in one lane, oldest first."""
         driver = _driver(connection)
@@ -70,7 +79,7 @@ class SqliteHotStatements:
         for chunk in _chunks(found):
             ids = [row[0] for row in chunk]
             driver.execute(_claim(len(ids)), [*ids, token, until_ms])
-        return [ClaimedRow(*row[:-1], rescued=row[-1] is not None) for row in found]
+        return [ClaimedRow(*row) for row in found]
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -152,7 +161,7 @@ def _claim(rows: int) -> str:
 
 _CLAIMABLE = """
     SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
-        e.type, e.data, e.occurred_ms, d.lease_token
+        e.type, e.data, e.occurred_ms, d.lease_token IS NOT NULL
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
     ORDER BY coalesce(d.lease_until_ms, d.due_ms)

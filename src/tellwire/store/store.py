@@ -40,7 +40,9 @@ class Store(Protocol):
     async def look(self) -> bool:
         """Look whether another process has changed the database since the last look; refreshes the roster."""
 
-    hot: "HotStatements"
+    @property
+    def hot(self) -> "HotStatements":
+        """The statements of the hot path."""
 
 
 class HotStatements(Protocol):
@@ -57,7 +59,9 @@ class HotStatements(Protocol):
     ) -> set[bytes]:
         """Write the outcomes whose lease still holds, with their attempts; gives the ids of those deliveries."""
 
-    def extend(self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int) -> set[bytes]:
+    def extend(
+        self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
+    ) -> set[bytes]:
         """Extend the leases ``(delivery id, token)`` that still hold; gives the ids of those deliveries."""
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
@@ -67,7 +71,14 @@ class HotStatements(Protocol):
         """For each endpoint with pending deliveries: its id and when the first of them may be claimed."""
 
     def claim(
-        self, connection: Connection, endpoint_id: bytes, *, now_ms: int, until_ms: int, token: int, limit: int
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+        limit: int,
     ) -> list[ClaimedRow]:
         """Claim up to ``limit`` deliveries of one lane that are due, or whose lease has expired, oldest first."""
 

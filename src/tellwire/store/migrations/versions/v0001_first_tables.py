@@ -174,6 +174,4 @@ def upgrade() -> None:
     )
     op.create_index("secrets_by_endpoint", "secrets", ["endpoint_id"], unique=False)
     op.execute("INSERT INTO revisions (name, value) VALUES ('control', 1)")
-    op.execute(
-        "INSERT INTO tenants (id, name, created_ms, revision) VALUES ('default', 'default', 0, 1)"
-    )
+    op.execute("INSERT INTO tenants (id, name, created_ms, revision) VALUES ('default', 'default', 0, 1)")
