@@ -28,7 +28,6 @@ from .hostile import (
 )
 
 LOCAL = EgressPolicy(allow=parse_egress_allow("127.0.0.0/8"), allow_http=True)
-ONE_ADDRESS = EgressPolicy(allow=parse_egress_allow("127.0.0.1"), allow_http=True)
 HEADERS = {"content-type": "application/json", "webhook-id": "evt_1"}
 BODY = b'{"a":1}'
 
