@@ -65,6 +65,13 @@ class StoreFailed(Fact, frozen=True):
     error: str
 
 
+class EngineFaulted(Fact, frozen=True):
+    """An attempt failed for a reason that is a fault of Tellwire's own; it is made again when its lease ends."""
+
+    delivery_id: str
+    error: str
+
+
 class EventsPruned(Fact, frozen=True):
     """Finished events older than the retention were removed."""
 

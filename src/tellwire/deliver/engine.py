@@ -16,10 +16,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock
+from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.store import Store
-from tellwire.telemetry import Telemetry
+from tellwire.telemetry import EngineFaulted, Telemetry
 
 from .claimer import Claimer
 from .executor import Executor
@@ -56,6 +57,7 @@ class Engine:
         random: _random.Random | None = None,
     ) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._transport = transport
         self._grace_s = options.grace_s
         # Chance spreads retries and tells leases apart; nothing secret hangs on it.
@@ -146,21 +148,25 @@ class Engine:
         self._claimer.expect(0)
 
     def _start(self, lane: Lane, claim: Claim) -> None:
-        task = asyncio.create_task(self._attempt(lane, claim))
+        task = asyncio.create_task(self._attempts(lane, claim))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _attempt(self, lane: Lane, claim: Claim) -> None:
-        try:
-            await self._executor.attempt(lane, claim)
-        except asyncio.CancelledError:
-            self._let_go(claim, True)
-            raise
-        except BaseException:
-            self._let_go(claim, False)  # a fault of ours: another try when the lease ends
-            raise
-        finally:
-            self._lanes.landed(lane)
+    async def _attempts(self, lane: Lane, claim: Claim) -> None:
+        """Fill one slot of a lane: attempt after attempt, as long as the lane has claims for it."""
+        next_claim: Claim | None = claim
+        while next_claim is not None:
+            claim = next_claim
+            try:
+                await self._executor.attempt(lane, claim)
+            except asyncio.CancelledError:
+                self._let_go(claim, True)
+                self._lanes.landed(lane)
+                raise
+            except Exception as error:
+                self._telemetry.emit(EngineFaulted(encode(DELIVERY, claim.delivery_id), repr(error)))
+                self._let_go(claim, False)  # another try when the lease ends
+            next_claim = self._lanes.landed(lane)
 
     def _let_go(self, claim: Claim, release: bool) -> None:
         if release:

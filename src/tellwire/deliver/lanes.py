@@ -105,18 +105,18 @@ class Lanes:
         lane.waiting.append(claim)
         self._fill(lane)
 
-    def landed(self, lane: Lane) -> None:
-        """An attempt has ended: its slot is free again."""
+    def landed(self, lane: Lane) -> Claim | None:
+        """An attempt has ended and its slot is free: gives the claim to send next in it, if that is this lane's."""
+        if not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not self._stopped:
+            return lane.waiting.popleft()
         lane.in_flight -= 1
         self.in_flight -= 1
-        if self._line:  # others wait for a slot of the process: no lane serves itself first
-            self._queue(lane)
-        else:
-            self._fill(lane)
+        self._queue(lane)  # at the end of the line: no lane serves itself first while others wait
         while self._line and self.in_flight < self._bounds.per_process and not self._stopped:
             next_lane = self._line.popleft()
             next_lane.queued = False
             self._fill(next_lane, at_most=1)
+        return None
 
     def settled(self, lane: Lane) -> None:
         """A claim's result is durable, or the claim was let go: it is no longer held."""

@@ -22,6 +22,7 @@ from ..telemetry import (
     AttemptFinished,
     DeliveriesRescued,
     EndpointDisabled,
+    EngineFaulted,
     EventsPruned,
     EventsPublished,
     Fact,
@@ -126,6 +127,10 @@ def _store_failed(log: FilteringBoundLogger, fact: StoreFailed) -> None:
     log.warning("store failed", stage=fact.stage, error=fact.error)
 
 
+def _faulted(log: FilteringBoundLogger, fact: EngineFaulted) -> None:
+    log.error("attempt faulted", delivery_id=fact.delivery_id, error=fact.error)
+
+
 def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:
     log.info("events pruned", events=fact.events)
 
@@ -138,6 +143,7 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     EndpointDisabled: _disabled,
     StoreFailed: _store_failed,
     EventsPruned: _pruned,
+    EngineFaulted: _faulted,
 }
 
 

@@ -97,12 +97,8 @@ def raise_revision(connection: Connection) -> int:
     return revision
 
 
-def refresh(connection: Connection, roster: Roster, vault: Vault) -> Roster:
-    """The roster as of this transaction: the same one where nothing changed, else a new one."""
-    # Driver SQL: this runs in every publish transaction.
-    revision: int = connection.exec_driver_sql(
-        "SELECT value FROM revisions WHERE name = 'control'"
-    ).scalar_one()
+def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int) -> Roster:
+    """The roster as of this transaction, which is at ``revision``: the same one where nothing changed."""
     if revision == roster.revision:
         return roster
     if revision < roster.revision:  # a change that was seen has been rolled back: start anew

@@ -111,7 +111,7 @@ class SqliteStore:
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
-        return refresh(connection, self._roster, self._vault)
+        return refresh(connection, self._roster, self._vault, self.hot.revision(connection))
 
     async def look(self) -> bool:
         """Look whether another process has changed the database since the last look."""
@@ -134,7 +134,7 @@ class SqliteStore:
             with self._connection.begin():
                 migrate(self._connection)
                 check_key(self._connection, self._vault)
-                self._roster = refresh(self._connection, Roster(), self._vault)
+                self._roster = self.roster_in(self._connection)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with _translated(self._path), self._read_engine.connect() as connection:

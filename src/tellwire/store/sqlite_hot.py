@@ -22,6 +22,11 @@ _CHUNKS = (100, 32, 10, 3, 1)
 class SqliteHotStatements:
     """See ``store.HotStatements``."""
 
+    def revision(self, connection: Connection) -> int:
+        """How often the control plane has changed."""
+        row = _driver(connection).execute("SELECT value FROM revisions WHERE name = 'control'").fetchone()
+        return cast(int, row[0])
+
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
         _insert(_driver(connection), "events", EventRow._fields, rows)

@@ -48,6 +48,9 @@ class Store(Protocol):
 class HotStatements(Protocol):
     """The statements of the hot path: few and large, in the database's own dialect."""
 
+    def revision(self, connection: Connection) -> int:
+        """How often the control plane has changed: asked once or twice in every transaction."""
+
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
 
