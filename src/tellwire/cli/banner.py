@@ -1,0 +1,46 @@
+"""What a server says when it has started: where it is, and lines to copy."""
+
+from ..version import __version__
+
+RECEIVER = "http://127.0.0.1:9000/"
+
+
+def banner(url: str, dev_key: str | None) -> str:
+    """The greeting of a development server; the curl lines work as they stand.
+
+    ``dev_key`` is None where the admin key was set by somebody: then it is not repeated here.
+    """
+    key = dev_key or "$TELLWIRE_ADMIN_KEY"
+    shown = dev_key or "the admin key that you set (the lines below take it from TELLWIRE_ADMIN_KEY)"
+    return f"""\
+Tellwire {__version__} listens on {url}  (development: http and loopback allowed)
+
+  API reference   {url}/docs
+  key             {shown}
+
+Receive events, in another terminal:
+
+  tellwire receive
+
+Create an endpoint for them, then publish an event:
+
+  {_curl(url, "/v1/endpoints", key, f'{{"url": "{RECEIVER}", "events": ["*"]}}')}
+
+  {_curl(url, "/v1/events", key, '{"type": "order.paid", "data": {"order_id": "o_1"}}')}
+
+"""
+
+
+def without_key() -> str:
+    """What to do where no key exists."""
+    return (
+        "no API key exists yet, so every request is refused: make one with `tellwire keys create NAME`, "
+        "or set TELLWIRE_ADMIN_KEY"
+    )
+
+
+def _curl(url: str, path: str, key: str, body: str) -> str:
+    return (
+        f'curl -sS {url}{path} -H "Authorization: Bearer {key}" '
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )
