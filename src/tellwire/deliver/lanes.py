@@ -61,11 +61,12 @@ class Admission:
     def admit(self, endpoint_id: bytes) -> bool:
         """Whether one more claim may be made for this lane; if not, what is left becomes the lane's backlog.
 
-        Once a lane has a backlog, new deliveries queue up behind it.
+        While a lane works off a backlog, new deliveries queue up behind it. One that holds nothing admits all the same:
+        it is by the claims that it holds that it comes to fetch its backlog.
         """
         lane = self._lanes[endpoint_id]
         promised = self._promised.get(endpoint_id, 0)
-        if lane.backlog or self._lanes.room(lane) <= promised:
+        if (lane.backlog and lane.held) or self._lanes.room(lane) <= promised:
             lane.backlog = True
             return False
         self._promised[endpoint_id] = promised + 1
