@@ -9,7 +9,8 @@ from typing import Any, Final
 import uvicorn
 
 from .api.app import build_api
-from .api.publish import App, PublishRoutes
+from .api.asgi import App
+from .api.publish import PublishRoutes
 from .clock import SystemClock
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode

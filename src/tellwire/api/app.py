@@ -1,12 +1,27 @@
-"""The control plane over HTTP, on FastAPI."""
+"""The control plane over HTTP, on FastAPI: the routes of the table, and what describes them."""
 
 from collections.abc import Callable
 
 from fastapi import FastAPI
 
 from tellwire.hub import Tellwire
+from tellwire.version import __version__
+
+from .routes import add_routes
+from .shell import Shell, raise_through
 
 
 def build_api(tellwire: Tellwire, new_request_id: Callable[[], str]) -> FastAPI:
     """Every route of API.md but the two publish routes."""
-    return FastAPI(title="Tellwire")
+    app = FastAPI(
+        title="Tellwire",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.tellwire = tellwire
+    raise_through(app)
+    add_routes(app)
+    app.add_middleware(Shell, new_request_id=new_request_id)
+    return app

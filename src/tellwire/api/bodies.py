@@ -1,9 +1,11 @@
-"""Reads request bodies with a limit on size and time, refusing while reading and not after."""
+"""Reads request bodies: of the right type, with a limit on size and time, refusing while reading and not after."""
 
 import asyncio
 from typing import Any, Final
 
 from tellwire.errors import FieldError, LimitExceededError
+
+from .problems import SLOW_REQUEST, WRONG_MEDIA_TYPE, RefusedError
 
 BODY_TIMEOUT_S: Final = 30.0
 """A request whose body takes longer to arrive is refused with 408."""
@@ -13,12 +15,26 @@ class DisconnectedError(Exception):
     """The client went away before its body was complete: nobody is left to be answered."""
 
 
+def check_json(content_type: bytes | None, essences: tuple[bytes, ...] = (b"application/json",)) -> None:
+    """Let a request pass that says it is JSON in UTF-8: with at most a charset (RFC 9110 section 8.3.1).
+
+    Raises:
+        RefusedError: 415, the content type is another, or missing.
+    """
+    if content_type in essences:
+        return
+    essence, _, parameters = (content_type or b"").lower().partition(b";")
+    charset = parameters.strip().removeprefix(b"charset=").strip(b'"')
+    if essence.strip() not in essences or charset not in (b"", b"utf-8", b"utf8"):
+        raise RefusedError(WRONG_MEDIA_TYPE, "send JSON with the header Content-Type: application/json")
+
+
 async def read_body(receive: Any, content_length: bytes | None, limit_bytes: int) -> bytes:
     """The whole body of an ASGI request.
 
     Raises:
         LimitExceededError: it is, or says it is, larger than ``limit_bytes``.
-        TimeoutError: it did not arrive within ``BODY_TIMEOUT_S``.
+        RefusedError: 408, it did not arrive within ``BODY_TIMEOUT_S``.
         DisconnectedError: the client went away.
     """
     if content_length is not None and content_length.isdigit() and int(content_length) > limit_bytes:
@@ -26,20 +42,29 @@ async def read_body(receive: Any, content_length: bytes | None, limit_bytes: int
     message = await receive()
     if not message.get("more_body", False):  # the usual case: one piece, no timer needed
         return _piece(message, limit_bytes)
-    async with asyncio.timeout(BODY_TIMEOUT_S):
-        pieces = [_piece(message, limit_bytes)]
-        size_bytes = len(pieces[0])
-        while message.get("more_body", False):
-            message = await receive()
-            pieces.append(_piece(message, limit_bytes - size_bytes))
-            size_bytes += len(pieces[-1])
-    return b"".join(pieces)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _rest(receive, _piece(message, limit_bytes), limit_bytes)
+    except TimeoutError:
+        raise RefusedError(SLOW_REQUEST, "the request body did not arrive in time") from None
 
 
 def too_large(limit_bytes: int) -> LimitExceededError:
     """The refusal of a body over ``limit_bytes``."""
     fault = FieldError((), f"the request body is larger than {limit_bytes} bytes")
     return LimitExceededError([fault], limit="body_bytes", maximum=limit_bytes)
+
+
+async def _rest(receive: Any, first: bytes, limit_bytes: int) -> bytes:
+    pieces = [first]
+    size_bytes = len(first)
+    more = True
+    while more:
+        message = await receive()
+        pieces.append(_piece(message, limit_bytes - size_bytes))
+        size_bytes += len(pieces[-1])
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 def _piece(message: Any, room_bytes: int) -> bytes:

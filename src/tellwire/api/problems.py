@@ -17,6 +17,7 @@ from tellwire.errors import (
     LimitExceededError,
     NotFoundError,
     StoreUnavailableError,
+    TellwireError,
     UnauthorizedError,
 )
 
@@ -54,6 +55,15 @@ KINDS: Final = (
 )  # fmt: skip
 
 
+class RefusedError(TellwireError):
+    """A request that HTTP alone makes wrong: no such route, another method, another content type."""
+
+    def __init__(self, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.headers = headers
+
+
 class Problem(NamedTuple):
     """A problem ready to be sent."""
 
@@ -62,7 +72,9 @@ class Problem(NamedTuple):
     body: bytes
 
 
-def problem(kind: Kind, detail: str, request_id: str, headers: dict[str, str] | None = None, **more: Any) -> Problem:
+def problem(
+    kind: Kind, detail: str, request_id: str, headers: dict[str, str] | None = None, **more: Any
+) -> Problem:
     """A problem of ``kind``; ``more`` are members that its type adds."""
     document = {
         "type": f"{DOCS}#{kind.name}",
@@ -82,6 +94,8 @@ def problem_of(error: Exception, request_id: str) -> Problem:
     match error:
         case InvalidInputError():
             return _invalid(error, request_id)
+        case RefusedError():
+            return problem(error.kind, str(error), request_id, error.headers)
         case UnauthorizedError():
             return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": "Bearer"})
         case ForbiddenError():

@@ -1,0 +1,21 @@
+"""Who asks, and whether they may: API keys in the ``Authorization`` header, one scope for each route.
+
+``publish`` publishes and nothing else. ``read`` reads events, deliveries, endpoints and tenants. ``manage`` changes
+everything, sees secrets, makes and revokes keys, and reads too. Since a ``manage`` key can make a key of any scope,
+it is the administrator's.
+"""
+
+from tellwire.hub import Tellwire
+from tellwire.model.key import Scope
+
+
+def bearer(authorization: bytes | None) -> str | None:
+    """The token of an ``Authorization: Bearer`` header, or None (RFC 6750 section 2.1)."""
+    if authorization is None or authorization[:7].lower() != b"bearer ":
+        return None
+    return authorization[7:].strip().decode("latin-1")
+
+
+def authorize(tellwire: Tellwire, authorization: bytes | None, scope: Scope) -> None:
+    """Let a request pass whose header shows a good key with ``scope``. Raises UnauthorizedError, ForbiddenError."""
+    tellwire.keys.authorize(bearer(authorization), scope)

@@ -1,0 +1,43 @@
+"""Deliveries to look at, retry and cancel."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from .hub import Hub
+from .inputs import DeliveryQuery
+from .outputs import DeliveryOutput, ListOutput, WholeDeliveryOutput
+
+
+async def list_deliveries(
+    tellwire: Hub, asked: Annotated[DeliveryQuery, Query()]
+) -> ListOutput[DeliveryOutput]:
+    """List deliveries
+
+    Newest first, without their attempts.
+    """
+    return ListOutput[DeliveryOutput].of(await tellwire.deliveries.list(**dict(asked)))
+
+
+async def get_delivery(tellwire: Hub, id: str) -> WholeDeliveryOutput:
+    """Get a delivery
+
+    With its attempts, first to last.
+    """
+    return WholeDeliveryOutput.with_attempts(*await tellwire.deliveries.get(id))
+
+
+async def retry_delivery(tellwire: Hub, id: str) -> DeliveryOutput:
+    """Retry a delivery
+
+    It is sent again now, with a whole schedule of retries before it, also where it had succeeded.
+    """
+    return DeliveryOutput.of(await tellwire.deliveries.retry(id))
+
+
+async def cancel_delivery(tellwire: Hub, id: str) -> DeliveryOutput:
+    """Cancel a delivery
+
+    Only a pending one can be cancelled. An attempt that is in the air changes nothing more.
+    """
+    return DeliveryOutput.of(await tellwire.deliveries.cancel(id))

@@ -1,0 +1,135 @@
+"""Endpoints: made, changed, switched on and off, subscribed, given new secrets, tried out."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from tellwire.model.tenant import DEFAULT_TENANT
+
+from .hub import Hub
+from .inputs import EndpointBody, EndpointPatch, RotateBody, SubscriptionBody, TenantPageQuery, TryBody
+from .outputs import DeliveryOutput, EndpointOutput, ListOutput, NewEndpointOutput, SecretOutput
+
+
+async def create_endpoint(tellwire: Hub, asked: EndpointBody) -> NewEndpointOutput:
+    """Create an endpoint
+
+    The answer holds its signing secret, which later answers leave out.
+    """
+    subscriptions = asked.subscriptions
+    endpoint, secret = await tellwire.endpoints.create(
+        asked.url,
+        events=asked.events,
+        subscriptions=None if subscriptions is None else [one.subscription() for one in subscriptions],
+        tenant=DEFAULT_TENANT if asked.tenant is None else asked.tenant,
+        description=asked.description or "",
+        headers=asked.headers,
+        metadata=asked.metadata,
+        secret=asked.secret,
+    )
+    return NewEndpointOutput.of(endpoint, secret=secret)
+
+
+async def list_endpoints(
+    tellwire: Hub, asked: Annotated[TenantPageQuery, Query()]
+) -> ListOutput[EndpointOutput]:
+    """List endpoints
+
+    Newest first.
+    """
+    page = await tellwire.endpoints.list(**dict(asked))
+    return ListOutput(data=[EndpointOutput.of(endpoint) for endpoint in page.data], next=page.next)
+
+
+async def get_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Get an endpoint"""
+    return EndpointOutput.of(await tellwire.endpoints.get(id))
+
+
+async def change_endpoint(tellwire: Hub, id: str, asked: EndpointPatch) -> EndpointOutput:
+    """Change an endpoint
+
+    A JSON merge patch (RFC 7396): null clears, what is left out stays. `application/merge-patch+json` is welcome too.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.update(id, asked.patch()))
+
+
+async def delete_endpoint(tellwire: Hub, id: str) -> None:
+    """Delete an endpoint
+
+    What was pending for it is cancelled. Its deliveries can still be looked at.
+    """
+    await tellwire.endpoints.delete(id)
+
+
+async def get_secret(tellwire: Hub, id: str) -> SecretOutput:
+    """Get the signing secret"""
+    return SecretOutput(secret=await tellwire.endpoints.secret(id))
+
+
+async def rotate_secret(tellwire: Hub, id: str, asked: RotateBody | None = None) -> SecretOutput:
+    """Rotate the signing secret
+
+    Deliveries are signed with the new secret from now on, and with the old one too for `overlap_s` seconds.
+    """
+    asked = asked or RotateBody()
+    secret = await tellwire.endpoints.rotate_secret(id, secret=asked.secret, overlap_s=asked.overlap_s)
+    return SecretOutput(secret=secret)
+
+
+async def enable_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Enable an endpoint
+
+    It gets events again, and what was pending becomes due.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.enable(id))
+
+
+async def disable_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Disable an endpoint
+
+    It gets no new deliveries; pending ones wait until it is enabled again.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.disable(id))
+
+
+async def pause_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Pause an endpoint
+
+    Events for it are kept, and wait.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.pause(id))
+
+
+async def resume_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Resume an endpoint
+
+    What waited becomes due.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.resume(id))
+
+
+async def subscribe(tellwire: Hub, id: str, asked: SubscriptionBody) -> EndpointOutput:
+    """Subscribe an endpoint to more events
+
+    The patterns are added to its first subscription; those that it has already stay as they are.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.subscribe(id, asked.events))
+
+
+async def unsubscribe(tellwire: Hub, id: str, asked: SubscriptionBody) -> EndpointOutput:
+    """Unsubscribe an endpoint from events
+
+    The patterns are taken out of all its subscriptions, literally; those that it does not have are passed over.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.unsubscribe(id, asked.events))
+
+
+async def send_test(tellwire: Hub, id: str, asked: TryBody | None = None) -> DeliveryOutput:
+    """Send an example event
+
+    To this endpoint alone, whatever it is subscribed to.
+    """
+    type = None if asked is None else asked.type
+    delivery = await (tellwire.endpoints.test(id) if type is None else tellwire.endpoints.test(id, type=type))
+    return DeliveryOutput.of(delivery)

@@ -1,0 +1,43 @@
+"""Events to look at. Publishing them is in ``publish``."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import Query, Response
+
+from tellwire.clock import rfc3339, to_ms
+from tellwire.model.event import StoredEvent
+
+from .hub import Hub
+from .inputs import EventQuery
+from .outputs import EventOutput, ListOutput
+
+
+async def list_events(tellwire: Hub, asked: Annotated[EventQuery, Query()]) -> ListOutput[EventOutput]:
+    """List events
+
+    Newest first, without their data.
+    """
+    return ListOutput[EventOutput].of(await tellwire.events.list(**dict(asked)))
+
+
+async def get_event(tellwire: Hub, id: str) -> Response:
+    """Get an event
+
+    With its data, byte for byte as it was published.
+    """
+    return Response(_rendered(await tellwire.events.get(id)), media_type="application/json")
+
+
+def _rendered(event: StoredEvent) -> bytes:
+    head = msgspec.json.encode(
+        {
+            "id": event.id,
+            "type": event.type,
+            "tenant": event.tenant,
+            "occurred_at": rfc3339(to_ms(event.occurred_at)),
+            "created_at": rfc3339(to_ms(event.created_at)),
+            "idempotency_key": event.idempotency_key,
+        }
+    )
+    return head[:-1] + b',"data":' + (event.data or b"null") + b"}"

@@ -1,0 +1,197 @@
+"""What requests may hold: bodies and query strings, strictly typed. Unknown fields are refused, never dropped.
+
+Bodies come from the strict JSON parser (see ``guard``), so that ``"1"`` is no number and ``1`` no string. What a
+field's value may be is the hub's to decide; only its type is checked here.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from tellwire.clock import to_datetime
+from tellwire.model.delivery import State
+from tellwire.model.key import Scope
+from tellwire.model.subscription import Subscription
+from tellwire.publish.occurred import occurred_ms
+
+_DAY_S: Final = 86_400
+
+
+def _time(value: object) -> datetime:
+    return to_datetime(occurred_ms(value))
+
+
+def _digits(value: object) -> int:
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise ValueError("expected a whole number")
+    return int(value)
+
+
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:30:00.123Z"]}),
+]
+"""RFC 3339 with a zone."""
+
+Limit = Annotated[
+    int,
+    BeforeValidator(_digits),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 250, "default": 50}),
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Query(BaseModel):
+    """A query string; an empty value is refused like an unknown name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PageQuery(Query):
+    """Which page of a list."""
+
+    limit: Limit = Field(default=50, description="Items on a page.")
+    cursor: Text | None = Field(default=None, description="The `next` of the page before.")
+
+
+class TenantPageQuery(PageQuery):
+    """Which page of a list that belongs to a tenant."""
+
+    tenant: Text | None = Field(default=None, description="Only what is this tenant's.")
+
+
+class EventQuery(TenantPageQuery):
+    """Which events."""
+
+    type: Text | None = Field(default=None, description="An event type, or a pattern such as `order.*`.")
+    since: Time | None = Field(default=None, description="Created at this time or later.")
+    until: Time | None = Field(default=None, description="Created before this time.")
+
+
+class DeliveryQuery(EventQuery):
+    """Which deliveries."""
+
+    endpoint: Text | None = Field(default=None, description="Only deliveries to this endpoint.")
+    event: Text | None = Field(default=None, description="Only deliveries of this event.")
+    state: State | None = None
+
+
+class Body(BaseModel):
+    """A JSON body. Null in an optional field is the same as leaving it out, unless said otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SubscriptionBody(Body):
+    """Event-type patterns."""
+
+    events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
+
+    def subscription(self) -> Subscription:
+        """The subscription that this describes."""
+        return Subscription(tuple(self.events))
+
+
+class EndpointBody(Body):
+    """A new endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"url": "https://example.com/hook", "events": ["order.*"], "description": "the shop"},
+                {
+                    "url": "https://example.com/hook",
+                    "tenant": "acme",
+                    "subscriptions": [
+                        {"events": ["order.paid", "order.refunded"]},
+                        {"events": ["invoice.*"]},
+                    ],
+                    "headers": {"X-Shop": "north"},
+                    "metadata": {"plan": "gold"},
+                },
+            ]
+        }
+    )
+
+    url: str = Field(description="Where to POST; must be reachable through the egress guard.")
+    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
+    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
+    tenant: str | None = Field(default=None, description="`default` if not given.")
+    description: str | None = Field(default=None, description="For people.")
+    headers: dict[str, str] | None = Field(default=None, description="Sent along with every delivery.")
+    metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
+    secret: str | None = Field(
+        default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
+    )
+
+
+class EndpointPatch(Body):
+    """Changes to an endpoint, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"description": "the new shop", "metadata": {"plan": None}}]}
+    )
+
+    url: str | None = Field(default=None, description="Cannot be cleared.")
+    events: list[str] | None = Field(default=None, description="Replaces all subscriptions by one.")
+    subscriptions: list[SubscriptionBody] | None = Field(
+        default=None, description="Replaces all subscriptions."
+    )
+    description: str | None = None
+    headers: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
+    metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
+
+    def patch(self) -> dict[str, Any]:
+        """What was given, null included."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        if given.get("subscriptions") is not None:
+            given["subscriptions"] = [one.subscription() for one in given["subscriptions"]]
+        return given
+
+
+class RotateBody(Body):
+    """A new secret, and for how long the old one signs along."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_s": _DAY_S}]})
+
+    secret: str | None = Field(
+        default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
+    )
+    overlap_s: int = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
+
+
+class TryBody(Body):
+    """Of which type the example event is to be."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"type": "order.paid"}]})
+
+    type: str | None = Field(default=None, description="`tellwire.test` if not given.")
+
+
+class TenantBody(Body):
+    """A new tenant."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "acme", "name": "Acme Inc."}]})
+
+    id: str = Field(description="Your own: 1 to 64 of `A-Z a-z 0-9 . _ -`.")
+    name: str | None = Field(default=None, description="The id if not given.")
+
+
+class KeyBody(Body):
+    """A new API key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "shop", "scopes": ["publish"], "expires_at": "2027-01-01T00:00:00Z"}]
+        }
+    )
+
+    name: str = Field(description="1 to 200 characters.")
+    scopes: list[str] | None = Field(
+        default=None,
+        description="All of them if not given.",
+        json_schema_extra={"items": {"type": "string", "enum": list(Scope)}},
+    )
+    expires_at: Time | None = Field(default=None, description="Never if not given.")

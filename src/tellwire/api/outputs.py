@@ -1,0 +1,208 @@
+"""What answers hold: one model for each noun, field for field as API.md lists them.
+
+Times are RFC 3339 in UTC with milliseconds. Every field is always there; null says that there is nothing.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from tellwire.clock import rfc3339, to_ms
+from tellwire.model.attempt import Attempt, AttemptError, Trigger
+from tellwire.model.delivery import Delivery, State
+from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.key import Scope
+
+T = TypeVar("T")
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(lambda at: rfc3339(to_ms(at)), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:30:00.123Z"]}),
+]
+
+
+class Output(BaseModel):
+    """Reads its fields off a noun of ``model``."""
+
+    model_config = ConfigDict(
+        from_attributes=True, frozen=True, json_schema_serialization_defaults_required=True
+    )
+
+    @classmethod
+    def of(cls, noun: object) -> Self:
+        """The answer that shows ``noun``."""
+        return cls.model_validate(noun)
+
+
+class ListOutput(Output, Generic[T]):
+    """One page of a list; `next` is the `cursor` of the page that follows, or null at the end."""
+
+    data: list[T]
+    next: str | None
+
+
+class EventOutput(Output):
+    """Something that happened. Lists leave its data out."""
+
+    id: str = Field(examples=["evt_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    type: str = Field(examples=["order.paid"])
+    tenant: str = Field(examples=["default"])
+    occurred_at: Time
+    created_at: Time
+    idempotency_key: str | None
+
+
+class WholeEventOutput(EventOutput):
+    """Something that happened, with its data: the very bytes that were published."""
+
+    data: dict[str, Any] = Field(examples=[{"order_id": "o_1", "amount": 4200}])
+
+
+class SubscriptionOutput(Output):
+    """Event-type patterns."""
+
+    events: list[str] = Field(examples=[["order.*"]])
+
+
+class EndpointOutput(Output):
+    """Where a tenant receives. `events` has the patterns of all subscriptions."""
+
+    id: str = Field(examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    tenant: str = Field(examples=["default"])
+    url: str = Field(examples=["https://example.com/hook"])
+    description: str
+    events: list[str] = Field(examples=[["order.*"]])
+    subscriptions: list[SubscriptionOutput]
+    headers: dict[str, str]
+    metadata: dict[str, str]
+    state: EndpointState
+    state_reason: str | None = Field(description="Why it is paused or disabled.")
+    created_at: Time
+    updated_at: Time
+
+    @classmethod
+    def of(cls, noun: object, **more: str) -> Self:
+        """The answer that shows an endpoint; ``more`` are fields that it does not hold itself."""
+        assert isinstance(noun, Endpoint)  # noqa: S101 - narrows the type
+        return cls(
+            id=noun.id,
+            tenant=noun.tenant,
+            url=noun.url,
+            description=noun.description,
+            events=list(dict.fromkeys(event for one in noun.subscriptions for event in one.events)),
+            subscriptions=[SubscriptionOutput(events=list(one.events)) for one in noun.subscriptions],
+            headers=noun.headers,
+            metadata=noun.metadata,
+            state=noun.state,
+            state_reason=noun.state_reason,
+            created_at=noun.created_at,
+            updated_at=noun.updated_at,
+            **more,
+        )
+
+
+class NewEndpointOutput(EndpointOutput):
+    """A new endpoint, with its signing secret."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class SecretOutput(Output):
+    """The secret that deliveries are signed with now."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class DeliveryOutput(Output):
+    """One event on its way to one endpoint."""
+
+    id: str = Field(examples=["dlv_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    event_id: str = Field(examples=["evt_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    endpoint_id: str = Field(examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    tenant: str = Field(examples=["default"])
+    type: str = Field(examples=["order.paid"])
+    state: State
+    attempt_count: int
+    due_at: Time | None = Field(description="When the next attempt is due; null once it has ended.")
+    last_status_code: int | None
+    last_error: str | None
+    created_at: Time
+    finished_at: Time | None
+
+
+class AttemptOutput(Output):
+    """One HTTP try of a delivery, with its evidence."""
+
+    id: str = Field(examples=["att_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    number: int
+    started_at: Time
+    duration_ms: int
+    outcome: Literal["succeeded", "failed"]
+    status_code: int | None
+    error: AttemptError | None
+    response_headers: dict[str, str] = Field(description="Repeated names are joined by a comma and a space.")
+    response_body: str = Field(
+        description="The first 4 KiB, read as UTF-8; what is none is replaced by U+FFFD."
+    )
+    trigger: Trigger
+
+    @classmethod
+    def of(cls, noun: object) -> Self:
+        """The answer that shows an attempt."""
+        assert isinstance(noun, Attempt)  # noqa: S101 - narrows the type
+        headers: dict[str, str] = {}
+        for name, value in noun.response_headers:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return cls.model_validate(
+            {
+                **{name: getattr(noun, name) for name in cls.model_fields},
+                "response_headers": headers,
+                "response_body": noun.response_body.decode("utf-8", "replace"),
+            }
+        )
+
+
+class WholeDeliveryOutput(DeliveryOutput):
+    """A delivery with its attempts, first to last."""
+
+    attempts: list[AttemptOutput]
+
+    @classmethod
+    def with_attempts(cls, delivery: Delivery, attempts: list[Attempt]) -> Self:
+        """The answer that shows a delivery and its attempts."""
+        own = DeliveryOutput.of(delivery)
+        return cls(**dict(own), attempts=[AttemptOutput.of(attempt) for attempt in attempts])
+
+
+class TenantOutput(Output):
+    """One of your customers."""
+
+    id: str = Field(examples=["acme"])
+    name: str
+    created_at: Time
+
+
+class KeyOutput(Output):
+    """An API key without the key itself."""
+
+    id: str = Field(examples=["key_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    name: str
+    prefix: str = Field(description="How the key begins, to tell it from others.", examples=["tw_Zx81a"])
+    scopes: list[Scope]
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+
+
+class NewKeyOutput(KeyOutput):
+    """A new API key; it is shown this once."""
+
+    key: str = Field(examples=["tw_..."])
+
+
+class HealthOutput(Output):
+    """The process answers, or is ready."""
+
+    status: str

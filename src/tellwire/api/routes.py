@@ -1,0 +1,88 @@
+"""The table of contents of the HTTP API: every route, the scope it needs, and the function that answers.
+
+Only the two publish routes are not here: they stand in front, in ``publish``. A function's docstring is what the
+OpenAPI document says of its route, its return type is the shape of the answer.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from fastapi import FastAPI
+
+from tellwire.model.key import Scope
+
+from . import deliveries, endpoints, events, health, keys, tenants
+from .guard import SCOPE_FIELD, GuardedRoute
+from .outputs import WholeEventOutput
+
+READ: Final = Scope.READ
+MANAGE: Final = Scope.MANAGE
+
+
+class Route(NamedTuple):
+    """One route; ``refusals`` are the statuses of problems beyond those that every route of its kind may answer."""
+
+    method: str
+    path: str
+    scope: Scope | None
+    answer: Callable[..., Any]
+    status: int = 200
+    refusals: tuple[int, ...] = ()
+    shape: Any = None
+
+
+ROUTES: Final = (
+    Route("GET", "/v1/events", READ, events.list_events),
+    Route("GET", "/v1/events/{id}", READ, events.get_event, shape=WholeEventOutput),
+    Route("POST", "/v1/endpoints", MANAGE, endpoints.create_endpoint, 201),
+    Route("GET", "/v1/endpoints", READ, endpoints.list_endpoints),
+    Route("GET", "/v1/endpoints/{id}", READ, endpoints.get_endpoint),
+    Route("PATCH", "/v1/endpoints/{id}", MANAGE, endpoints.change_endpoint),
+    Route("DELETE", "/v1/endpoints/{id}", MANAGE, endpoints.delete_endpoint, 204),
+    Route("GET", "/v1/endpoints/{id}/secret", MANAGE, endpoints.get_secret),
+    Route("POST", "/v1/endpoints/{id}/secret/rotate", MANAGE, endpoints.rotate_secret),
+    Route("POST", "/v1/endpoints/{id}/enable", MANAGE, endpoints.enable_endpoint),
+    Route("POST", "/v1/endpoints/{id}/disable", MANAGE, endpoints.disable_endpoint),
+    Route("POST", "/v1/endpoints/{id}/pause", MANAGE, endpoints.pause_endpoint),
+    Route("POST", "/v1/endpoints/{id}/resume", MANAGE, endpoints.resume_endpoint),
+    Route("POST", "/v1/endpoints/{id}/subscribe", MANAGE, endpoints.subscribe),
+    Route("POST", "/v1/endpoints/{id}/unsubscribe", MANAGE, endpoints.unsubscribe),
+    Route("POST", "/v1/endpoints/{id}/test", MANAGE, endpoints.send_test, 202),
+    Route("GET", "/v1/deliveries", READ, deliveries.list_deliveries),
+    Route("GET", "/v1/deliveries/{id}", READ, deliveries.get_delivery),
+    Route("POST", "/v1/deliveries/{id}/retry", MANAGE, deliveries.retry_delivery, refusals=(409,)),
+    Route("POST", "/v1/deliveries/{id}/cancel", MANAGE, deliveries.cancel_delivery, refusals=(409,)),
+    Route("POST", "/v1/tenants", MANAGE, tenants.create_tenant, 201, refusals=(409,)),
+    Route("GET", "/v1/tenants", READ, tenants.list_tenants),
+    Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
+    Route("POST", "/v1/keys", MANAGE, keys.create_key, 201),
+    Route("GET", "/v1/keys", MANAGE, keys.list_keys),
+    Route("GET", "/v1/keys/{id}", MANAGE, keys.get_key),
+    Route("DELETE", "/v1/keys/{id}", MANAGE, keys.revoke_key, 204),
+    Route("GET", "/healthz", None, health.get_health),
+    Route("GET", "/readyz", None, health.get_readiness),
+)
+
+
+def add_routes(app: FastAPI) -> None:
+    """Give ``app`` every route of the table."""
+    for route in ROUTES:
+        summary, _, rest = (route.answer.__doc__ or "").strip().partition("\n")
+        add = FastAPI.add_api_route if route.scope is None else _add_guarded
+        add(
+            app,
+            route.path,
+            route.answer,
+            methods=[route.method],
+            status_code=route.status,
+            summary=summary,
+            description=" ".join(rest.split()),
+            operation_id=route.answer.__name__,
+            tags=[route.path.removeprefix("/v1").split("/")[1] if route.scope else "health"],
+            openapi_extra={SCOPE_FIELD: route.scope},
+            **({"response_model": route.shape} if route.shape else {}),
+        )
+
+
+def _add_guarded(app: FastAPI, path: str, answer: Callable[..., Any], **options: Any) -> None:
+    app.router.add_api_route(path, answer, route_class_override=GuardedRoute, **options)
