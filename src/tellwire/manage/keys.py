@@ -48,7 +48,8 @@ class Keys:
         scopes = self._scopes(shown)
         if scopes is None:
             raise UnauthorizedError("this API key is not known, or no longer good")
-        if scope not in scopes:
+        # Who manages reads what comes of it.
+        if scope not in scopes and not (scope is Scope.READ and Scope.MANAGE in scopes):
             raise ForbiddenError(scope)
 
     def _scopes(self, shown: str) -> frozenset[Scope] | None:
