@@ -55,7 +55,7 @@ class SqliteHotStatements:
         driver = _driver(connection)
         held: set[bytes] = set()
         for chunk in _chunks(leases):
-            held.update(row[0] for row in driver.execute(_extend(len(chunk)), [*_flat(chunk), until_ms]))
+            held.update(row[0] for row in driver.execute(_extend(len(chunk)), [until_ms, *_flat(chunk)]))
         return held
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
@@ -141,7 +141,7 @@ def _record(rows: int) -> str:
 @cache
 def _extend(rows: int) -> str:
     return f"""
-        UPDATE deliveries SET lease_until_ms = ?{2 * rows + 1}
+        UPDATE deliveries SET lease_until_ms = ?
         FROM (VALUES {_values(2, rows)}) AS held
         WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
         RETURNING deliveries.id"""  # noqa: S608 - placeholders only

@@ -1,0 +1,39 @@
+"""An open store of each backend, on a database of its own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tellwire.signing.vault import Vault
+from tellwire.store.store import Store
+
+from .backends import BACKENDS, KEY, Backend
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    found: Backend = request.param
+    return found
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return Vault(KEY)
+
+
+@pytest.fixture
+async def store(backend: Backend, vault: Vault, tmp_path: Path) -> AsyncIterator[Store]:
+    store = backend.make(tmp_path, vault)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def second(backend: Backend, vault: Vault, tmp_path: Path, store: Store) -> AsyncIterator[Store]:
+    """Another process on the same database, as far as a store can tell."""
+    second = backend.make(tmp_path, vault)
+    await second.open()
+    yield second
+    await second.close()
