@@ -5,7 +5,16 @@ from typing import Any
 
 import typer
 
+from .config import config
+from .deliveries import deliveries
+from .endpoints import endpoints
+from .events import events
+from .keys import keys
+from .migrate import migrate
+from .publish import publish
+from .receive import receive
 from .serve import serve
+from .tenants import tenants
 from .version import version
 
 app = typer.Typer(
@@ -23,6 +32,15 @@ def about() -> None:
 
 
 app.command("serve")(serve())
+app.command("publish")(publish)
+app.command("receive")(receive)
+app.add_typer(events)
+app.add_typer(endpoints)
+app.add_typer(deliveries)
+app.add_typer(tenants)
+app.add_typer(keys)
+app.command("config")(config)
+app.command("migrate")(migrate)
 app.command("version")(version)
 
 

@@ -39,9 +39,13 @@ def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def setting_options() -> list[inspect.Parameter]:
-    """One option for each setting, in the order of the table and under its headings."""
-    return [keyword(setting.name, _annotation(setting), None) for setting in TABLE]
+def setting_options(*names: str) -> list[inspect.Parameter]:
+    """One option for each setting (or for these), in the order of the table and under its headings."""
+    return [
+        keyword(setting.name, _annotation(setting), None)
+        for setting in TABLE
+        if not names or setting.name in names
+    ]
 
 
 def signed(

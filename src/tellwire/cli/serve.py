@@ -15,8 +15,9 @@ from ..settings import Loaded, Settings, load
 from ..version import __version__
 from .banner import banner, without_key
 from .dev_key import dev_key_beside
-from .failures import Code, RefusalError, complain, told
+from .failures import RefusalError, complain, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
+from .local import database_path
 from .show import write_json
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
     _check_address(settings.host, settings.port)
     dev_key: str | None = None
     if settings.dev and settings.admin_key is None:
-        dev_key = dev_key_beside(_database_path(settings))
+        dev_key = dev_key_beside(database_path(settings))
         settings = msgspec.structs.replace(settings, admin_key=dev_key)
 
     import uvloop
@@ -133,10 +134,3 @@ def _check_address(host: str, port: int) -> None:
 def _not_listening(host: str, port: int, error: OSError) -> str:
     why = (error.strerror or str(error)).lower()
     return f"cannot listen on {host} port {port}: {why}; stop what listens there, or choose another --port or --host"
-
-
-def _database_path(settings: Settings) -> Path:
-    return Path(settings.database_url.removeprefix("sqlite:///"))
-
-
-__all__ = ["Code", "serve"]

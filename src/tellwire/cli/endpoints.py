@@ -1,0 +1,139 @@
+"""``tellwire endpoints``: where events are delivered. Make, look at, change, remove."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .endpoint_switches import add_switches
+from .given import Cursor, EndpointId, Limit, Tenant, pairs, patterns
+from .groups import group
+from .local import on_database
+from .show import Shown, listed, one
+
+if TYPE_CHECKING:
+    from ..hub import Tellwire
+
+_EGRESS = ("dev", "allow_http")
+"""Settings that decide which URLs are accepted: to be given as they are given to the server."""
+
+endpoints = group("endpoints", "Where events are delivered.")
+Url = Annotated[str, typer.Argument(metavar="URL", help="Where to POST.", show_default=False)]
+NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where to POST.")]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--events", "-e", metavar="PATTERN",
+        help="Event types or patterns such as order.*, with commas between or several times.",
+    ),
+]  # fmt: skip
+OwnTenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose it is.")]
+Description = Annotated[str | None, typer.Option("--description", metavar="TEXT", help="For people.")]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header", "-H", metavar="NAME:VALUE", help="Sent along; without a value, removed by update."
+    ),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata", metavar="NAME=VALUE", help="Kept for you; without a value, removed by update."
+    ),
+]
+Secret = Annotated[
+    str | None,
+    typer.Option(
+        "--secret", metavar="SECRET", help="Your own signing secret, whsec_ or whsk_; else one is made."
+    ),
+]
+
+
+async def create(
+    tellwire: "Tellwire",
+    url: Url,
+    events: Patterns = None,
+    tenant: OwnTenant = "default",
+    description: Description = None,
+    header: Headers = None,
+    metadata: Metadata = None,
+    secret: Secret = None,
+) -> Shown:
+    """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
+    endpoint, text = await tellwire.endpoints.create(
+        url,
+        events=patterns(events) if events else None,
+        tenant=tenant,
+        description=description or "",
+        headers=_filled(pairs(header or [], "--header", ":")),
+        metadata=_filled(pairs(metadata or [], "--metadata", "=")),
+        secret=secret,
+    )
+    return one(endpoint, {"secret": text})
+
+
+async def list_(
+    tellwire: "Tellwire", tenant: Tenant = None, limit: Limit = 50, cursor: Cursor = None
+) -> Shown:
+    """List endpoints, newest first."""
+    page = await tellwire.endpoints.list(tenant=tenant, limit=limit, cursor=cursor)
+    columns = ("id", "state", "url", "events", "tenant", "description")
+    return listed(
+        page,
+        columns,
+        lambda it: (
+            it.id,
+            it.state,
+            it.url,
+            ", ".join(event for subscription in it.subscriptions for event in subscription.events) or None,
+            it.tenant,
+            it.description or None,
+        ),
+    )
+
+
+async def get(tellwire: "Tellwire", id: EndpointId) -> Shown:
+    """Show one endpoint."""
+    return one(await tellwire.endpoints.get(id))
+
+
+async def update(
+    tellwire: "Tellwire",
+    id: EndpointId,
+    url: NewUrl = None,
+    events: Patterns = None,
+    description: Description = None,
+    header: Headers = None,
+    metadata: Metadata = None,
+) -> Shown:
+    """Change what is given; headers and metadata are merged, --events replaces all patterns."""
+    patch: dict[str, Any] = {}
+    if url is not None:
+        patch["url"] = url
+    if events:
+        patch["events"] = patterns(events) or None
+    if description is not None:
+        patch["description"] = description
+    if header:
+        patch["headers"] = pairs(header, "--header", ":")
+    if metadata:
+        patch["metadata"] = pairs(metadata, "--metadata", "=")
+    return one(await tellwire.endpoints.update(id, patch))
+
+
+async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:
+    """Remove an endpoint; what was pending for it is cancelled."""
+    await tellwire.endpoints.delete(id)
+    return one({"id": id, "deleted": True})
+
+
+def _filled(found: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value or "" for name, value in found.items()}
+
+
+endpoints.command("create")(on_database(create, creates=True, flags=_EGRESS))
+endpoints.command("list")(on_database(list_))
+endpoints.command("get")(on_database(get))
+endpoints.command("update")(on_database(update, flags=_EGRESS))
+endpoints.command("delete")(on_database(delete))
+add_switches(endpoints)

@@ -1,0 +1,77 @@
+"""What several commands take: ids, times, pairs, pages. Each is checked before a database is opened."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from ..clock import to_datetime
+
+_LENGTH = re.compile(r"([0-9]{1,9})(s|m|h|d)")
+_UNITS: Mapping[str, str] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def time(text: str) -> datetime:
+    """An RFC 3339 time, or how long ago: ``90s``, ``15m``, ``2h``, ``7d``."""
+    return _time(text, -1)
+
+
+def ahead(text: str) -> datetime:
+    """An RFC 3339 time, or how long from now: ``12h``, ``90d``."""
+    return _time(text, 1)
+
+
+def _time(text: str, direction: int) -> datetime:
+    from ..publish.occurred import occurred_ms
+
+    length = _LENGTH.fullmatch(text)
+    try:
+        if length is not None:
+            return datetime.now(UTC) + direction * timedelta(**{_UNITS[length[2]]: int(length[1])})
+        return to_datetime(occurred_ms(text))
+    except (ValueError, OverflowError) as error:
+        where = "ago" if direction < 0 else "from now"
+        raise typer.BadParameter(
+            f"{text!r}: {error}; or give how long {where}, such as 15m, 2h or 7d"
+        ) from None
+
+
+def pairs(texts: Sequence[str], flag: str, separator: str) -> dict[str, str | None]:
+    """``Name: value`` or ``name=value`` texts as a mapping; an empty value is None, which clears in an update."""
+    found: dict[str, str | None] = {}
+    for text in texts:
+        name, middle, value = text.partition(separator)
+        if not middle or not name.strip():
+            raise typer.BadParameter(f"{text!r} is not of the form name{separator}value", param_hint=flag)
+        found[name.strip()] = value.strip() or None
+    return found
+
+
+def patterns(texts: Sequence[str]) -> list[str]:
+    """Event-type patterns, given one by one or with commas between."""
+    return [one.strip() for text in texts for one in text.split(",") if one.strip()]
+
+
+Tenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="Of this tenant only.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since", parser=time, metavar="TIME", help="Not older: an RFC 3339 time, or such as 15m, 2h."
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=time, metavar="TIME", help="Older than this time."),
+]
+Type = Annotated[
+    str | None, typer.Option("--type", metavar="PATTERN", help="An event type or a pattern such as order.*")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Items on the page.")]
+Cursor = Annotated[
+    str | None, typer.Option("--cursor", metavar="CURSOR", help="The next page, as the page before names it.")
+]
+EventId = Annotated[str, typer.Argument(metavar="EVENT_ID", help="evt_...", show_default=False)]
+EndpointId = Annotated[str, typer.Argument(metavar="ENDPOINT_ID", help="ep_...", show_default=False)]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY_ID", help="dlv_...", show_default=False)]

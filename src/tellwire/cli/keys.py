@@ -1,0 +1,84 @@
+"""``tellwire keys``: API keys of the HTTP API."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..model.key import ApiKey, Scope
+from .given import Cursor, Limit, ahead
+from .groups import group
+from .local import on_database
+from .show import Shown, listed, one, plain
+
+if TYPE_CHECKING:
+    from ..hub import Tellwire
+
+keys = group("keys", "API keys of the HTTP API.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.", show_default=False)]
+Id = Annotated[str, typer.Argument(metavar="KEY_ID", help="key_...", show_default=False)]
+Scopes = Annotated[
+    list[Scope] | None,
+    typer.Option(
+        "--scope", help="What it may do; several times for several. Else everything.", show_default=False
+    ),
+]
+Expires = Annotated[
+    datetime | None,
+    typer.Option(
+        "--expires-at",
+        parser=ahead,
+        metavar="TIME",
+        help="When it ends: an RFC 3339 time, or from now, such as 12h, 90d.",
+        show_default=False,
+    ),
+]
+
+
+async def create(tellwire: "Tellwire", name: Name, scope: Scopes = None, expires_at: Expires = None) -> Shown:
+    """Make a key. It is shown this once and cannot be read again."""
+    key, text = await tellwire.keys.create(name, scopes=tuple(scope or Scope), expires_at=expires_at)
+    fields = one(key, {"key": text})
+
+    def render() -> RenderableType:
+        return Group(fields.render(), Text("\nkeep the key now: it is not shown again", style="dim"))
+
+    return Shown(fields.value, render)
+
+
+async def list_(tellwire: "Tellwire", limit: Limit = 50, cursor: Cursor = None) -> Shown:
+    """List keys, newest first; never their texts."""
+    page = await tellwire.keys.list(limit=limit, cursor=cursor)
+    columns = ("id", "name", "begins", "scopes", "state", "expires_at", "created_at")
+    return listed(
+        page,
+        columns,
+        lambda it: (
+            it.id,
+            it.name,
+            it.prefix,
+            ", ".join(it.scopes),
+            _state(it),
+            it.expires_at,
+            it.created_at,
+        ),
+    )
+
+
+async def revoke(tellwire: "Tellwire", id: Id) -> Shown:
+    """Make a key useless from now on."""
+    key = await tellwire.keys.revoke(id)
+    return one(plain(key))
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "good"
+
+
+keys.command("create")(on_database(create, creates=True))
+keys.command("list")(on_database(list_))
+keys.command("revoke")(on_database(revoke))

@@ -1,0 +1,82 @@
+"""Commands that work on the local database: settings, open, one question, answer, close.
+
+They publish and manage but never deliver; a running server finds what they did within a quarter of a second.
+"""
+
+import asyncio
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from ..settings import Settings, load
+from .failures import Code, RefusalError, told, warn
+from .flags import ConfigFile, DatabaseUrl, Json, keyword, setting_options, signed
+from .show import Shown, show
+
+if TYPE_CHECKING:
+    from ..hub import Tellwire
+
+P = ParamSpec("P")
+Question = Callable[Concatenate["Tellwire", P], Awaitable[Shown]]
+
+
+def on_database(
+    question: Question[P], *, creates: bool = False, flags: Sequence[str] = ()
+) -> Callable[..., None]:
+    """A command that opens the database, asks ``question`` and shows the answer.
+
+    The command takes what ``question`` takes after its first parameter, and ``--json``, ``--database-url`` and
+    ``--config``. ``creates`` is for those that make sense on a database that is yet to be made; all others refuse, so
+    that a mistyped path does not become an empty database. ``flags`` are settings that this command takes as flags.
+    """
+    own = list(inspect.signature(question).parameters.values())[1:]
+
+    def command(**given: Any) -> None:
+        as_json, config = given.pop("json"), given.pop("config")
+        settings_given = {name: given.pop(name) for name in ("database_url", *flags)}
+        with told():
+            settings = settings_for(config, creates=creates, **settings_given)
+            show(asyncio.run(_asked(settings, question, given)), as_json=as_json)
+
+    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    shared = [
+        keyword("json", Json, False),
+        keyword("database_url", DatabaseUrl, None),
+        keyword("config", ConfigFile, None),
+    ]
+    return signed(command, [*own, *(setting_options(*flags) if flags else ()), *shared], question)
+
+
+def settings_for(config: Path | None, *, creates: bool, **flags: object) -> Settings:
+    """The settings of a command, with the ``flags`` that were given; odd ones are warned of.
+
+    Raises:
+        SettingsError: one cannot be used.
+        RefusalError: there is no database, and this command is not to make one.
+    """
+    loaded = load(os.environ, config, flags)
+    warn(loaded.warnings)
+    path = database_path(loaded.settings)
+    if not creates and not path.exists():
+        raise RefusalError(
+            f"there is no database {str(path)!r}: name the right one with --database-url or TELLWIRE_DATABASE_URL, "
+            "or make one with `tellwire serve` or `tellwire migrate`",
+            Code.DATABASE,
+        )
+    return loaded.settings
+
+
+def database_path(settings: Settings) -> Path:
+    """The file that a checked database URL names."""
+    return Path(settings.database_url.removeprefix("sqlite:///"))
+
+
+async def _asked(
+    settings: Settings, question: Callable[..., Awaitable[Shown]], given: dict[str, Any]
+) -> Shown:
+    from ..wiring import tellwire_for
+
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        return await question(tellwire, **given)

@@ -1,0 +1,94 @@
+"""``tellwire publish``: one event from the command line, or a stream of them from standard input."""
+
+import asyncio
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from ..settings import Settings
+from .failures import Code, RefusalError, told
+from .flags import ConfigFile, DatabaseUrl, Json
+from .given import time
+from .local import settings_for
+from .show import Shown, one, receipt_fields, show
+
+Type = Annotated[
+    str | None,
+    typer.Argument(metavar="[TYPE|-]", help="The event type, such as order.paid; - reads events from stdin.",
+                   show_default=False),
+]  # fmt: skip
+Data = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATA]", help="A JSON object; - reads it from stdin.", show_default=False),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="ID", help="Whose endpoints are to receive it; else default.",
+                 show_default=False),
+]  # fmt: skip
+Key = Annotated[
+    str | None,
+    typer.Option("--idempotency-key", metavar="KEY", help="Publishing the same again stores it once.",
+                 show_default=False),
+]  # fmt: skip
+OccurredAt = Annotated[
+    datetime | None,
+    typer.Option("--occurred-at", parser=time, metavar="TIME",
+                 help="When it happened: an RFC 3339 time, or how long ago, such as 15m. Else now.",
+                 show_default=False),
+]  # fmt: skip
+
+
+def publish(
+    type: Type = None,
+    data: Data = None,
+    tenant: Tenant = None,
+    idempotency_key: Key = None,
+    occurred_at: OccurredAt = None,
+    json: Json = False,
+    database_url: DatabaseUrl = None,
+    config: ConfigFile = None,
+) -> None:
+    """Publish an event, or events from standard input: one JSON object a line, as for POST /v1/events.
+
+    Works on the database itself; a running server delivers what is published here within a quarter of a second.
+    """
+    with told():
+        if type is None and sys.stdin.isatty():
+            raise RefusalError("give TYPE and DATA, or events on standard input", Code.USAGE)
+        streams = type is None or (type == "-" and data is None)
+        if streams and (tenant or idempotency_key or occurred_at):
+            raise RefusalError(
+                "--tenant, --idempotency-key and --occurred-at are for a single event; from standard input, "
+                "each line has fields of its own",
+                Code.USAGE,
+            )
+        if not streams and data is None:
+            raise RefusalError("DATA is missing: give a JSON object such as '{\"id\": 1}'", Code.USAGE)
+        settings = settings_for(config, creates=False, database_url=database_url)
+        if streams:
+            from .publish_lines import publish_lines
+
+            raise typer.Exit(publish_lines(settings, sys.stdin.buffer, as_json=json))
+        raw = sys.stdin.buffer.read() if data == "-" else str(data).encode(errors="surrogateescape")
+        shown = asyncio.run(_publish(settings, str(type), raw, tenant, idempotency_key, occurred_at))
+        show(shown, as_json=json)
+
+
+async def _publish(
+    settings: Settings,
+    type: str,
+    data: bytes,
+    tenant: str | None,
+    idempotency_key: str | None,
+    occurred_at: datetime | None,
+) -> Shown:
+    from ..wiring import tellwire_for
+
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        receipt = await tellwire.publish(
+            type, data, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at
+        )
+    return one(receipt_fields(receipt))

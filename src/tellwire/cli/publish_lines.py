@@ -1,0 +1,176 @@
+"""``tellwire publish -``: events from standard input, in batches; a bad line is told with its number, others go on."""
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..errors import ConflictError, FieldError, InvalidInputError, StoreUnavailableError, TellwireError
+from ..hub import Tellwire
+from ..model.event import NewEvent, Receipt
+from ..model.limits import KIB
+from ..publish.validation import parse_event
+from ..settings import Settings
+from ..wiring import tellwire_for
+from .failures import Code, complain
+from .ndjson import Line, read_lines
+from .show import console, receipt_fields, write_json
+
+_ENVELOPE_BYTES = 16 * KIB
+
+
+class _Parsed(NamedTuple):
+    line: Line
+    event: NewEvent
+
+
+def publish_lines(settings: Settings, stream: BinaryIO, *, as_json: bool) -> Code:
+    """Publish every good line of ``stream``; with ``as_json``, a receipt for each goes to standard output.
+
+    Raises:
+        StoreError: the database cannot be opened, or stopped taking events; how far it came is told.
+        KeyboardInterrupt: Ctrl-C; how far it came is told.
+    """
+    tellwire = tellwire_for(settings, deliver=False)
+    with asyncio.Runner() as runner, _Progress(stream) as progress:
+        # Reading blocks, and does so outside of the loop: then Ctrl-C works while nobody writes.
+        runner.run(tellwire.open())
+        lines = _Lines(tellwire, as_json=as_json)
+        try:
+            for read in read_lines(stream, tellwire.limits.payload_bytes + _ENVELOPE_BYTES):
+                runner.run(lines.publish(read))
+                progress.show(lines, sum(len(line.text or b"") + 1 for line in read))
+        finally:
+            progress.stop()
+            lines.tell()
+            runner.run(tellwire.close())
+    return Code.REFUSED if lines.refused else Code.OK
+
+
+class _Lines:
+    """Publishes lines and counts."""
+
+    def __init__(self, tellwire: Tellwire, *, as_json: bool) -> None:
+        self.accepted = 0
+        self.duplicates = 0
+        self.refused = 0
+        self._tellwire = tellwire
+        self._as_json = as_json
+
+    async def publish(self, lines: Sequence[Line]) -> None:
+        limits = self._tellwire.limits
+        batch: list[_Parsed] = []
+        size_bytes = 0
+        for line in lines:
+            event = self._parsed(line)
+            if event is None:
+                continue
+            length = len(line.text or b"")
+            if batch and (len(batch) >= limits.batch_events or size_bytes + length > limits.batch_bytes):
+                await self._accept(batch)
+                batch, size_bytes = [], 0
+            batch.append(_Parsed(line, event))
+            size_bytes += length
+        if batch:
+            await self._accept(batch)
+
+    def tell(self) -> None:
+        """Write the count, to standard output or, where that carries JSON, to standard error."""
+        words = [f"{self.accepted} events accepted"]
+        if self.duplicates:
+            words.append(f"{self.duplicates} of them duplicates")
+        if self.refused:
+            words.append(f"{self.refused} lines refused")
+        (sys.stderr if self._as_json else sys.stdout).write(", ".join(words) + "\n")
+
+    def _parsed(self, line: Line) -> NewEvent | None:
+        limits = self._tellwire.limits
+        try:
+            if line.text is None:
+                raise InvalidInputError.at(
+                    msg=f"is longer than an event with {limits.payload_bytes} bytes of data"
+                )
+            return parse_event(line.text, limits)
+        except InvalidInputError as error:
+            self._refuse(line, error)
+            return None
+
+    async def _accept(self, batch: Sequence[_Parsed]) -> None:
+        accept = self._tellwire.accept
+        try:
+            self._count(await accept([parsed.event for parsed in batch], listed=True))
+            return
+        except (InvalidInputError, ConflictError):
+            pass  # all or none: so each by itself, and they share a commit nevertheless
+        except StoreUnavailableError as error:
+            raise _stopped(error, batch[0].line) from error
+        alone = [accept([parsed.event], listed=False) for parsed in batch]
+        failed: StoreUnavailableError | None = None
+        for parsed, outcome in zip(batch, await asyncio.gather(*alone, return_exceptions=True), strict=True):
+            match outcome:
+                case list():
+                    self._count(outcome)
+                case StoreUnavailableError():
+                    failed = failed or _stopped(outcome, parsed.line)
+                case TellwireError():
+                    self._refuse(parsed.line, outcome)
+                case _:
+                    raise outcome
+        if failed is not None:
+            raise failed
+
+    def _count(self, receipts: Sequence[Receipt]) -> None:
+        self.accepted += len(receipts)
+        self.duplicates += sum(receipt.duplicate for receipt in receipts)
+        if self._as_json:
+            for receipt in receipts:
+                write_json(receipt_fields(receipt))
+
+    def _refuse(self, line: Line, error: TellwireError) -> None:
+        self.refused += 1
+        faults = error.errors if isinstance(error, InvalidInputError) else (FieldError((), str(error)),)
+        complain("; ".join(map(str, faults)), f"line {line.number}")
+
+
+class _Progress:
+    """A bar on standard error where that is a terminal and standard input is not."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._shown = sys.stderr.isatty() and not stream.isatty()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console(stderr=True), transient=True, disable=not self._shown)
+        self._task = self._bar.add_task("publishing", total=_size_bytes(stream))
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def show(self, lines: _Lines, more_bytes: int) -> None:
+        if self._shown:
+            description = f"{lines.accepted:,} events accepted"
+            self._bar.update(self._task, advance=more_bytes, description=description)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+def _stopped(error: StoreUnavailableError, line: Line) -> StoreUnavailableError:
+    return StoreUnavailableError(f"stopped before line {line.number}: {error}; publish from there on again")
+
+
+def _size_bytes(stream: BinaryIO) -> int | None:
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
