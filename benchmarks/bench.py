@@ -76,9 +76,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--only", nargs="+", choices=[*(case.name for case in CASES), STEADY], help="some runs"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--profile", action="store_true", help="cProfile of the event loop (of the last full run)"
-    )
+    parser.add_argument("--profile", action="store_true", help="cProfile of every thread, last full run")
     parser.add_argument(
         "--dir", type=Path, help="where the databases are made (default: the temporary directory)"
     )

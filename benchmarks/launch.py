@@ -1,12 +1,15 @@
 """``python -m benchmarks.launch``: a Tellwire server from the ``TELLWIRE_`` environment, where the CLI is not used.
 
-``--profile FILE`` writes what cProfile sees on the thread of the event loop.
+``--profile FILE`` writes what cProfile sees to ``FILE.0`` (the thread of the event loop), ``FILE.1`` (the first other
+thread) and so on.
 """
 
 import argparse
 import cProfile
 import os
 import sys
+import threading
+import time
 
 import uvloop
 
@@ -22,7 +25,7 @@ def main() -> None:
     parser.add_argument("--profile")
     profile_path = parser.parse_args().profile
     settings = load(os.environ).settings
-    configure(settings.log_format, settings.log_level)  # type: ignore[arg-type] - checked by load
+    configure(settings.log_format, settings.log_level)  # type: ignore[arg-type]  # checked by load
     tellwire = tellwire_for(settings)
     subscribe_logs(tellwire.telemetry)
 
@@ -32,11 +35,21 @@ def main() -> None:
     if profile_path is None:
         serve()
         return
-    profile = cProfile.Profile()
+    # CPU time of the thread, not the clock: waiting for the GIL, the disk or the network does not count.
+    profiles = [cProfile.Profile(time.thread_time)]
+
+    def profile_thread(*_: object) -> None:
+        profiles.append(cProfile.Profile(time.thread_time))
+        profiles[-1].enable()
+
+    threading.setprofile(profile_thread)
     try:
-        profile.runcall(serve)
+        profiles[0].runcall(serve)
     finally:
-        profile.dump_stats(profile_path)
+        for number, profile in enumerate(profiles):
+            profile.create_stats()
+            if profile.stats:  # type: ignore[attr-defined]  # the stubs do not know it
+                profile.dump_stats(f"{profile_path}.{number}")
 
 
 if __name__ == "__main__":

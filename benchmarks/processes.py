@@ -7,12 +7,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU time in seconds, in steps of 10 ms: of all threads, and of the living ones by name."""
+
+    total_s: float
+    by_name: dict[str, float]
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        spent = {name: used_s - earlier.by_name.get(name, 0.0) for name, used_s in self.by_name.items()}
+        return Cpu(self.total_s - earlier.total_s, spent)
+
+    def us_each(self, count: int) -> float:
+        """Microseconds for each of ``count`` events."""
+        return self.total_s / max(1, count) * 1e6
+
+    def split_us(self, count: int) -> dict[str, float]:
+        """Microseconds for each of ``count`` events, by thread."""
+        return {name: used_s / max(1, count) * 1e6 for name, used_s in sorted(self.by_name.items())}
 
 
 class Child:
@@ -61,10 +82,23 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def cpu_s(self) -> float:
-        """User and system time of all its threads so far, in seconds (steps of 10 ms)."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    def cpu(self) -> Cpu:
+        """User and system time so far."""
+        folder = Path(f"/proc/{self._process.pid}")
+        by_name: dict[str, float] = {}
+        for task in (folder / "task").iterdir():
+            try:
+                name, used_s = _thread(task / "stat")
+            except OSError:  # the thread has just ended
+                continue
+            if task.name == folder.name:
+                name = "event loop"
+            elif name == "pyreqwest":
+                name = "HTTP client"
+            else:
+                name = "writer and others"  # Python 3.11 does not tell the system how its threads are called
+            by_name[name] = by_name.get(name, 0.0) + used_s
+        return Cpu(_thread(folder / "stat")[1], by_name)
 
     def peak_rss_mib(self) -> float:
         """The most memory it ever held, in MiB."""
@@ -75,6 +109,13 @@ class Child:
 
     def _tail(self) -> str:
         return self._log.read_text(errors="replace")[-2000:]
+
+
+def _thread(stat: Path) -> tuple[str, float]:
+    """Name and CPU seconds that a ``stat`` file in ``/proc`` tells (see proc_pid_stat(5))."""
+    head, _, tail = stat.read_text().rpartition(")")
+    fields = tail.split()
+    return head.partition("(")[2], (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def run_json(module: str, *arguments: object, timeout_s: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Row:
     what: str
     per_s: float | None = None
     cpu_us: float | None = None
+    cpu_split_us: dict[str, float] | None = None
     ratio: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
@@ -57,6 +58,7 @@ def full_row(what: str, run: Full, around: Sequence[Bare], least_ratio: float | 
         what=f"{what} (acknowledged {run.publish_per_s:,.0f}/s)",
         per_s=run.per_s,
         cpu_us=run.cpu_us,
+        cpu_split_us=run.cpu_split_us,
         ratio=ratio,
         rss_mib=run.rss_mib,
         target="" if least_ratio is None else f"ratio >= {least_ratio:.2f}",
@@ -73,6 +75,7 @@ def steady_rows(what: str, run: Steady, p50_below_ms: float) -> list[Row]:
             what=f"{what}: publish to receipt",
             per_s=STEADY_PER_S,
             cpu_us=run.cpu_us,
+            cpu_split_us=run.cpu_split_us,
             p50_ms=run.p50_ms,
             p99_ms=run.p99_ms,
             rss_mib=run.rss_mib,
@@ -105,6 +108,10 @@ def print_report(facts: dict[str, str], rows: Sequence[Row]) -> None:
                 + "|"
             )
     print(f"\nConcurrency {CONCURRENCY}. CPU of the bare loop or of the Tellwire server, all threads.")
+    for row in rows:
+        if row.cpu_split_us:
+            split = ", ".join(f"{name} {used:,.0f}" for name, used in row.cpu_split_us.items())
+            print(f"CPU us each, {row.what}: {split}")
     for row in rows:
         for doubt in row.doubts:
             print(f"DOUBT {row.what}: {doubt}")

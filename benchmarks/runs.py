@@ -36,6 +36,7 @@ class Full:
     per_s: float
     publish_per_s: float
     cpu_us: float
+    cpu_split_us: dict[str, float]
     rss_mib: float
     doubts: tuple[str, ...]
 
@@ -49,6 +50,7 @@ class Steady:
     ack_p50_ms: float
     ack_p99_ms: float
     cpu_us: float
+    cpu_split_us: dict[str, float]
     rss_mib: float
     doubts: tuple[str, ...]
 
@@ -92,17 +94,18 @@ def run_full(place: Place, size: int, batch: int, seconds: float, log_level: str
         offer(Load(path, bodies, 1.0, _MOST_REQUESTS, CONCURRENCY), served.port, here)
         served.wait_until_settled(_SETTLE_S)
         time.sleep(0.1)
-        cpu_s, start_ms, started = served.child.cpu_s(), time.time_ns() // 1_000_000, time.monotonic()
+        cpu, start_ms, started = served.child.cpu(), time.time_ns() // 1_000_000, time.monotonic()
         offered = offer(Load(path, bodies, seconds, _MOST_REQUESTS, CONCURRENCY), served.port, here)
         served.wait_until_settled(_SETTLE_S)
         wall_s = time.monotonic() - started
-        cpu_s = served.child.cpu_s() - cpu_s
+        cpu = served.child.cpu() - cpu
         recorded = served.recorded_since(start_ms)
         rss_mib = served.child.peak_rss_mib()
     return Full(
         per_s=recorded.per_s,
         publish_per_s=offered.answered * batch / offered.seconds,
-        cpu_us=cpu_s / max(1, recorded.succeeded) * 1e6,
+        cpu_us=cpu.us_each(recorded.succeeded),
+        cpu_split_us=cpu.split_us(recorded.succeeded),
         rss_mib=rss_mib,
         doubts=_doubts(offered, recorded, batch, wall_s),
     )
@@ -118,10 +121,10 @@ def run_steady(place: Place, size: int, seconds: float, log_level: str) -> Stead
     ):
         _offer_steadily(served, size, int(STEADY_PER_S))  # warm up: each counts for one second
         before = _arrivals(receiver)
-        cpu_s = served.child.cpu_s()
+        cpu = served.child.cpu()
         told = _offer_steadily(served, size, count, first=len(before))
         served.wait_until_settled(30)
-        cpu_s = served.child.cpu_s() - cpu_s
+        cpu = served.child.cpu() - cpu
         arrived = [took for number, took in _arrivals(receiver).items() if number not in before]
         rss_mib = served.child.peak_rss_mib()
     doubts = []
@@ -135,15 +138,19 @@ def run_steady(place: Place, size: int, seconds: float, log_level: str) -> Stead
         p99_ms=percentile(arrived, 99) / 1e6,
         ack_p50_ms=told["ack_p50_ms"],
         ack_p99_ms=told["ack_p99_ms"],
-        cpu_us=cpu_s / count * 1e6,
+        cpu_us=cpu.us_each(count),
+        cpu_split_us=cpu.split_us(count),
         rss_mib=rss_mib,
         doubts=tuple(doubts),
     )
 
 
 def show_profile(path: Path) -> None:
-    """Print where the event loop's thread spent its time."""
-    pstats.Stats(str(path)).sort_stats("tottime").print_stats(35)
+    """Print where each thread spent its CPU time, those that hardly worked left out."""
+    for file in sorted(path.parent.glob(f"{path.name}.*")):
+        stats = pstats.Stats(str(file))
+        if stats.total_tt > 0.1:  # type: ignore[attr-defined]  # the stubs do not know it
+            stats.sort_stats("tottime").print_stats(30)
 
 
 def _offer_steadily(served: Served, size: int, count: int, first: int = 0) -> dict[str, float]:
