@@ -1,6 +1,7 @@
 """Writes: durable, atomic, shared, and each on its own when one goes wrong."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,12 @@ async def test_a_change_that_raises_takes_nobody_with_it(store: Store, error: Ex
 
 async def test_reads_see_what_was_written_before(store: Store) -> None:
     """Every read that starts after a write was acknowledged sees it."""
+
+    def insert(number: int, connection: Connection) -> None:
+        store.hot.insert_events(connection, [event_row(number)])
+
     for number in range(50):
-        await store.write(lambda connection, n=number: store.hot.insert_events(connection, [event_row(n)]))
+        await store.write(partial(insert, number))
         assert await count_events(store) == number + 1
 
 

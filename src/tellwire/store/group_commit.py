@@ -79,6 +79,11 @@ class GroupCommit:
         """Write what waits, then stop."""
         raise NotImplementedError
 
+    def drain(self) -> None:
+        """Write what waits, here and now; only where nothing else writes."""
+        while work := self._take():
+            self._hand_over(work, self._transact(work))
+
     def _take(self) -> Work:
         return [(write, write.take()) for write in self._writes if write.waiting]
 
@@ -152,9 +157,8 @@ class InlineGroupCommit(GroupCommit):
 
     def close(self) -> None:
         """Write what waits."""
-        self._write_now()
+        self.drain()
 
     def _write_now(self) -> None:
         self._scheduled = False
-        while work := self._take():
-            self._hand_over(work, self._transact(work))
+        self.drain()

@@ -84,8 +84,10 @@ class SqliteStore:
             commits.close()
         else:
             await asyncio.to_thread(commits.close)
-            # Whatever the last transaction has to tell is told before the connections go.
+            # Whatever the last transaction has to tell is told before the connections go; what its stages answer with
+            # (claims to give back, say) is written too.
             await asyncio.sleep(0)
+            commits.drain()
         self._readers.shutdown(wait=True)
         self._connection.close()
         self._write_engine.dispose()
