@@ -1,12 +1,15 @@
 """The control plane over HTTP, on FastAPI: the routes of the table, and what describes them."""
 
 from collections.abc import Callable
+from functools import cache
 
 from fastapi import FastAPI
 
 from tellwire.hub import Tellwire
 from tellwire.version import __version__
 
+from .docs import add_docs
+from .openapi import document
 from .routes import add_routes
 from .shell import Shell, raise_through
 
@@ -23,5 +26,7 @@ def build_api(tellwire: Tellwire, new_request_id: Callable[[], str]) -> FastAPI:
     app.state.tellwire = tellwire
     raise_through(app)
     add_routes(app)
+    add_docs(app)
+    app.openapi = cache(lambda: document(app))  # type: ignore[method-assign]  # FastAPI's own way to replace it
     app.add_middleware(Shell, new_request_id=new_request_id)
     return app

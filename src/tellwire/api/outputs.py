@@ -26,9 +26,7 @@ Time = Annotated[
 class Output(BaseModel):
     """Reads its fields off a noun of ``model``."""
 
-    model_config = ConfigDict(
-        from_attributes=True, frozen=True, json_schema_serialization_defaults_required=True
-    )
+    model_config = ConfigDict(from_attributes=True, frozen=True)
 
     @classmethod
     def of(cls, noun: object) -> Self:
@@ -37,7 +35,7 @@ class Output(BaseModel):
 
 
 class ListOutput(Output, Generic[T]):
-    """One page of a list; `next` is the `cursor` of the page that follows, or null at the end."""
+    """One page of a list. `next` is the `cursor` of the page that follows, or null at the end."""
 
     data: list[T]
     next: str | None
@@ -206,3 +204,25 @@ class HealthOutput(Output):
     """The process answers, or is ready."""
 
     status: str
+
+
+class FaultOutput(Output):
+    """One fault: where it is, and what is wrong."""
+
+    loc: list[str | int] = Field(examples=[["subscriptions", 0, "events", 1]])
+    msg: str
+
+
+class ProblemOutput(Output):
+    """An error (RFC 9457). `errors`, `limit`, `maximum`, `scope` and `index` are there where they say something."""
+
+    type: str = Field(description="Leads to an explanation.")
+    title: str
+    status: int
+    detail: str
+    request_id: str = Field(description="The same as the header X-Request-Id; name it when you ask for help.")
+    errors: list[FaultOutput] = Field(default=[], description="Every fault that was found, by field.")
+    limit: str = Field(default="", description="The limit that was exceeded.")
+    maximum: int = Field(default=0, description="What it allows.")
+    scope: str = Field(default="", description="The scope that the API key lacks.")
+    index: int = Field(default=0, description="The place in the batch of the event that is in conflict.")

@@ -20,7 +20,7 @@ MANAGE: Final = Scope.MANAGE
 
 
 class Route(NamedTuple):
-    """One route; ``refusals`` are the statuses of problems beyond those that every route of its kind may answer."""
+    """One route; ``refusals`` are statuses of problems that others of its kind do not answer."""
 
     method: str
     path: str
@@ -79,7 +79,8 @@ def add_routes(app: FastAPI) -> None:
             description=" ".join(rest.split()),
             operation_id=route.answer.__name__,
             tags=[route.path.removeprefix("/v1").split("/")[1] if route.scope else "health"],
-            openapi_extra={SCOPE_FIELD: route.scope},
+            responses={status: {} for status in route.refusals},
+            openapi_extra={SCOPE_FIELD: route.scope} if route.scope else None,
             **({"response_model": route.shape} if route.shape else {}),
         )
 

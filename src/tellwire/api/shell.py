@@ -103,5 +103,5 @@ def _fault(details: dict[str, Any]) -> FieldError:
         case "string_too_short":
             return FieldError(loc, "is empty")
         case _:
-            words = details["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            return FieldError(loc, f"expected {words}")
+            words = details["msg"].removeprefix("Input should be ").replace("a valid ", "a ", 1)
+            return FieldError(loc, f"expected {words.replace('a integer', 'an integer')}")

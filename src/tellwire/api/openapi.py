@@ -1,0 +1,150 @@
+"""The OpenAPI 3.1 document: FastAPI's account of its routes, completed by what FastAPI cannot know.
+
+Added are the two publish routes, the problems that each route answers, and the API key. Names of schemas lose the
+suffixes that they have in our modules.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from . import openapi_publish, problems
+from .guard import SCOPE_FIELD
+from .outputs import FaultOutput, ProblemOutput
+from .problems import Kind
+
+_DESCRIPTION: Final = """
+Publish events, and Tellwire delivers them as signed webhooks (Standard Webhooks), retried until they arrive.
+
+Every request but `/healthz` and `/readyz` shows an API key: `Authorization: Bearer tw_...`. A key has scopes:
+`publish` publishes and nothing else; `read` reads events, deliveries, endpoints and tenants; `manage` changes
+everything, sees secrets and keys, and reads too.
+
+Times are RFC 3339 in UTC with milliseconds. Lists take `limit` and `cursor`, and answer `next`, the cursor of the page
+that follows. Fields and parameters that are not listed here are refused. Errors are problem documents (RFC 9457); every
+answer has the header `X-Request-Id`.
+"""
+_EXAMPLE_REQUEST_ID: Final = "req_01k5w3m8qhe5sbd3y0t2vwz9ra"
+_SCHEMES: Final = {
+    "api_key": {"type": "http", "scheme": "bearer", "description": "An API key: `tw_...`."},
+}
+_DETAILS: Final = {
+    problems.UNAUTHORIZED: "an API key is required: send the header Authorization: Bearer tw_...",
+    problems.FORBIDDEN: "this API key lacks the scope 'manage'",
+    problems.NOT_FOUND: "there is no endpoint 'ep_01k5w3m8qhe5sbd3y0t2vwz9ra'",
+    problems.METHOD_NOT_ALLOWED: "allowed here: GET, HEAD",
+    problems.SLOW_REQUEST: "the request body did not arrive in time",
+    problems.CONFLICT: "the idempotency key was used before, with other content",
+    problems.TOO_LARGE: "the request body is larger than 65536 bytes",
+    problems.WRONG_MEDIA_TYPE: "send JSON with the header Content-Type: application/json",
+    problems.INVALID: "url: is missing",
+    problems.INTERNAL: "this is our fault; the request id helps to find it",
+    problems.UNAVAILABLE: "the database cannot be used right now; nothing was stored, try again",
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document, as ``/openapi.json`` serves it."""
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary="The event layer of an API.",
+        description=_DESCRIPTION.strip(),
+        routes=app.routes,
+        tags=_tags(),
+    )
+    for path, item in made["paths"].items():
+        for operation in item.values():
+            _complete(path, operation)
+        if "patch" in item:
+            content = item["patch"]["requestBody"]["content"]
+            content["application/merge-patch+json"] = content["application/json"]
+    paths: dict[str, Any] = {}
+    for path, item in [*openapi_publish.PATHS.items(), *made["paths"].items()]:
+        paths[path] = {**paths.get(path, {}), **item}
+    for path in openapi_publish.PATHS:
+        _complete(path, paths[path]["post"])
+    made["paths"] = paths
+    schemas = made["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    _, ours = models_json_schema(
+        [(ProblemOutput, "serialization"), (FaultOutput, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas |= {**openapi_publish.SCHEMAS, **ours["$defs"]}
+    made["components"] |= {
+        "responses": {_response_name(kind): _response(kind) for kind in problems.KINDS},
+        "securitySchemes": _SCHEMES,
+    }
+    return _renamed(made)
+
+
+def _tags() -> list[dict[str, str]]:
+    words = {
+        "events": "What happened: published, and looked at.",
+        "endpoints": "Where your tenants receive.",
+        "deliveries": "Events on their way to endpoints.",
+        "tenants": "Your customers.",
+        "keys": "API keys.",
+        "health": "For load balancers; open to everybody.",
+    }
+    return [{"name": name, "description": description} for name, description in words.items()]
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    """Add to one operation its security and the problems that it may answer."""
+    responses = operation["responses"]
+    responses.pop("422", None)
+    kinds = [problems.CONFLICT] if "409" in responses else []
+    if operation.get(SCOPE_FIELD):
+        operation["security"] = [{"api_key": []}]
+        kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN]
+    if "{id}" in path:
+        kinds.append(problems.NOT_FOUND)
+    if "requestBody" in operation:
+        kinds += [problems.SLOW_REQUEST, problems.TOO_LARGE, problems.WRONG_MEDIA_TYPE]
+    if operation.get(SCOPE_FIELD):
+        kinds.append(problems.INVALID)  # unknown query parameters, if nothing else
+    kinds += [problems.INTERNAL] if path == "/healthz" else [problems.INTERNAL, problems.UNAVAILABLE]
+    for kind in kinds:
+        responses[str(kind.status)] = {"$ref": f"#/components/responses/{_response_name(kind)}"}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _response_name(kind: Kind) -> str:
+    return "".join(word.capitalize() for word in kind.name.split("-"))
+
+
+def _response(kind: Kind) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": f"{problems.DOCS}#{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": _DETAILS[kind],
+        "request_id": _EXAMPLE_REQUEST_ID,
+    }
+    if kind is problems.INVALID:
+        example["errors"] = [{"loc": ["url"], "msg": "is missing"}]
+    return {
+        "description": kind.title,
+        "content": {
+            problems.CONTENT_TYPE: {
+                "schema": {"$ref": "#/components/schemas/ProblemOutput"},
+                "example": example,
+            }
+        },
+    }
+
+
+def _renamed(made: dict[str, Any]) -> dict[str, Any]:
+    """The document with the names of its schemas as clients are to know them: ``Event``, ``EventList``."""
+    text = json.dumps(made, ensure_ascii=False)
+    text = re.sub(r"\bListOutput[_\[](\w+?)Output[_\]]", r"\1List", text)
+    text = re.sub(r"\b([A-Z][A-Za-z]+)Output\b", r"\1", text)
+    renamed: dict[str, Any] = json.loads(text)
+    return renamed

@@ -1,0 +1,160 @@
+"""What the OpenAPI document says of the two publish routes, by hand: FastAPI does not serve them (see ``publish``)."""
+
+from typing import Any, Final
+
+from tellwire.model.event import MAX_TYPE_CHARS
+from tellwire.model.key import Scope
+from tellwire.model.limits import Limits
+
+from .guard import SCOPE_FIELD
+
+_LIMITS: Final = Limits()
+_TIME: Final = {"type": "string", "format": "date-time"}
+_EVENT: Final = {
+    "type": "order.paid",
+    "data": {"order_id": "o_1", "amount": 4200},
+    "idempotency_key": "o_1-paid",
+    "occurred_at": "2026-01-31T09:30:00.123Z",
+}
+_RECEIPT: Final = {
+    "id": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra",
+    "type": "order.paid",
+    "tenant": "default",
+    "occurred_at": "2026-01-31T09:30:00.123Z",
+    "created_at": "2026-01-31T09:30:01.004Z",
+    "deliveries": 2,
+    "duplicate": False,
+}
+
+SCHEMAS: Final[dict[str, Any]] = {
+    "EventBody": {
+        "title": "EventBody",
+        "type": "object",
+        "description": "An event to publish.",
+        "properties": {
+            "type": {
+                "type": "string",
+                "description": "Dot-separated segments of `A-Z a-z 0-9 _`.",
+                "maxLength": MAX_TYPE_CHARS,
+                "pattern": r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$",
+            },
+            "data": {
+                "type": "object",
+                "description": f"Delivered byte for byte as it was sent; at most {_LIMITS.payload_bytes} bytes "
+                f"unless set otherwise, at most {_LIMITS.json_depth} levels deep.",
+            },
+            "tenant": {
+                "type": ["string", "null"],
+                "description": "`default` if not given.",
+                "pattern": "^[A-Za-z0-9._-]{1,64}$",
+            },
+            "idempotency_key": {
+                "type": ["string", "null"],
+                "description": "The same key and content again answers with the first event.",
+                "minLength": 1,
+                "maxLength": _LIMITS.idempotency_key_chars,
+            },
+            "occurred_at": {**_TIME, "type": ["string", "null"], "description": "Now if not given."},
+        },
+        "required": ["type", "data"],
+        "additionalProperties": False,
+        "examples": [_EVENT],
+    },
+    "BatchBody": {
+        "title": "BatchBody",
+        "type": "object",
+        "description": "Events to publish: all of them, or none.",
+        "properties": {
+            "events": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/EventBody"},
+                "minItems": 1,
+                "maxItems": _LIMITS.batch_events,
+            }
+        },
+        "required": ["events"],
+        "additionalProperties": False,
+    },
+    "Receipt": {
+        "title": "Receipt",
+        "type": "object",
+        "description": "The event and its deliveries are durable.",
+        "properties": {
+            "id": {"type": "string"},
+            "type": {"type": "string"},
+            "tenant": {"type": "string"},
+            "occurred_at": _TIME,
+            "created_at": _TIME,
+            "deliveries": {"type": "integer", "description": "To how many endpoints it goes."},
+            "duplicate": {
+                "type": "boolean",
+                "description": "Whether this is an earlier event with the same idempotency key.",
+            },
+        },
+        "required": list(_RECEIPT),
+        "examples": [_RECEIPT],
+    },
+    "ReceiptBatch": {
+        "title": "ReceiptBatch",
+        "type": "object",
+        "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Receipt"}}},
+        "required": ["data"],
+    },
+}
+
+
+def _content(schema: str, example: object) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}}
+
+
+PATHS: Final[dict[str, Any]] = {
+    "/v1/events": {
+        "post": {
+            "tags": ["events"],
+            "summary": "Publish an event",
+            "description": "Answered when the event and its deliveries are durable. "
+            "A key that was used before with other content is a conflict.",
+            "operationId": "publish_event",
+            SCOPE_FIELD: Scope.PUBLISH,
+            "parameters": [
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": False,
+                    "description": "The same as the field `idempotency_key`.",
+                    "schema": {"type": "string", "maxLength": _LIMITS.idempotency_key_chars},
+                }
+            ],
+            "requestBody": {"required": True, "content": _content("EventBody", _EVENT)},
+            "responses": {
+                "200": {
+                    "description": "It was published before: the first event answers",
+                    "content": _content("Receipt", {**_RECEIPT, "duplicate": True}),
+                },
+                "202": {"description": "Published", "content": _content("Receipt", _RECEIPT)},
+                "409": {},
+            },
+        }
+    },
+    "/v1/events/batch": {
+        "post": {
+            "tags": ["events"],
+            "summary": "Publish several events",
+            "description": "All or nothing; receipts come in the order of the events. "
+            "A refusal names the index of each bad one.",
+            "operationId": "publish_batch",
+            SCOPE_FIELD: Scope.PUBLISH,
+            "requestBody": {
+                "required": True,
+                "content": _content("BatchBody", {"events": [_EVENT, {"type": "order.sent", "data": {}}]}),
+            },
+            "responses": {
+                "202": {
+                    "description": "All of them are published",
+                    "content": _content("ReceiptBatch", {"data": [_RECEIPT]}),
+                },
+                "409": {},
+            },
+        }
+    },
+}
