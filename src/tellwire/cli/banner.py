@@ -41,6 +41,8 @@ def without_key() -> str:
 
 def _curl(url: str, path: str, key: str, body: str) -> str:
     return (
-        f'curl -sS {url}{path} -H "Authorization: Bearer {key}" '
-        f"-H 'Content-Type: application/json' -d '{body}'"
+        f"curl -sS {url}{path} \\\n"
+        f'    -H "Authorization: Bearer {key}" \\\n'
+        "    -H 'Content-Type: application/json' \\\n"
+        f"    -d '{body}'"
     )

@@ -12,6 +12,7 @@ from ..model.delivery import Delivery, State
 from .given import Cursor, DeliveryId, Limit, Since, Tenant, Type, Until
 from .groups import group
 from .local import on_database
+from .nouns import attempt_fields
 from .safe import printable, readable
 from .show import Shown, cell, grid, listed, one, plain
 
@@ -23,7 +24,9 @@ OfEndpoint = Annotated[
     str | None, typer.Option("--endpoint", metavar="ENDPOINT_ID", help="To this endpoint only.")
 ]
 OfEvent = Annotated[str | None, typer.Option("--event", metavar="EVENT_ID", help="Of this event only.")]
-InState = Annotated[State | None, typer.Option("--state", help="In this state only.")]
+InState = Annotated[
+    State | None, typer.Option("--state", metavar="STATE", help=f"In this state only: {', '.join(State)}.")
+]
 
 
 async def list_(
@@ -55,7 +58,7 @@ async def get(tellwire: "Tellwire", id: DeliveryId) -> Shown:
         shown = [_attempt(attempt) for attempt in attempts] or [Text("no attempts yet", style="dim")]
         return Group(grid(plain(delivery)), *(part for it in shown for part in (Text(), it)))
 
-    return Shown({**plain(delivery), "attempts": plain(attempts)}, render)
+    return Shown({**plain(delivery), "attempts": [attempt_fields(attempt) for attempt in attempts]}, render)
 
 
 async def retry(tellwire: "Tellwire", id: DeliveryId) -> Shown:
@@ -84,7 +87,7 @@ def _attempt(attempt: Attempt) -> RenderableType:
     }
     if attempt.error is not None:
         facts["error"] = attempt.error if attempt.detail is None else f"{attempt.error}: {attempt.detail}"
-    parts: list[RenderableType] = [head, Padding(grid(facts), (0, 0, 0, 2))]
+    parts: list[RenderableType] = [head, Padding(grid(facts), (0, 0, 0, 2), expand=False)]
     if attempt.response_headers:
         lines = [f"{printable(name)}: {printable(value)}" for name, value in attempt.response_headers]
         parts += [Text("  response headers", style="dim"), _indented("\n".join(lines))]
@@ -95,7 +98,7 @@ def _attempt(attempt: Attempt) -> RenderableType:
 
 
 def _indented(text: str) -> RenderableType:
-    return Padding(Text(text.rstrip("\n"), overflow="fold"), (0, 0, 0, 4))
+    return Padding(Text(text.rstrip("\n"), overflow="fold"), (0, 0, 0, 4), expand=False)
 
 
 deliveries.command("list")(on_database(list_))

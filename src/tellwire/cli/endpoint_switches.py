@@ -6,6 +6,7 @@ import typer
 
 from .given import EndpointId, patterns
 from .local import on_database
+from .nouns import endpoint_shown
 from .show import Shown, one
 
 if TYPE_CHECKING:
@@ -42,32 +43,32 @@ async def rotate(
 
 async def enable(tellwire: "Tellwire", id: EndpointId) -> Shown:
     """Deliver (again); what is pending becomes due."""
-    return one(await tellwire.endpoints.enable(id))
+    return endpoint_shown(await tellwire.endpoints.enable(id))
 
 
 async def disable(tellwire: "Tellwire", id: EndpointId, reason: Reason = "disabled by hand") -> Shown:
     """No new deliveries; pending ones wait until the endpoint is enabled again."""
-    return one(await tellwire.endpoints.disable(id, reason=reason))
+    return endpoint_shown(await tellwire.endpoints.disable(id, reason=reason))
 
 
 async def pause(tellwire: "Tellwire", id: EndpointId) -> Shown:
     """Keep events for this endpoint, and let them wait."""
-    return one(await tellwire.endpoints.pause(id))
+    return endpoint_shown(await tellwire.endpoints.pause(id))
 
 
 async def resume(tellwire: "Tellwire", id: EndpointId) -> Shown:
     """End a pause: what waited becomes due."""
-    return one(await tellwire.endpoints.resume(id))
+    return endpoint_shown(await tellwire.endpoints.resume(id))
 
 
 async def subscribe(tellwire: "Tellwire", id: EndpointId, events: Patterns) -> Shown:
     """Add event-type patterns."""
-    return one(await tellwire.endpoints.subscribe(id, patterns(events)))
+    return endpoint_shown(await tellwire.endpoints.subscribe(id, patterns(events)))
 
 
 async def unsubscribe(tellwire: "Tellwire", id: EndpointId, events: Patterns) -> Shown:
     """Take event-type patterns away."""
-    return one(await tellwire.endpoints.unsubscribe(id, patterns(events)))
+    return endpoint_shown(await tellwire.endpoints.unsubscribe(id, patterns(events)))
 
 
 async def send_test(tellwire: "Tellwire", id: EndpointId, type: EventType = "tellwire.test") -> Shown:

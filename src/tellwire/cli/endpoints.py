@@ -9,6 +9,7 @@ from .endpoint_switches import add_switches
 from .given import Cursor, EndpointId, Limit, Tenant, pairs, patterns
 from .groups import group
 from .local import on_database
+from .nouns import endpoint_shown
 from .show import Shown, listed, one
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def create(
         metadata=_filled(pairs(metadata or [], "--metadata", "=")),
         secret=secret,
     )
-    return one(endpoint, {"secret": text})
+    return endpoint_shown(endpoint, {"secret": text})
 
 
 async def list_(
@@ -94,7 +95,7 @@ async def list_(
 
 async def get(tellwire: "Tellwire", id: EndpointId) -> Shown:
     """Show one endpoint."""
-    return one(await tellwire.endpoints.get(id))
+    return endpoint_shown(await tellwire.endpoints.get(id))
 
 
 async def update(
@@ -118,7 +119,7 @@ async def update(
         patch["headers"] = pairs(header, "--header", ":")
     if metadata:
         patch["metadata"] = pairs(metadata, "--metadata", "=")
-    return one(await tellwire.endpoints.update(id, patch))
+    return endpoint_shown(await tellwire.endpoints.update(id, patch))
 
 
 async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:

@@ -1,7 +1,8 @@
 """What a command answers when it fails: one sentence on standard error and an exit code, never a traceback."""
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -12,7 +13,7 @@ from .safe import printable
 
 
 class Code(IntEnum):
-    """The exit codes; each docstring-worthy meaning stands in ``MEANINGS``."""
+    """The exit codes; ``MEANINGS`` says what each tells."""
 
     OK = 0
     REFUSED = 1
@@ -81,7 +82,15 @@ def complain(sentence: str, label: str = "error") -> None:
     sys.stderr.flush()
 
 
-def warn(sentences: Callable[[], tuple[str, ...]] | tuple[str, ...]) -> None:
+def warn(sentences: Iterable[str]) -> None:
     """Write warnings to standard error."""
-    for sentence in sentences() if callable(sentences) else sentences:
+    for sentence in sentences:
         complain(sentence, "warning")
+
+
+def not_listening(host: str, port: int, error: OSError) -> RefusalError:
+    """The refusal where an address cannot be listened on; libraries put long words into ``strerror``."""
+    numbered = error.errno is not None and error.errno > 0
+    why = os.strerror(error.errno or 0) if numbered else error.strerror or str(error)
+    advice = "stop what listens there, or choose another --port or --host"
+    return RefusalError(f"cannot listen on {host} port {port}: {why.lower()}; {advice}")

@@ -68,7 +68,7 @@ Until = Annotated[
 Type = Annotated[
     str | None, typer.Option("--type", metavar="PATTERN", help="An event type or a pattern such as order.*")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Items on the page.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, metavar="NUMBER", help="Items on the page.")]
 Cursor = Annotated[
     str | None, typer.Option("--cursor", metavar="CURSOR", help="The next page, as the page before names it.")
 ]

@@ -22,7 +22,10 @@ Id = Annotated[str, typer.Argument(metavar="KEY_ID", help="key_...", show_defaul
 Scopes = Annotated[
     list[Scope] | None,
     typer.Option(
-        "--scope", help="What it may do; several times for several. Else everything.", show_default=False
+        "--scope",
+        metavar="SCOPE",
+        help=f"What it may do: {', '.join(Scope)}; several times for several. Else all.",
+        show_default=False,
     ),
 ]
 Expires = Annotated[

@@ -12,7 +12,8 @@ from .failures import Code, RefusalError, told
 from .flags import ConfigFile, DatabaseUrl, Json
 from .given import time
 from .local import settings_for
-from .show import Shown, one, receipt_fields, show
+from .nouns import receipt_fields
+from .show import Shown, one, show
 
 Type = Annotated[
     str | None,

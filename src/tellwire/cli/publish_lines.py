@@ -19,7 +19,8 @@ from ..settings import Settings
 from ..wiring import tellwire_for
 from .failures import Code, complain
 from .ndjson import Line, read_lines
-from .show import console, receipt_fields, write_json
+from .nouns import receipt_fields
+from .show import console, write_json
 
 _ENVELOPE_BYTES = 16 * KIB
 

@@ -10,11 +10,13 @@ import typer
 
 from ..errors import InvalidInputError
 from ..signing import SigningSecret, parse_secret
-from .failures import RefusalError, told
+from .failures import RefusalError, not_listening, told
 from .flags import Json
 
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes any free one.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="The port; 0 takes any free one.")
+]
 Secrets = Annotated[
     list[str] | None,
     typer.Option(
@@ -23,7 +25,10 @@ Secrets = Annotated[
     ),
 ]  # fmt: skip
 Status = Annotated[
-    int, typer.Option("--status", min=200, max=599, help="What to answer; such as 500 to see retries.")
+    int,
+    typer.Option(
+        "--status", metavar="CODE", min=200, max=599, help="What to answer; such as 500 to see retries."
+    ),
 ]
 
 
@@ -43,10 +48,7 @@ def receive(
         try:
             listener = socket.create_server((host, port), family=_family(host), backlog=256)
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise RefusalError(
-                f"cannot listen on {host} port {port}: {why}; choose another --port or --host"
-            ) from error
+            raise not_listening(host, port, error) from error
         with listener:
             asyncio.run(_serve(listener, secrets, status, as_json=json))
 

@@ -1,6 +1,5 @@
 """The small receiver's ASGI app: reads with a limit, verifies, shows, answers."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -16,7 +15,7 @@ from ..errors import SignatureError
 from ..model.limits import MIB
 from ..signing import SigningSecret, verify
 from .safe import printable, readable, safe_json
-from .show import console, highlighted, write_json
+from .show import draw, highlighted, write_json
 
 MAX_BODY_BYTES = 2 * MIB
 """More than the largest event with its envelope; what is longer is answered with 413."""
@@ -47,7 +46,6 @@ class Receiver:
         self._secrets = list(secrets)
         self._status = status
         self._as_json = as_json
-        self._console = console()
 
     async def __call__(
         self,
@@ -105,9 +103,7 @@ class Receiver:
             if self._as_json:
                 write_json(received)
             else:
-                for part in _drawn(received):
-                    self._console.print(part)
-                sys.stdout.flush()
+                draw(*_drawn(received))
         except BrokenPipeError:
             raise SystemExit(0) from None  # nobody reads any more
 
@@ -123,7 +119,7 @@ def _drawn(received: Received) -> list[RenderableType]:
         _verdict(received),
         *([] if received.status == 200 else [("  answered " + str(received.status), "yellow")]),
     )
-    return [head, Padding(_body(received.body), (0, 0, 0, 2)), Text()]
+    return [head, Padding(_body(received.body), (0, 0, 0, 2), expand=False), Text()]
 
 
 def _verdict(received: Received) -> Text:

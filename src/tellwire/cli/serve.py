@@ -15,7 +15,7 @@ from ..settings import Loaded, Settings, load
 from ..version import __version__
 from .banner import banner, without_key
 from .dev_key import dev_key_beside
-from .failures import RefusalError, complain, told
+from .failures import RefusalError, complain, not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
 from .local import database_path
 from .show import write_json
@@ -73,7 +73,7 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())
     except OSError as error:
-        raise RefusalError(_not_listening(settings.host, settings.port, error)) from error
+        raise not_listening(settings.host, settings.port, error) from error
     except SystemExit as error:  # uvicorn's way to say that it cannot listen; it has logged why
         if error.code:
             raise RefusalError(f"cannot listen on {settings.host} port {settings.port}") from error
@@ -128,9 +128,4 @@ def _check_address(host: str, port: int) -> None:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(address)
     except OSError as error:
-        raise RefusalError(_not_listening(host, port, error)) from error
-
-
-def _not_listening(host: str, port: int, error: OSError) -> str:
-    why = (error.strerror or str(error)).lower()
-    return f"cannot listen on {host} port {port}: {why}; stop what listens there, or choose another --port or --host"
+        raise not_listening(host, port, error) from error

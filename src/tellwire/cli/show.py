@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..clock import rfc3339, to_ms
-from ..model.event import Receipt
 from ..model.page import Page
 from .safe import printable, safe_json
 
@@ -45,7 +44,19 @@ def show(shown: Shown, *, as_json: bool) -> None:
     if as_json:
         write_json(shown.value)
     else:
-        console().print(shown.render())
+        draw(shown.render())
+
+
+def draw(*parts: RenderableType) -> None:
+    """Write to standard output for people; without blanks at the ends of lines, unless it is a terminal."""
+    out = console()
+    if sys.stdout.isatty():
+        out.print(*parts, sep="\n")
+    else:
+        with out.capture() as captured:
+            out.print(*parts, sep="\n")
+        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    sys.stdout.flush()
 
 
 def write_json(value: Any) -> None:
@@ -82,19 +93,6 @@ def plain(value: Any) -> Any:
             return [plain(inner) for inner in value]
         case _:
             return value
-
-
-def receipt_fields(receipt: Receipt) -> dict[str, Any]:
-    """A receipt as the HTTP API writes it."""
-    return {
-        "id": receipt.id,
-        "type": receipt.type,
-        "tenant": receipt.tenant,
-        "occurred_at": at(receipt.occurred_at),
-        "created_at": at(receipt.created_at),
-        "deliveries": receipt.deliveries,
-        "duplicate": receipt.duplicate,
-    }
 
 
 def cell(value: object) -> Text:
@@ -162,14 +160,6 @@ def _nested(value: object) -> RenderableType:
         case Mapping():
             return grid(value) if value else cell(None)
         case list() | tuple():
-            return Text("\n").join(map(cell, map(_flat, value))) if value else cell(None)
+            return Text("\n").join(map(cell, value)) if value else cell(None)
         case _:
             return cell(value)
-
-
-def _flat(value: object) -> object:
-    match value:
-        case {"events": list(events)}:
-            return ", ".join(map(str, events))
-        case _:
-            return value

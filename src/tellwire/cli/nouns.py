@@ -1,0 +1,38 @@
+"""Nouns as JSON, field for field as the HTTP API writes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..model.attempt import Attempt
+from ..model.endpoint import Endpoint
+from ..model.event import Receipt
+from .show import Shown, at, grid, plain
+
+
+def receipt_fields(receipt: Receipt) -> dict[str, Any]:
+    """A receipt."""
+    return {
+        "id": receipt.id,
+        "type": receipt.type,
+        "tenant": receipt.tenant,
+        "occurred_at": at(receipt.occurred_at),
+        "created_at": at(receipt.created_at),
+        "deliveries": receipt.deliveries,
+        "duplicate": receipt.duplicate,
+    }
+
+
+def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None) -> Shown:
+    """An endpoint; ``events`` has the patterns of all its subscriptions."""
+    events = list(dict.fromkeys(event for one in endpoint.subscriptions for event in one.events))
+    fields = plain(endpoint) | {"events": events} | dict(more or {})
+    for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
+    return Shown(fields, lambda: grid(for_people))
+
+
+def attempt_fields(attempt: Attempt) -> dict[str, Any]:
+    """An attempt; headers of the same name are joined."""
+    headers: dict[str, str] = {}
+    for name, value in attempt.response_headers:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return plain(attempt) | {"response_headers": headers}

@@ -1,0 +1,141 @@
+"""Writes docs/reference/cli.md from the commands themselves.
+
+python -m tellwire.cli.reference > docs/reference/cli.md
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from typer.main import get_command
+
+from ..settings import TABLE
+from .app import app
+from .failures import MEANINGS
+
+_HEAD = """\
+# Command line
+
+<!-- Written by `python -m tellwire.cli.reference`: change tellwire/cli, not this page. -->
+
+`pip install 'tellwire[server]'` brings the command `tellwire`. `tellwire COMMAND --help` says what stands here.
+
+- `serve` is the server; `receive` is a receiver for development. Both stop on SIGTERM or Ctrl-C.
+- All other commands work on the database itself: on the same machine, with the same settings (flags, `TELLWIRE_`
+  variables, TOML file) as the server, whether or not one runs. They never deliver: a running server finds within a
+  quarter of a second what they published or changed. Over the network, use the HTTP API.
+- With `--json`, standard output holds JSON and nothing else: one document on one line; for `publish -` and `receive`
+  one object a line. Times, ids and fields are those of the HTTP API.
+- Diagnostics go to standard error: one sentence that says what is wrong and what to do.
+- Tables and values from outside are shown with every control character escaped, so that nobody can steer your
+  terminal.
+- Times are RFC 3339 (`2026-01-31T09:30:00Z`) or a length such as `15m`, `2h`, `7d`, counted back from now
+  (`--expires-at`: ahead).
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+"""
+
+_NOTES = {
+    "serve": """\
+On standard output stands one line, `Tellwire VERSION listens on URL` (with `--json`: `{"url", "version", "pid"}`, and
+`admin_key` if it made one), as soon as requests are answered; log lines go to standard error.
+
+With `--dev`, and no admin key set, a key is made on the first start and kept in `tellwire.dev-key` (mode 0600) beside
+the database, so that copied curl lines go on working. The flags of settings are explained in [Settings](settings.md).
+""",
+    "publish": """\
+    tellwire publish order.paid '{"order_id": "o_1"}'
+    tellwire publish order.paid - < data.json
+    tellwire publish < events.ndjson
+    tail -f events.ndjson | tellwire publish -
+
+Each line of a stream is an object as for `POST /v1/events`: `{"type", "data", "tenant"?, "idempotency_key"?,
+"occurred_at"?}`. Lines are stored in batches as they come. A bad line is told on standard error with its number
+and does not stop the others; then the exit code is 1. Give idempotency keys if you may have to send a stream again.
+""",
+    "receive": """\
+Answers every request to any path. Bodies over 2 MiB are answered with 413 and not shown. Without `--secret`,
+signatures are not checked.
+""",
+    "migrate": """\
+`--check` changes nothing and exits with 1 if there is something to do. A database of a newer Tellwire is refused
+with exit code 5.
+""",
+}
+
+
+def render() -> str:
+    """The whole page."""
+    codes = "\n".join(f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS.items())
+    parts = [_HEAD + codes + "\n"]
+    for path, command in commands():
+        parts.append(_section(path, command))
+    return "\n".join(parts)
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that can be run, with its path: ``("endpoints", "create")``."""
+    yield from _walk((), get_command(app))
+
+
+def flags(parameter: Any) -> list[str]:
+    """The flags of an option, such as ``--dev`` and ``--no-dev``."""
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
+def _walk(path: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+        return
+    for name, below in inner.items():
+        yield from _walk((*path, name), below)
+
+
+def _section(path: tuple[str, ...], command: Any) -> str:
+    name = " ".join(path)
+    arguments = [it for it in command.params if it.param_type_name == "argument"]
+    options = [it for it in command.params if it.param_type_name == "option"]
+    usage = " ".join(["tellwire", name, *(_metavar(it) for it in arguments), "[OPTIONS]"])
+    parts = [f"## tellwire {name}\n", _sentences(command.help) + "\n", f"    {usage}\n"]
+    if name in _NOTES:
+        parts.append(_NOTES[name])
+    if arguments:
+        parts.append("| argument | meaning |\n|---|---|")
+        parts.append("\n".join(f"| `{_metavar(it)}` | {_help(it)} |" for it in arguments) + "\n")
+    parts.append("| flag | meaning |\n|---|---|")
+    parts.append("\n".join(map(_row, options)) + "\n")
+    return "\n".join(parts)
+
+
+def _row(option: Any) -> str:
+    shown = ", ".join(f"`{flag}`" for flag in flags(option))
+    if not option.is_flag:
+        shown += f" {_metavar(option)}"
+    return f"| {shown} | {_help(option)} |"
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar)  # every command names them, so that this page need not guess
+
+
+def _help(parameter: Any) -> str:
+    settings = {setting.name: setting for setting in TABLE}
+    text = re.sub(r"\\(\[)", r"\1", parameter.help or "").replace("|", "\\|")
+    if parameter.name not in settings and parameter.param_type_name == "option" and not parameter.is_flag:
+        default = parameter.default
+        if isinstance(default, str | int) and not isinstance(default, bool):
+            text += f" Default: `{default}`."
+    return text
+
+
+def _sentences(help: str | None) -> str:
+    return re.sub(r"[ \t]*\n[ \t]*", "\n", help or "").strip()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
