@@ -48,7 +48,7 @@ def main() -> None:
     finally:
         for number, profile in enumerate(profiles):
             profile.create_stats()
-            if profile.stats:  # type: ignore[attr-defined]  # the stubs do not know it
+            if profile.stats:
                 profile.dump_stats(f"{profile_path}.{number}")
 
 
