@@ -35,4 +35,4 @@ def attempt_fields(attempt: Attempt) -> dict[str, Any]:
     headers: dict[str, str] = {}
     for name, value in attempt.response_headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return plain(attempt) | {"response_headers": headers}
+    return {**plain(attempt), "response_headers": headers}
