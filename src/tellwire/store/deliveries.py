@@ -56,6 +56,13 @@ def list_page(connection: Connection, filters: Filters, *, limit: int, cursor: s
 
 def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError."""
+    deleted = connection.execute(
+        select(deliveries.c.id)
+        .join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
+        .where(deliveries.c.id == decode(DELIVERY, id), endpoints.c.deleted_ms.is_not(None))
+    ).first()
+    if deleted:
+        raise ConflictError(f"delivery {id!r} cannot be retried: its endpoint was deleted")
     _move(
         connection, id, Move.RETRY_BY_HAND, now_ms,
         due_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,
@@ -103,6 +110,7 @@ def count_due(connection: Connection, now_ms: int) -> int:
             deliveries.c.state == STATE_CODES[State.PENDING],
             deliveries.c.due_ms <= now_ms,
             endpoints.c.state == "enabled",
+            endpoints.c.deleted_ms.is_(None),
         )
     ).scalar_one()
 

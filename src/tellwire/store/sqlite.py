@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from tellwire.errors import ClosedError, StoreError, StoreUnavailableError, TellwireError
@@ -187,13 +187,24 @@ def _translated(path: Path) -> Iterator[None]:
     """The driver's errors as ours: what is worth another try becomes StoreUnavailableError."""
     try:
         yield
-    except (sqlite3.OperationalError, DatabaseError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        cause = _first_cause(error)
         if isinstance(cause, sqlite3.OperationalError):
             raise StoreUnavailableError(f"database {path.name}: {cause}") from error
-        if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.IntegrityError):
+        if type(cause) is sqlite3.DatabaseError:  # its subclasses tell of what was to be stored, not of the file
             raise StoreUnavailableError(f"database {path.name} is damaged or no database: {cause}") from error
         raise
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What began it: a full disk also ends the transaction, so that rolling back to its savepoint fails in turn."""
+    cause = error
+    before: BaseException | None = error
+    while before is not None:
+        if isinstance(before, sqlite3.Error):
+            cause = before
+        before = before.__context__
+    return cause
 
 
 def _engine(path: Path, *, writes: bool) -> Engine:

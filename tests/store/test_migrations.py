@@ -1,0 +1,64 @@
+"""Opening a database: migrated to this version's tables, or refused with what to do."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from tellwire.errors import SettingsError, StoreVersionError
+from tellwire.signing.vault import Vault
+from tellwire.store.store import Store
+from tellwire.store.tables import metadata
+
+from .backends import OTHER_KEY, Backend
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection", "ignore:autogenerate skipping")
+async def test_migrations_make_the_tables_as_declared(store: Store) -> None:
+    """Columns, types, nullability, keys and foreign keys of the migrated database are those of ``tables.py``."""
+
+    def compare(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    assert await store.read(compare) == []
+
+
+async def test_a_newer_database_is_refused(backend: Backend, vault: Vault, tmp_path: Path) -> None:
+    """A database that a newer Tellwire has migrated is left alone, and the error says to upgrade."""
+    store = backend.make(tmp_path, vault)
+    await store.open()
+    await store.write(
+        lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    )
+    await store.close()
+    with pytest.raises(StoreVersionError, match="upgrade"):
+        await backend.make(tmp_path, vault).open()
+
+
+async def test_another_secret_key_is_refused(backend: Backend, vault: Vault, tmp_path: Path) -> None:
+    """A database whose secrets were sealed with another key is refused when it is opened, not when they are needed."""
+    store = backend.make(tmp_path, vault)
+    await store.open()
+    await store.close()
+    with pytest.raises(SettingsError):
+        await backend.make(tmp_path, Vault(OTHER_KEY)).open()
+    await store.open()
+    await store.close()
+
+
+async def test_opening_again_changes_nothing(
+    backend: Backend, vault: Vault, tmp_path: Path, store: Store
+) -> None:
+    """A database that is up to date is opened as it is, also while another process has it open."""
+
+    def schema(connection: Connection) -> set[str]:
+        return set(connection.execute(text("SELECT sql FROM sqlite_master")).scalars())
+
+    before = await store.read(schema)
+    second = backend.make(tmp_path, vault)
+    await second.open()
+    assert await second.read(schema) == before
+    await second.close()
