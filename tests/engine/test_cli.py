@@ -1,0 +1,297 @@
+"""The command line on a real database, and as real processes: server, receiver, publisher."""
+
+import json
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from tellwire.cli.app import app
+
+from .cli_process import Process
+
+URL = "http://127.0.0.1:9000/"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts processes in an empty folder; kills what is left of them in the end."""
+    started: list[Process] = []
+
+    def start(*args: str) -> Process:
+        started.append(Process(tmp_path, *args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.wait()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs one command in this process, on a database in an empty folder."""
+
+    def run(*args: str, input: str | None = None) -> Result:
+        environment = {"TELLWIRE_DATABASE_URL": f"sqlite:///{tmp_path}/tellwire.db", "TELLWIRE_DEV": "1"}
+        return CliRunner().invoke(app, list(args), input=input, env=environment, catch_exceptions=False)
+
+    return run
+
+
+def found(result: Result) -> Any:
+    """The JSON document of a command that went well."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_no_database_is_made_by_mistake(run: Run, tmp_path: Path) -> None:
+    """Who looks at a database that is not there is told so, and none appears; exit code 5."""
+    result = run("events", "list")
+
+    assert result.exit_code == 5
+    assert "there is no database" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migrate(run: Run) -> None:
+    """``--check`` exits 1 until ``migrate`` has run, and changes nothing."""
+    assert run("migrate", "--check").exit_code == 1
+    assert run("migrate", "--check").exit_code == 1
+    assert found(run("migrate", "--json"))["changed"] is True
+    assert found(run("migrate", "--json"))["changed"] is False
+    assert run("migrate", "--check").exit_code == 0
+    assert "CREATE TABLE" in run("migrate", "--sql").stdout
+    assert run("migrate", "--sql", "--check").exit_code == 2
+
+
+def test_newer_database(run: Run, tmp_path: Path) -> None:
+    """A database of a newer version is refused in a sentence, by every command, and left alone."""
+    run("migrate")
+    with sqlite3.connect(tmp_path / "tellwire.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+    for args in (["migrate"], ["migrate", "--check"], ["events", "list"], ["publish", "a.b", "{}"]):
+        result = run(*args)
+        assert result.exit_code == 5
+        assert "upgrade Tellwire" in result.stderr
+
+
+def test_other_secret_key(run: Run, tmp_path: Path) -> None:
+    """With another secret key the database is refused; exit code 6."""
+    run("migrate")
+    (tmp_path / "tellwire.key").unlink()
+
+    assert run("events", "list").exit_code == 6
+
+
+def test_damaged_database(run: Run, tmp_path: Path) -> None:
+    """A file that is no database is named; exit code 5."""
+    (tmp_path / "tellwire.db").write_text("no database" * 100)
+
+    for args in (["migrate", "--check"], ["events", "list"]):
+        result = run(*args)
+        assert result.exit_code == 5
+        assert "tellwire.db" in result.stderr
+
+
+def test_life_of_an_endpoint(run: Run) -> None:
+    """An endpoint is made, shown, changed, switched, given a new secret and removed."""
+    made = found(
+        run("endpoints", "create", URL, "-e", "order.*,user.*", "-H", "X-A: b", "--metadata", "k=v", "--json")
+    )
+    id = made["id"]
+
+    assert (made["events"], made["headers"], made["metadata"]) == (
+        ["order.*", "user.*"],
+        {"X-A": "b"},
+        {"k": "v"},
+    )
+    assert found(run("endpoints", "secret", id, "--json")) == {"secret": made["secret"]}
+    assert found(run("endpoints", "rotate", id, "--json"))["secret"] != made["secret"]
+    assert found(run("endpoints", "update", id, "--metadata", "k=", "--json"))["metadata"] == {}
+    assert found(run("endpoints", "subscribe", id, "a.b", "--json"))["events"] == ["order.*", "user.*", "a.b"]
+    assert found(run("endpoints", "unsubscribe", id, "user.*", "a.b", "--json"))["events"] == ["order.*"]
+    for switch, state in {
+        "pause": "paused",
+        "resume": "enabled",
+        "disable": "disabled",
+        "enable": "enabled",
+    }.items():
+        assert found(run("endpoints", switch, id, "--json"))["state"] == state
+    assert found(run("endpoints", "test", id, "--json"))["state"] == "pending"
+    assert [it["id"] for it in found(run("endpoints", "list", "--json"))["data"]] == [id]
+    assert id in run("endpoints", "list").stdout
+    assert found(run("endpoints", "get", id, "--json"))["url"] == URL
+    assert found(run("endpoints", "delete", id, "--json"))["deleted"] is True
+    assert run("endpoints", "get", id).exit_code == 3
+
+
+def test_refusals(run: Run) -> None:
+    """What is refused says why and ends in the code of its kind, never in a traceback."""
+    run("tenants", "create", "acme")
+
+    for args, code, says in (
+        (["endpoints", "create", "ftp://x"], 1, "url"),
+        (["endpoints", "create", URL, "--secret", "nonsense"], 1, "secret"),
+        (["endpoints", "create", URL, "-H", "nonsense"], 2, "--header"),
+        (["endpoints", "create", "http://127.0.0.1/", "--no-dev"], 1, "https is required"),
+        (["tenants", "create", "acme"], 4, "acme"),
+        (["tenants", "create", "a b"], 1, "id"),
+        (["tenants", "get", "nobody"], 3, "nobody"),
+        (["events", "get", "evt_nonsense"], 3, "evt_nonsense"),
+        (["events", "list", "--limit", "100000"], 1, "at most 250"),
+        (["events", "list", "--cursor", "!"], 1, "cursor"),
+        (["events", "list", "--since", "yesterday"], 2, "yesterday"),
+        (["events", "list", "--type", "a..b"], 1, "type"),
+        (["deliveries", "list", "--state", "lost"], 2, "lost"),
+        (["deliveries", "retry", "dlv_x"], 3, "dlv_x"),
+        (["keys", "create", "a", "--expires-at", "2020-01-01T00:00:00Z"], 1, "past"),
+        (["publish", "a.b", "[]"], 1, "data"),
+        (["publish", "a b", "{}"], 1, "type"),
+        (["publish", "a.b"], 2, "DATA"),
+        (["publish", "a.b", "{}", "--tenant", "nobody"], 1, "nobody"),
+        (["publish", "-", "--tenant", "acme"], 2, "each line"),
+        (["receive", "--secret", "nonsense"], 1, "--secret"),
+        (["nonsense"], 2, "nonsense"),
+    ):
+        result = run(*args, input="")
+        assert (result.exit_code, result.stdout) == (code, ""), (args, result.output)
+        assert says in result.stderr, (args, result.stderr)
+
+
+def test_keys(run: Run) -> None:
+    """A key is shown once, when it is made; lists and revocation know it by its id."""
+    made = found(run("keys", "create", "ci", "--scope", "publish", "--expires-at", "90d", "--json"))
+    listed = run("keys", "list", "--json")
+
+    assert made["key"].startswith("tw_")
+    assert made["scopes"] == ["publish"]
+    assert made["key"] not in listed.output
+    assert found(listed)["data"][0]["id"] == made["id"]
+    assert found(run("keys", "revoke", made["id"], "--json"))["revoked_at"] is not None
+    assert "revoked" in run("keys", "list").stdout
+
+
+def test_publish_one(run: Run) -> None:
+    """A published event can be read back byte for byte; publishing it again under its key stores nothing."""
+    run("migrate")
+    data = '{"a": 1.10, "b": 12345678901234567890}'
+    args = (
+        "publish",
+        "order.paid",
+        data,
+        "--idempotency-key",
+        "k",
+        "--occurred-at",
+        "2026-01-31T09:30:00Z",
+        "--json",
+    )
+    first, again = found(run(*args)), found(run(*args))
+    shown = run("events", "get", first["id"], "--json")
+
+    assert (first["duplicate"], again["duplicate"]) == (False, True)
+    assert again["id"] == first["id"]
+    assert found(shown)["occurred_at"] == "2026-01-31T09:30:00.000Z"
+    assert data in shown.stdout
+    assert run("publish", "order.paid", "{}", "--idempotency-key", "k").exit_code == 4
+    assert (
+        found(run("publish", "order.paid", "-", "--json", input='{"from": "stdin"}'))["type"] == "order.paid"
+    )
+
+
+def test_publish_lines(run: Run) -> None:
+    """Good lines of a stream are stored though others are bad; those are named, and the exit code is 1."""
+    run("migrate")
+    lines = [f'{{"type":"a.b","data":{{"n":{n}}}}}' for n in range(1_200)]
+    lines[3] = "nonsense"
+    lines[700] = '{"type":"a.b","data":{},"tenant":"nobody"}'
+    lines[701] = ""
+    lines[900] = '{"type":"a.b","data":{"text":"' + "x" * 2_000_000 + '"}}'
+    result = run("publish", "--json", input="\n".join(lines))
+    receipts = [json.loads(line) for line in result.stdout.splitlines()]
+
+    assert result.exit_code == 1
+    assert len(receipts) == 1_196
+    assert len({receipt["id"] for receipt in receipts}) == 1_196
+    faults = [line for line in result.stderr.splitlines() if line.startswith("line ")]
+    assert sorted(line.partition(":")[0] for line in faults) == ["line 4", "line 701", "line 901"]
+    assert "1196 events accepted, 3 lines refused" in result.stderr
+
+
+def test_publish_from_a_slow_writer(start: Callable[..., Process], run: Run) -> None:
+    """Lines are published as they come; Ctrl-C while nobody writes ends it with a count and exit code 130."""
+    run("migrate")
+    publisher = start("publish", "-", "--json")
+    for n in range(3):
+        publisher.write(f'{{"type":"a.b","data":{{"n":{n}}}}}\n')
+        assert json.loads(publisher.line())["type"] == "a.b"
+
+    assert publisher.stop(signal.SIGINT) == 130
+    assert "3 events accepted" in publisher.rest("err")
+
+
+def test_serve_deliver_receive(start: Callable[..., Process], run: Run, tmp_path: Path) -> None:
+    """What the command line publishes, a running server delivers, signed; then both end by SIGTERM with code 0."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    made = found(run("endpoints", "create", f"http://127.0.0.1:{port}/", "-e", "order.*", "--json"))
+    receiver = start("receive", "--port", str(port), "--secret", made["secret"], "--json")
+    assert str(port) in receiver.line("err")
+    server = start("serve", "--dev", "--port", "0", "--json")
+    started = json.loads(server.line())
+    headers = {"Authorization": f"Bearer {started['admin_key']}"}
+
+    event = found(run("publish", "order.paid", '{"n": 1}', "--json"))
+    seen = json.loads(receiver.line())
+    assert (seen["id"], seen["verified"]) == (event["id"], True)
+
+    answer = httpx.post(
+        f"{started['url']}/v1/events",
+        json={"type": "order.paid", "data": {}},
+        headers=headers,
+        trust_env=False,
+    )
+    assert answer.status_code == 202
+    assert json.loads(receiver.line())["id"] == answer.json()["id"]
+
+    assert server.stop() == 0
+    assert receiver.stop() == 0
+    (delivery,) = found(run("deliveries", "list", "--event", event["id"], "--json"))["data"]
+    whole = found(run("deliveries", "get", delivery["id"], "--json"))
+    assert (whole["state"], len(whole["attempts"])) == ("succeeded", 1)
+    assert "attempt 1  succeeded" in run("deliveries", "get", delivery["id"]).stdout
+    assert (tmp_path / "tellwire.dev-key").read_text().strip() == started["admin_key"]
+
+
+def test_serve_without_a_key_says_how_to_make_one(start: Callable[..., Process]) -> None:
+    """A server that nobody can use tells how to make a key; Ctrl-C ends it with code 0."""
+    server = start("serve", "--port", "0")
+
+    assert "listens on http://127.0.0.1:" in server.line()
+    assert "tellwire keys create" in server.line("err")
+    assert server.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "receive"])
+def test_taken_port(start: Callable[..., Process], command: str, tmp_path: Path) -> None:
+    """A port that is taken is named in one sentence, nothing is made, and the exit code is 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start(command, "--port", str(port))
+        code = process.wait()
+
+    said = process.rest("err")
+    assert code == 1
+    assert f"port {port}: address already in use" in said
+    assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
