@@ -1,7 +1,13 @@
 """Tellwire: the event layer of an API. Publish events, deliver signed webhooks, lose nothing.
 
 See https://github.com/tellwire/tellwire/tree/main/docs. Start with ``Tellwire``.
+
+The errors are here at once; every other name is imported when it is first used (PEP 562), so that ``tellwire --help``
+and a receiver that only needs ``verify`` load no database.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .errors import (
     ClosedError,
@@ -19,13 +25,15 @@ from .errors import (
     TellwireError,
     UnauthorizedError,
 )
-from .hub import Options, Tellwire
-from .model.event import Receipt
-from .model.subscription import Subscription
-from .publish.declared import Event
-from .signing import parse_secret, verify
-from .sync import SyncTellwire
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .hub import Options, Tellwire
+    from .model.event import Receipt
+    from .model.subscription import Subscription
+    from .publish.declared import Event
+    from .signing import parse_secret, verify
+    from .sync import SyncTellwire
 
 __all__ = [
     "ClosedError",
@@ -52,3 +60,24 @@ __all__ = [
     "parse_secret",
     "verify",
 ]
+
+if not TYPE_CHECKING:  # type checkers take the imports above, and know every other name to be wrong
+    _HOMES = {
+        "Event": "publish.declared",
+        "Options": "hub",
+        "Receipt": "model.event",
+        "Subscription": "model.subscription",
+        "SyncTellwire": "sync",
+        "Tellwire": "hub",
+        "parse_secret": "signing",
+        "verify": "signing",
+    }
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

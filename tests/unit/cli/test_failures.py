@@ -6,6 +6,7 @@ import sys
 import pytest
 import typer
 
+import tellwire
 from tellwire.cli.failures import Code, RefusalError, code_of, told
 from tellwire.errors import (
     ConflictError,
@@ -66,10 +67,29 @@ def test_missing_extra_is_explained(missing: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_help_is_light() -> None:
-    """Help and publishing load neither FastAPI nor uvicorn."""
-    heavy = "[name for name in ('fastapi', 'uvicorn') if name in sys.modules]"
-    script = f"import sys, tellwire.cli.app, tellwire.wiring; print({heavy})"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("tellwire.cli.app", ("sqlalchemy", "pydantic", "alembic", "fastapi", "uvicorn")),
+        ("tellwire.wiring", ("fastapi", "uvicorn", "alembic")),
+    ],
+)
+def test_imports_are_lazy(module: str, heavy: tuple[str, ...]) -> None:
+    """Help and completion load no database, and publishing loads no HTTP server."""
+    script = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert ended.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", tellwire.__all__)
+def test_public_names_are_there(name: str) -> None:
+    """Every public name can be had from the package, imported late or not, and is listed."""
+    assert getattr(tellwire, name) is getattr(tellwire, name)
+    assert name in dir(tellwire)
+
+
+def test_unknown_names_are_refused() -> None:
+    """A name that the package does not have is an ordinary AttributeError."""
+    with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+        getattr(tellwire, "Nonsense")  # noqa: B009 - type checkers know that it is not there
