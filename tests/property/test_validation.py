@@ -108,7 +108,7 @@ def depth_of(value: object) -> int:
 @given(VALUES, st.integers(0, 6), STYLES)
 def test_depth_is_counted_exactly(value: object, limit: int, style: dict[str, Any]) -> None:
     """The check on the text agrees with a walk over the values, brackets inside strings and all."""
-    assert too_deep(json.dumps(value, **style).encode(), limit) is (depth_of(value) > limit)
+    assert too_deep(json.dumps(value, **style).encode(), value, limit) is (depth_of(value) > limit)
 
 
 @given(DATA, st.data())

@@ -137,7 +137,7 @@ async def test_what_is_submitted_together_shares_transactions(store: Store) -> N
         if len(outcomes) == 1_000:
             finished.set_result(None)
 
-    write = store.batched(run, done, max_items=400)
+    write = store.batched(run, done, max_weight=400)
     for number in range(1_000):
         write.submit(number)
     await asyncio.wait_for(finished, 30)
@@ -162,7 +162,7 @@ async def test_a_poisonous_item_fails_alone(store: Store) -> None:
             finished.set_result(None)
 
     await store.write(lambda connection: store.hot.insert_events(connection, [event_row(13)]))
-    one, two = (store.batched(run, done, max_items=100) for _ in range(2))
+    one, two = (store.batched(run, done, max_weight=100) for _ in range(2))
     for number in range(30):
         (one if number % 2 else two).submit(number)
     create = store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
@@ -197,7 +197,7 @@ async def test_closing_writes_what_waits(backend: Backend, vault: Vault, tmp_pat
         store.hot.insert_events(connection, [event_row(item) for item in items])
         return [True] * len(items)
 
-    write = store.batched(run, lambda items, found: told.extend(found), max_items=100)
+    write = store.batched(run, lambda items, found: told.extend(found), max_weight=100)
     for number in range(1_000):
         write.submit(number)
     await store.close()
@@ -223,7 +223,7 @@ async def test_what_a_stage_submits_while_the_store_closes_is_written(
         if items == [1]:
             write.submit(2)
 
-    write = store.batched(run, done, max_items=100)
+    write = store.batched(run, done, max_weight=100)
     write.submit(1)
     await store.close()
     again = backend.make(tmp_path, vault)

@@ -86,7 +86,7 @@ async def _read(request: Request, limits: Limits, content_types: tuple[bytes, ..
 
 def _parse(raw: bytes, limits: Limits) -> object:
     parsed = strict_json.parse(raw, limits, loc_depth=_LOC_DEPTH)
-    if strict_json.too_deep(raw, limits.json_depth):
+    if strict_json.too_deep(raw, parsed, limits.json_depth):
         fault = FieldError((), strict_json.deep_fault(limits))
         raise LimitExceededError([fault], limit="json_depth", maximum=limits.json_depth)
     if not isinstance(parsed, dict):

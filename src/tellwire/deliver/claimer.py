@@ -96,7 +96,7 @@ class Claimer:
             await self._scan()
         elif self._wanted:
             wanted, self._wanted = self._wanted, set()
-            self._accept(await self._store.write(lambda connection: self._claim(connection, wanted)))
+            await self._claim_by(lambda connection: self._claim(connection, wanted))
         else:
             await self._sleep(now_ms)
 
@@ -116,7 +116,18 @@ class Claimer:
         self._next_ms = None  # what is expected while the scan runs is set anew
         self._last_scan_ms = self._clock.now_ms()
         self._lanes.forget_idle()
-        self._accept(await self._store.write(self._claim_ready))
+        await self._claim_by(self._claim_ready)
+
+    async def _claim_by(self, change: Callable[[Connection], _Pass]) -> None:
+        """Claim and hand over, also when cancelled meanwhile: a claim that nobody holds waits for its lease to end."""
+        claiming = asyncio.ensure_future(self._store.write(change))
+        try:
+            self._accept(await asyncio.shield(claiming))
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            if not claiming.cancelled() and claiming.exception() is None:
+                self._accept(claiming.result())
+            raise
 
     def _accept(self, found: _Pass) -> None:
         if found.next_ms is not None:
@@ -129,7 +140,9 @@ class Claimer:
     def _claim_ready(self, connection: Connection) -> _Pass:
         now_ms = self._clock.now_ms()
         lanes = self._store.hot.ready_lanes(connection)
-        found = self._claim(connection, {endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms})
+        found = self._claim(
+            connection, {endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms}
+        )
         found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
         return found
 

@@ -1,10 +1,10 @@
 """The engine: wires claimer, lanes, executor and recorder together, starts them and stops them gracefully.
 
-    published claims ---+
-                        v
-    claimer ---------> lanes ---> executor ---> recorder ---> store
-       ^                                            |
-       +--- due again, room again ------------------+
+published claims ---+
+                    v
+claimer ---------> lanes ---> executor ---> recorder ---> store
+   ^                                            |
+   +--- due again, room again ------------------+
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Engine:
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
         self._lanes = Lanes(options.bounds, self._start)
-        self._releases = store.batched(self._release, lambda _, __: None, max_items=1_000)
+        self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000)
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled)
         self._executor = Executor(
             store,
@@ -189,6 +189,6 @@ class Engine:
         if self._held.pop(claim.delivery_id, None) is None:
             return
         lane = self._lanes[claim.endpoint_id]
-        self._lanes.settled(lane)
+        self._lanes.settled(lane, claim)
         if lane.backlog and lane.held * 2 <= lane.capacity:
             self._claimer.supply(claim.endpoint_id)

@@ -14,8 +14,10 @@ import msgspec
 from tellwire.model.claim import Claim
 from tellwire.policy.rate import LaneLimit
 
-HELD_PER_SLOT: Final = 64
+HELD_PER_SLOT: Final = 256
 """How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
+HELD_BYTES: Final = 64 * 1024 * 1024
+"""How many bytes of bodies all lanes may hold; beyond them, lanes only fill their slots."""
 
 
 class LaneBounds(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class Lanes:
         self._stopped = False
         self.in_flight = 0
         self.held = 0
+        self.held_bytes = 0
 
     def __getitem__(self, endpoint_id: bytes) -> Lane:
         lane = self._lanes.get(endpoint_id)
@@ -96,13 +99,15 @@ class Lanes:
     def room(self, lane: Lane) -> int:
         """How many more claims ``lane`` may hold. A lane always has room to fill its slots, however many claims
         other lanes hold: what sick lanes pile up must not keep a healthy one from working."""
-        return min(lane.capacity - lane.held, max(self._bounds.held - self.held, lane.limit.allowed - lane.held))
+        shared = self._bounds.held - self.held if self.held_bytes < HELD_BYTES else 0
+        return min(lane.capacity - lane.held, max(shared, lane.limit.allowed - lane.held))
 
     def take(self, claim: Claim) -> None:
         """Hold a claim: let it wait for a slot, or start it at once."""
         lane = self[claim.endpoint_id]
         lane.held += 1
         self.held += 1
+        self.held_bytes += len(claim.body)
         lane.waiting.append(claim)
         self._fill(lane)
 
@@ -119,10 +124,11 @@ class Lanes:
             self._fill(next_lane, at_most=1)
         return None
 
-    def settled(self, lane: Lane) -> None:
+    def settled(self, lane: Lane, claim: Claim) -> None:
         """A claim's result is durable, or the claim was let go: it is no longer held."""
         lane.held -= 1
         self.held -= 1
+        self.held_bytes -= len(claim.body)
 
     def stop(self) -> list[Claim]:
         """Start nothing more; gives the claims that were still waiting."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreUnavailableError
-from tellwire.ids import DELIVERY, ENDPOINT, EVENT, encode
+from tellwire.ids import DELIVERY, ENDPOINT, encode
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import TRANSITIONS, Move, State
@@ -65,7 +65,7 @@ class Recorder:
         self._telemetry = telemetry
         self._settled = settled
         self._loop = asyncio.get_running_loop()
-        self._write = store.batched(self._run, self._done, max_items=_MAX_PER_COMMIT)
+        self._write = store.batched(self._run, self._done, max_weight=_MAX_PER_COMMIT)
 
     def record(self, result: Result) -> None:
         """Have ``result`` written with the next transaction."""
@@ -73,7 +73,9 @@ class Recorder:
 
     def _run(self, connection: Connection, results: list[Result]) -> list[Any]:
         held = self._store.hot.record(
-            connection, [_outcome(result) for result in results], [self._attempt(result) for result in results]
+            connection,
+            [_outcome(result) for result in results],
+            [self._attempt(result) for result in results],
         )
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:
@@ -117,7 +119,7 @@ class Recorder:
         claim, evidence, verdict = result.claim, result.evidence, result.verdict
         self._telemetry.emit(
             AttemptFinished(
-                event_id=encode(EVENT, claim.event_id),
+                event_id=claim.event_text_id,
                 delivery_id=encode(DELIVERY, claim.delivery_id),
                 endpoint_id=result.endpoint.text_id,
                 tenant=result.endpoint.tenant,
@@ -149,5 +151,3 @@ def _outcome(result: Result) -> Outcome:
         evidence.error and str(evidence.error),
         None if verdict.move is Move.RETRY_LATER else result.ended_ms,
     )
-
-

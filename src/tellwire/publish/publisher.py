@@ -20,7 +20,7 @@ from tellwire.telemetry import EventsPublished, StoreFailed, Telemetry
 
 from .fanout import Accepted, Fanout, Lease, find_known
 
-_MAX_CALLS_PER_COMMIT = 1_000
+_MAX_EVENTS_PER_COMMIT = 500
 
 
 class _Call(NamedTuple):
@@ -50,7 +50,12 @@ class Publisher:
         self._lease = lease
         self._offer = offer
         self._loop = asyncio.get_running_loop()
-        self._write = store.batched(self._accept, self._acknowledge, max_items=_MAX_CALLS_PER_COMMIT)
+        self._write = store.batched(
+            self._accept,
+            self._acknowledge,
+            max_weight=_MAX_EVENTS_PER_COMMIT,
+            weigh=lambda call: len(call.events),
+        )
 
     async def publish(self, events: Sequence[NewEvent], *, listed: bool) -> list[Receipt]:
         """Make ``events`` durable, all or none, and give their receipts in order.

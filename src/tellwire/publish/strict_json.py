@@ -9,7 +9,7 @@ The hot path is one call of jiter, in Rust. Finding out where exactly a fault si
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import jiter
 import msgspec
@@ -26,9 +26,7 @@ _MAX_NAME_CHARS: Final = 64
 # The quantifiers are possessive: a string is never tried twice. The end of the text may cut a string off.
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _TOKEN: Final = re.compile(_STRING + rb"|[{}\[\],:]", re.DOTALL)
-_STRINGS: Final = re.compile(_STRING, re.DOTALL)
-_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
+_CONTAINERS: Final = (dict, list)
 
 
 def parse(text: bytes, limits: Limits, *, loc_depth: int) -> object:
@@ -55,15 +53,22 @@ def parse(text: bytes, limits: Limits, *, loc_depth: int) -> object:
         raise _explain(str(error), text, limits, loc_depth) from None
 
 
-def too_deep(text: bytes, max_depth: int) -> bool:
-    """Whether checked JSON nests more than ``max_depth`` objects and arrays; without recursion."""
+def too_deep(text: bytes, value: object, max_depth: int) -> bool:
+    """Whether JSON nests more than ``max_depth`` objects and arrays; ``value`` is what ``parse`` made of ``text``.
+
+    No recursion: one level after the other, and none at all where there are not that many brackets.
+    """
     if text.count(b"{") + text.count(b"[") <= max_depth:
         return False
-    brackets = _STRINGS.sub(b"", text).translate(_TO_SQUARE, _NO_BRACKET)
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(max_depth):
-        # Every pass takes the innermost pairs away: one level.
-        brackets = brackets.replace(b"[]", b"")
-        if not brackets:
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
             return False
     return True
 

@@ -192,7 +192,7 @@ def _check(
         faults.add((*at, "data"), problem)
     elif len(data) > limits.payload_bytes:
         faults.add((*at, "data"), _size_fault(len(data), limits), ("payload_bytes", limits.payload_bytes))
-    elif too_deep(data, limits.json_depth):
+    elif too_deep(data, fields["data"], limits.json_depth):
         faults.add((*at, "data"), deep_fault(limits), ("json_depth", limits.json_depth))
     tenant = fields.get("tenant")
     if tenant is None:

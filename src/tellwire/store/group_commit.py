@@ -10,6 +10,7 @@ gets their outcomes on the event loop, after the commit. An outcome that is an e
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 
 Run = Callable[[Connection, list[Any]], list[Any]]
 Done = Callable[[list[Any], list[Any]], None]
+Weigh = Callable[[Any], int]
 Work = list[tuple["BatchedWrite", list[Any]]]
 
 LINGER_S = 0.002
@@ -26,15 +28,22 @@ BUSY_ITEMS = 4
 """A transaction with at least so many items means load: then the next one lingers."""
 
 
+def one(_: Any) -> int:
+    """The weight of an item that weighs like every other."""
+    return 1
+
+
 class BatchedWrite:
     """One stage's waiting items, and what to do with them."""
 
-    def __init__(self, run: Run, done: Done, wake: Callable[[], None], max_items: int) -> None:
+    def __init__(self, run: Run, done: Done, wake: Callable[[], None], weigh: Weigh, max_weight: int) -> None:
         self.run = run
         self.done = done
         self._wake = wake
-        self._max_items = max_items
-        self._items: list[Any] = []
+        self._weigh = weigh
+        self._max_weight = max_weight
+        # A deque: the event loop appends while the writing thread takes.
+        self._items: deque[Any] = deque()
 
     def submit(self, item: Any) -> None:
         """Put ``item`` into the next transaction."""
@@ -42,13 +51,13 @@ class BatchedWrite:
         self._wake()
 
     def take(self) -> list[Any]:
-        """The waiting items, at most ``max_items`` of them; the rest waits on."""
-        items = self._items
-        if len(items) <= self._max_items:
-            self._items = []
-            return items
-        self._items = items[self._max_items :]
-        return items[: self._max_items]
+        """The waiting items, as many as one transaction should hold; the rest waits for the next."""
+        taken: list[Any] = []
+        weight = 0
+        while self._items and weight < self._max_weight:
+            taken.append(self._items.popleft())
+            weight += self._weigh(taken[-1])
+        return taken
 
     @property
     def waiting(self) -> bool:
@@ -65,9 +74,9 @@ class GroupCommit:
         self._loop = loop
         self._writes: list[BatchedWrite] = []
 
-    def register(self, run: Run, done: Done, max_items: int) -> BatchedWrite:
+    def register(self, run: Run, done: Done, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
         """A new kind of write. Kinds are written in the order in which they were registered."""
-        write = BatchedWrite(run, done, self.wake, max_items)
+        write = BatchedWrite(run, done, self.wake, weigh, max_weight)
         self._writes.append(write)
         return write
 

@@ -19,7 +19,17 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from tellwire.errors import ClosedError, StoreError, StoreUnavailableError, TellwireError
 from tellwire.signing.vault import Vault
 
-from .group_commit import BatchedWrite, Done, GroupCommit, InlineGroupCommit, Run, ThreadedGroupCommit, Work
+from .group_commit import (
+    BatchedWrite,
+    Done,
+    GroupCommit,
+    InlineGroupCommit,
+    Run,
+    ThreadedGroupCommit,
+    Weigh,
+    Work,
+    one,
+)
 from .key_check import check_key
 from .migrations.migrate import migrate
 from .roster import Roster, refresh
@@ -73,7 +83,7 @@ class SqliteStore:
             commits = ThreadedGroupCommit
         self._commits = commits(self._transact, self._loop)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, _settle, max_items=50)
+        self._changes = self._commits.register(self._run_changes, _settle, max_weight=50)
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
@@ -107,9 +117,9 @@ class SqliteStore:
         self._changes.submit((change, future))
         return await future
 
-    def batched(self, run: Run, done: Done, *, max_items: int) -> BatchedWrite:
+    def batched(self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
         """Register a stage's hot write; call it after ``open``."""
-        return self._opened().register(run, done, max_items)
+        return self._opened().register(run, done, max_weight, weigh)
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
@@ -191,7 +201,9 @@ def _translated(path: Path) -> Iterator[None]:
         cause = _first_cause(error)
         if isinstance(cause, sqlite3.OperationalError):
             raise StoreUnavailableError(f"database {path.name}: {cause}") from error
-        if type(cause) is sqlite3.DatabaseError:  # its subclasses tell of what was to be stored, not of the file
+        if (
+            type(cause) is sqlite3.DatabaseError
+        ):  # its subclasses tell of what was to be stored, not of the file
             raise StoreUnavailableError(f"database {path.name} is damaged or no database: {cause}") from error
         raise
 

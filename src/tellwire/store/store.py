@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from .group_commit import BatchedWrite, Done, Run
+from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .roster import Roster
 from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
 
@@ -31,8 +31,12 @@ class Store(Protocol):
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
 
-    def batched(self, run: Run, done: Done, *, max_items: int) -> BatchedWrite:
-        """Register a stage's hot write: items submitted at about the same time share a transaction."""
+    def batched(self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
+        """Register a stage's hot write: items submitted at about the same time share a transaction.
+
+        One transaction takes items until their weights reach ``max_weight``; each weighs one unless ``weigh`` says
+        otherwise.
+        """
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
