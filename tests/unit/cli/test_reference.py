@@ -24,7 +24,7 @@ def test_page_is_current() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "command"), commands(), ids=lambda it: " ".join(it) if isinstance(it, tuple) else ""
+    ("path", "command"), list(commands()), ids=lambda it: " ".join(it) if isinstance(it, tuple) else ""
 )
 def test_page_names_each_flag(path: tuple[str, ...], command: Any) -> None:
     """Each command has a section with a sentence, and each of its flags and arguments a row with a meaning."""
