@@ -121,8 +121,9 @@ def listed(
         if not page.data:
             return Text("none")
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for at_column, column in enumerate(columns):
+            # The id is there to be copied: where room is short, other columns fold.
+            table.add_column(column, overflow="fold", no_wrap=at_column == 0)
         for item in page.data:
             table.add_row(*map(cell, row(item)))
         if page.next is None:
