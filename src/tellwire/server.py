@@ -49,24 +49,32 @@ async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str],
         StoreError, SettingsError: see ``Tellwire.open``.
     """
     async with running(tellwire) as app:
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=max(1, round(settings.grace)),
-            backlog=_BACKLOG,
-            limit_concurrency=_MAX_CONNECTIONS,
-            http="httptools",
-            ws="none",
-            proxy_headers=False,
-        )
-        await _Server(config, started).serve()
+        server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
+        await server.serve()
+
+
+def http_server(
+    app: App, host: str, port: int, *, grace_s: float, started: Callable[[str], None]
+) -> uvicorn.Server:
+    """The server of ``app`` as ``serve`` runs it: limits, time limits, quiet. Port 0 takes a free one."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(grace_s)),
+        backlog=_BACKLOG,
+        limit_concurrency=_MAX_CONNECTIONS,
+        http="httptools",
+        ws="none",
+        proxy_headers=False,
+    )
+    return _Server(config, started)
 
 
 class _Server(uvicorn.Server):
