@@ -1,0 +1,22 @@
+"""``make docs``: writes the pages that come from the code anew.
+
+Only these are generated. The other pages are written by hand, and ``tests/docs`` proves that they leave nothing out.
+"""
+
+from pathlib import Path
+
+from tellwire.cli import reference as cli
+from tellwire.settings import reference as settings
+
+REFERENCE = Path(__file__).parent / "reference"
+PAGES = {"settings.md": settings.render, "cli.md": cli.render}
+
+
+def main() -> None:
+    """Write each page."""
+    for name, render in PAGES.items():
+        (REFERENCE / name).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
