@@ -1,6 +1,7 @@
 """Builds the ASGI app, owns the lifespan, runs the server: from settings to a process that stops gracefully."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,6 +11,7 @@ import uvicorn
 
 from .api.app import build_api
 from .api.asgi import App
+from .api.corked import CorkedProtocol
 from .api.publish import PublishRoutes
 from .clock import SystemClock
 from .hub import Tellwire
@@ -49,6 +51,7 @@ async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str],
         StoreError, SettingsError: see ``Tellwire.open``.
     """
     async with running(tellwire) as app:
+        _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
         await server.serve()
 
@@ -70,11 +73,22 @@ def http_server(
         timeout_graceful_shutdown=max(1, round(grace_s)),
         backlog=_BACKLOG,
         limit_concurrency=_MAX_CONNECTIONS,
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         proxy_headers=False,
     )
     return _Server(config, started)
+
+
+def _spare_the_collector() -> None:
+    """Keep what was loaded at the start out of garbage collection, and collect less often.
+
+    Requests and attempts leave hardly any cycles behind; by default the collector would look at them after every 700
+    allocations, a few percent of the time under load.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class _Server(uvicorn.Server):

@@ -33,7 +33,7 @@ from .group_commit import (
 from .key_check import check_key
 from .migrations.migrate import migrate
 from .roster import Roster, refresh
-from .sqlite_hot import SqliteHotStatements
+from .sqlite_hot import SqliteHotStatements, driver_of
 
 T = TypeVar("T")
 
@@ -165,11 +165,30 @@ class SqliteStore:
 
     def _commit(self, work: Work) -> list[list[Any]]:
         with _translated(self._path):
-            with self._connection.begin():
+            with self._transaction():
                 outcomes = [write.run(self._connection, items) for write, items in work]
                 roster = self.roster_in(self._connection)
             self._roster = roster
         return outcomes
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction by the driver's own means: beginning and ending one in SQLAlchemy costs as much as some events.
+
+        Where a change uses SQLAlchemy inside, its own transaction begins without a word and ends with nothing to do.
+        """
+        driver = driver_of(self._connection)
+        driver.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            driver.execute("COMMIT")
+        except BaseException:
+            if driver.in_transaction:  # a full disk may have ended it already
+                driver.execute("ROLLBACK")
+            raise
+        finally:
+            if self._connection.in_transaction():
+                self._connection.rollback()
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         outcomes: list[Any] = []
@@ -240,7 +259,8 @@ def _engine(path: Path, *, writes: bool) -> Engine:
             driver.execute("PRAGMA query_only = ON")
 
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not driver_of(connection).in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begin)

@@ -24,16 +24,16 @@ class SqliteHotStatements:
 
     def revision(self, connection: Connection) -> int:
         """How often the control plane has changed."""
-        row = _driver(connection).execute("SELECT value FROM revisions WHERE name = 'control'").fetchone()
+        row = driver_of(connection).execute("SELECT value FROM revisions WHERE name = 'control'").fetchone()
         return cast(int, row[0])
 
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
-        _insert(_driver(connection), "events", EventRow._fields, rows)
+        _insert(driver_of(connection), "events", EventRow._fields, rows)
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         """Store deliveries; those with a lease are born claimed."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         for chunk in _chunks(rows):
             driver.execute(_insert_deliveries(len(chunk)), _flat(chunk))
 
@@ -41,7 +41,7 @@ class SqliteHotStatements:
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
     ) -> set[bytes]:
         """Write the outcomes whose lease still holds, with their attempts."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         held: set[bytes] = set()
         for chunk in _chunks(outcomes):
             held.update(row[0] for row in driver.execute(_record(len(chunk)), _flat(chunk)))
@@ -52,7 +52,7 @@ class SqliteHotStatements:
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
     ) -> set[bytes]:
         """Extend the leases that still hold."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         held: set[bytes] = set()
         for chunk in _chunks(leases):
             held.update(row[0] for row in driver.execute(_extend(len(chunk)), [until_ms, *_flat(chunk)]))
@@ -60,13 +60,13 @@ class SqliteHotStatements:
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         """Give up the leases that still hold."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         for chunk in _chunks(leases):
             driver.execute(_release(len(chunk)), _flat(chunk))
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
-        return cast(list[tuple[bytes, int]], _driver(connection).execute(_READY_LANES).fetchall())
+        return cast(list[tuple[bytes, int]], driver_of(connection).execute(_READY_LANES).fetchall())
 
     def claim(
         self,
@@ -79,7 +79,7 @@ class SqliteHotStatements:
         limit: int,
     ) -> list[ClaimedRow]:
         """Claim what is due in one lane, oldest first."""
-        driver = _driver(connection)
+        driver = driver_of(connection)
         found = driver.execute(_CLAIMABLE, (endpoint_id, now_ms, limit)).fetchall()
         for chunk in _chunks(found):
             ids = [row[0] for row in chunk]
@@ -87,7 +87,8 @@ class SqliteHotStatements:
         return [ClaimedRow(*row) for row in found]
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection below SQLAlchemy's."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
