@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock, to_datetime
-from tellwire.errors import FieldError, InvalidInputError, LimitExceededError, NotFoundError
+from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, NotFoundError
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint, EndpointState
@@ -28,6 +28,7 @@ from .endpoint_checks import CheckUrl, check_fields
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
 EXAMPLE_TYPE = "tellwire.test"
+_ENABLED: Mapping[str, Any] = {"state": EndpointState.ENABLED, "state_reason": None}
 
 
 class Endpoints:
@@ -167,21 +168,35 @@ class Endpoints:
 
     async def enable(self, id: str) -> Endpoint:
         """Deliver (again); what is pending becomes due. Raises NotFoundError."""
-        endpoint = await self._switch(id, EndpointState.ENABLED, None)
+        endpoint = await self._switch(id, _ENABLED)
         self._wake()
         return endpoint
 
     async def disable(self, id: str, *, reason: str = "disabled by hand") -> Endpoint:
         """No new deliveries; pending ones wait until the endpoint is enabled again. Raises NotFoundError."""
-        return await self._switch(id, EndpointState.DISABLED, reason)
+        return await self._switch(id, {"state": EndpointState.DISABLED, "state_reason": reason})
 
     async def pause(self, id: str) -> Endpoint:
         """Keep events for this endpoint, and let them wait. Raises NotFoundError."""
-        return await self._switch(id, EndpointState.PAUSED, "paused by hand")
+        return await self._switch(id, {"state": EndpointState.PAUSED, "state_reason": "paused by hand"})
 
     async def resume(self, id: str) -> Endpoint:
-        """End a pause: what waited becomes due. Raises NotFoundError."""
-        return await self.enable(id)
+        """End a pause: what waited becomes due. One that is enabled stays so.
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            ConflictError: it is disabled, which ``enable`` ends and ``resume`` does not.
+        """
+        now_ms = self._clock.now_ms()
+
+        def resume(connection: Connection) -> Endpoint:
+            if endpoints.get(connection, self._vault, id).state is EndpointState.DISABLED:
+                raise ConflictError(f"endpoint {id!r} is disabled, not paused: enable it")
+            return endpoints.change(connection, self._vault, id, _ENABLED, now_ms=now_ms)
+
+        endpoint = await self._store.write(resume)
+        self._wake()
+        return endpoint
 
     async def secret(self, id: str) -> str:
         """The current signing secret. Raises NotFoundError."""
@@ -287,9 +302,8 @@ class Endpoints:
 
         return await self._store.write(change)
 
-    async def _switch(self, id: str, state: EndpointState, reason: str | None) -> Endpoint:
+    async def _switch(self, id: str, fields: Mapping[str, Any]) -> Endpoint:
         now_ms = self._clock.now_ms()
-        fields = {"state": state, "state_reason": reason}
         return await self._store.write(
             lambda connection: endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
         )

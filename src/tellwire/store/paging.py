@@ -22,9 +22,12 @@ def decode_cursor(cursor: str | None) -> bytes | None:
         return None
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return base64.b64decode(padded, altchars=b"-_", validate=True)
+        last_id = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error):
-        raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out") from None
+        last_id = b""
+    if not last_id:
+        raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out")
+    return last_id
 
 
 def page(
