@@ -7,7 +7,7 @@ written.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -65,7 +65,7 @@ class Claimer:
         self._wake = asyncio.Event()
         self._next_ms: int | None = 0  # scan at once: something may be left from before
         self._last_scan_ms = 0
-        self._wanted: set[bytes] = set()
+        self._wanted: dict[bytes, None] = {}  # in order
 
     def expect(self, due_ms: int) -> None:
         """Something will be due at ``due_ms``: be there."""
@@ -75,7 +75,7 @@ class Claimer:
 
     def supply(self, endpoint_id: bytes) -> None:
         """A lane with a backlog has room again."""
-        self._wanted.add(endpoint_id)
+        self._wanted[endpoint_id] = None
         self._wake.set()
 
     async def run(self) -> None:
@@ -95,8 +95,8 @@ class Claimer:
         if since_scan_ms >= _FULL_SCAN_EVERY_MS or (due and since_scan_ms >= _SCANS_APART_MS):
             await self._scan()
         elif self._wanted:
-            wanted, self._wanted = self._wanted, set()
-            await self._claim_by(lambda connection: self._claim(connection, wanted))
+            wanted, self._wanted = self._wanted, {}
+            await self._claim_by(lambda connection: self._claim_wanted(connection, wanted))
         else:
             await self._sleep(now_ms)
 
@@ -140,13 +140,19 @@ class Claimer:
     def _claim_ready(self, connection: Connection) -> _Pass:
         now_ms = self._clock.now_ms()
         lanes = self._store.hot.ready_lanes(connection)
-        found = self._claim(
-            connection, {endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms}
-        )
+        found = self._claim(connection, [endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms])
+        if found.claims:  # what came first in a lane hid what will be due next in it
+            lanes = self._store.hot.ready_lanes(connection)
         found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
         return found
 
-    def _claim(self, connection: Connection, endpoint_ids: set[bytes]) -> _Pass:
+    def _claim_wanted(self, connection: Connection, wanted: Iterable[bytes]) -> _Pass:
+        found = self._claim(connection, wanted)
+        if not all(self._lanes[endpoint_id].backlog for endpoint_id in wanted):
+            found.next_ms = 0  # a backlog has ended: scan for what will be due behind it
+        return found
+
+    def _claim(self, connection: Connection, endpoint_ids: Iterable[bytes]) -> _Pass:
         """Claim for each lane what it has room for. A lane that gets all it asked for may have more: a backlog."""
         found = _Pass([])
         endpoints = self._store.roster_in(connection).endpoints
