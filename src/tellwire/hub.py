@@ -30,6 +30,7 @@ from .publish.publisher import Publisher
 from .publish.validation import event_from_python
 from .signing.vault import Vault
 from .store.key_file import vault_beside
+from .store.probe import write_something
 from .store.sqlite import SqliteStore
 from .store.store import Store
 from .telemetry import Telemetry
@@ -227,7 +228,7 @@ class Tellwire:
 
     async def ready(self) -> None:
         """Return if the database can be read and written now. Raises StoreError."""
-        await self._store.write(lambda _: None)
+        await self._store.write(write_something)
 
     @property
     def engine(self) -> Engine | None:

@@ -1,0 +1,16 @@
+"""Can the database be written now? Only a write can tell: on a full disk a transaction without changes succeeds."""
+
+from typing import Final
+
+from sqlalchemy import Connection, insert, update
+
+from .tables import revisions
+
+_NAME: Final = "readiness"
+
+
+def write_something(connection: Connection) -> None:
+    """Count, in a row that nobody reads. It must change: SQLite does not write what stands there already."""
+    count = update(revisions).where(revisions.c.name == _NAME).values(value=revisions.c.value + 1)
+    if connection.execute(count).rowcount == 0:
+        connection.execute(insert(revisions).values(name=_NAME, value=1))
