@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
+from pyreqwest.http import Url
+
 from tellwire.model.attempt import AttemptError
 
 from .cohorts import Cohort, Cohorts
@@ -71,7 +73,7 @@ class Route:
     __slots__ = ("host", "url")
 
     def __init__(self, url: str, host: Host) -> None:
-        self.url = url
+        self.url = Url(url)  # parsed once: the client would parse a string for every attempt
         self.host = host
 
 
