@@ -62,7 +62,9 @@ class Engine:
         self._grace_s = options.grace_s
         # Chance spreads retries and tells leases apart; nothing secret hangs on it.
         self._random = random or _random.Random()  # noqa: S311 - see above
-        self._held: dict[bytes, Claim] = {}
+        self._held: dict[
+            Claim, None
+        ] = {}  # not by delivery: after a retry by hand there may be two claims of one
         self._tasks: set[asyncio.Task[None]] = set()
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
@@ -82,7 +84,7 @@ class Engine:
         self._claimer = Claimer(
             store, self._lanes, clock, telemetry, token=self.token, lease_ms=LEASE_MS, offer=self.offer
         )
-        self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held.values()))
+        self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held))
         self._pruner = Pruner(store, clock, telemetry, options.retention_days)
 
     def start(self) -> None:
@@ -137,7 +139,7 @@ class Engine:
     def offer(self, claims: list[Claim]) -> None:
         """Take claims that are durable, and send them as soon as their lanes have slots."""
         for claim in claims:
-            self._held[claim.delivery_id] = claim
+            self._held[claim] = None
             if self._stopped:
                 self._let_go(claim, True)
             else:
@@ -186,8 +188,9 @@ class Engine:
         self._drop(result.claim)
 
     def _drop(self, claim: Claim) -> None:
-        if self._held.pop(claim.delivery_id, None) is None:
+        if claim not in self._held:
             return
+        del self._held[claim]
         lane = self._lanes[claim.endpoint_id]
         self._lanes.settled(lane, claim)
         if lane.backlog and lane.held * 2 <= lane.capacity:

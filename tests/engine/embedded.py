@@ -1,0 +1,67 @@
+"""An embedded Tellwire on a real SQLite file that may deliver to loopback, and waiting for conditions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TypeVar
+
+from tellwire import Options, Tellwire
+from tellwire.deliver.egress import EgressPolicy
+from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.lanes import LaneBounds
+from tellwire.model.delivery import Delivery, State
+from tellwire.policy.retry import RetrySchedule
+
+from .receivers import WAIT_S
+
+T = TypeVar("T")
+
+KEY = bytes(range(32)).hex()
+LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),), allow_http=True)
+
+
+def tellwire_at(
+    folder: Path,
+    *,
+    delays_ms: tuple[int, ...] = (10, 10, 10),
+    bounds: LaneBounds | None = None,
+    deliver: bool = True,
+    grace_s: float = 20.0,
+) -> Tellwire:
+    """A Tellwire on the database in ``folder``, with a schedule of short waits."""
+    engine = EngineOptions(
+        schedule=RetrySchedule(delays_ms), bounds=bounds or LaneBounds(), grace_s=grace_s, timeout_s=15.0
+    )
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=engine, deliver=deliver)
+    return Tellwire(f"sqlite:///{folder / 'tellwire.db'}", options)
+
+
+async def until(condition: Callable[[], Awaitable[T]]) -> T:
+    """What ``condition`` gives, as soon as it is true."""
+    async with asyncio.timeout(WAIT_S):
+        while not (found := await condition()):  # noqa: ASYNC110 - the database tells nobody when it has changed
+            await asyncio.sleep(0.01)
+        return found
+
+
+async def deliveries(tellwire: Tellwire, state: State | None = None) -> list[Delivery]:
+    """All deliveries, oldest first."""
+    found: list[Delivery] = []
+    cursor: str | None = None
+    while True:
+        page = await tellwire.deliveries.list(state=state, limit=250, cursor=cursor)
+        found += page.data
+        cursor = page.next
+        if cursor is None:
+            return found[::-1]
+
+
+async def all_are(tellwire: Tellwire, state: State, count: int) -> list[Delivery]:
+    """Wait until there are so many deliveries, all of them in ``state``."""
+
+    async def look() -> list[Delivery]:
+        found = await deliveries(tellwire)
+        return found if len(found) == count and all(one.state is state for one in found) else []
+
+    return await until(look)
