@@ -1,0 +1,205 @@
+"""Servers that are killed, stopped and frozen at random moments lose nothing that they acknowledged."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from .evidence import check_all_succeeded, check_whole, database, one
+from .processes import ReceiverProcess, Server, until
+from .publishers import Book, Current, publish_on
+
+SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
+KILLS_BEFORE_FIRST_START = 3
+KILLS_WHILE_STARTING = 4
+KILLS_UNDER_LOAD = 13
+PUBLISHERS = 5
+# So many short delays that chance does not use them up: what is exhausted would be no loss, but hide one.
+SCHEDULE = "200ms,300ms,500ms," + ",".join(["1s"] * 20)
+
+
+class Frozen(NamedTuple):
+    """A server that was stopped (SIGSTOP) with an attempt in the air, and another one on the same database."""
+
+    frozen: Server
+    other: Server
+    receiver: ReceiverProcess
+    database: Path
+    event: str
+    target: str
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def seed() -> int:
+    print(f"CHAOS_SEED={SEED}")
+    return SEED
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Frozen]:
+    """Made before the first test of this module, so that its lease runs out while the other tests run."""
+    folder = tmp_path_factory.mktemp("frozen")
+    path = folder / "tellwire.db"
+    with ReceiverProcess(folder) as receiver, Server(path, folder, name="other") as other:
+        await receiver.started()
+        await other.started()
+        with Server(path, folder, name="frozen") as server:
+            await server.started()
+            target = "/steady?first_ms=8000"
+            endpoint = await other.subscribe(receiver.url + target)
+            response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
+            assert response.status_code == 202, response.text
+
+            async def in_the_air() -> bool:
+                return bool(receiver.received())
+
+            await until(in_the_air, "the attempt is in the air")
+            await _freeze(server, other)
+            try:
+                yield Frozen(server, other, receiver, path, response.json()["id"], target, endpoint["secret"])
+            finally:
+                server.popen.send_signal(signal.SIGCONT)
+
+
+async def _freeze(server: Server, other: Server) -> None:
+    """Stop ``server`` at a moment at which it does not hold SQLite's write lock, which would stop others too."""
+    for _ in range(20):
+        server.popen.send_signal(signal.SIGSTOP)
+        if (await other.ask("GET", "/readyz")).status_code == 200:
+            return
+        server.popen.send_signal(signal.SIGCONT)
+    raise AssertionError("the other server never became ready")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.usefixtures("frozen")
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_again_and_again(
+    tmp_path: Path, seed: int
+) -> None:
+    """After 20 times kill -9 at any moment every acknowledged event reaches each endpoint, and none becomes two."""
+    rng = random.Random(seed)
+    path, book, stop = tmp_path / "tellwire.db", Book(), asyncio.Event()
+
+    def start() -> Server:
+        return Server(path, tmp_path, "--retry-schedule", SCHEDULE)
+
+    for _ in range(KILLS_BEFORE_FIRST_START):
+        with start():
+            await asyncio.sleep(rng.uniform(0.3, 2.5))
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_context(ReceiverProcess(tmp_path, seed)).started()
+        targets = ["/steady", "/flaky"]
+        with start() as server:
+            current = Current(await server.started())
+            secrets = {
+                target: (await server.subscribe(receiver.url + target))["secret"] for target in targets
+            }
+        publishers = [
+            asyncio.create_task(publish_on(current, book, rng.random(), stop)) for _ in range(PUBLISHERS)
+        ]
+        moments = [True] * (KILLS_UNDER_LOAD - 1) + [False] * KILLS_WHILE_STARTING
+        rng.shuffle(moments)
+        for under_load in moments:
+            with start() as server:
+                if under_load:
+                    current.server = await server.started()
+                await asyncio.sleep(rng.uniform(0.05, 1.2))
+        current.server = await stack.enter_context(start()).started()
+        stop.set()
+        await asyncio.gather(*publishers)
+        await current.server.drained()  # the last leases of the killed end within a minute
+        assert await current.server.terminate() == 0
+        ledger = book.settle(receiver.verified(secrets), targets)
+    assert ledger["lost"] == 0
+    assert ledger["unknown outcomes"], "no kill hit a publisher: the test proves nothing"
+    assert [entry for entry in book.entries if entry.key and not entry.id] == []
+    with database(path) as connection:
+        check_all_succeeded(connection)
+        assert one(connection, "SELECT count(*) FROM events") * len(targets) == ledger["delivered"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_stopped_server_records_what_was_in_the_air_and_gives_the_rest_back(
+    tmp_path: Path, seed: int
+) -> None:
+    """SIGTERM under load ends with code 0, with every answer recorded and no claim held; the next one goes on."""
+    rng = random.Random(seed)
+    path, book = tmp_path / "tellwire.db", Book()
+    # Few slots and a slow receiver: there is always something in the air, something held and a backlog.
+    flags = ["--in-flight-per-endpoint", "4", "--held-deliveries", "40"]
+    requests = 0
+    with ReceiverProcess(tmp_path, seed) as receiver:
+        await receiver.started()
+        target = "/steady?ms=100"
+        secrets: dict[str, str] = {}
+        for _ in range(4):
+            with Server(path, tmp_path, *flags) as server:
+                await server.started()
+                if not secrets:
+                    secrets[target] = (await server.subscribe(receiver.url + target))["secret"]
+                stop = asyncio.Event()
+                publishers = [
+                    asyncio.create_task(publish_on(Current(server), book, rng.random(), stop))
+                    for _ in range(PUBLISHERS)
+                ]
+                await asyncio.sleep(rng.uniform(0.3, 1.5))
+                code = await server.terminate()
+                stop.set()
+                for publisher in publishers:
+                    publisher.cancel()
+                await asyncio.gather(*publishers, return_exceptions=True)
+                assert code == 0, server.tail()
+            with database(path) as connection:
+                check_whole(connection)
+                assert one(connection, "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL") == 0
+                requests = one(connection, "SELECT count(*) FROM attempts")
+            assert requests == len(receiver.received()), "an answer was not recorded"
+        with Server(path, tmp_path, "--in-flight-per-endpoint", "64") as server:
+            await server.started()
+            await server.drained()
+            assert await server.terminate() == 0
+        ledger = book.settle(receiver.verified(secrets), [target])
+    assert requests < ledger["delivered"], "nothing was left to give back: the test proves nothing"
+    assert ledger["lost"] == ledger["duplicates"] == 0
+    with database(path) as connection:
+        check_all_succeeded(connection)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_late_result_of_a_frozen_server_does_not_win(frozen: Frozen) -> None:
+    """A server that sleeps past its lease wakes up to find the delivery done by another, and leaves it so."""
+
+    async def history() -> tuple[str, list[tuple[int, str]]]:
+        found = (await frozen.other.ask("GET", f"/v1/deliveries?event={frozen.event}")).json()["data"]
+        whole = (await frozen.other.ask("GET", f"/v1/deliveries/{found[0]['id']}")).json()
+        return whole["state"], [(attempt["number"], attempt["id"]) for attempt in whole["attempts"]]
+
+    await frozen.other.drained()
+    before = await history()
+    assert before[0] == "succeeded"
+    assert len(before[1]) == 1
+    frozen.frozen.popen.send_signal(signal.SIGCONT)
+
+    async def dropped() -> bool:
+        return b'"late results dropped"' in frozen.frozen.log.read_bytes()
+
+    await until(dropped, "the late result was dropped")
+    assert await history() == before
+    assert b'"stage":"record"' not in frozen.frozen.log.read_bytes(), "it was not the lease that kept it out"
+    requests = frozen.receiver.verified({frozen.target: frozen.secret})
+    assert [request.id for request in requests] == [frozen.event] * 2
+    again = await frozen.frozen.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 1}})
+    assert again.status_code == 202
+    await frozen.frozen.drained()
+    assert len(frozen.receiver.received()) == 3
+    assert await frozen.frozen.terminate() == 0
+    with database(frozen.database) as connection:
+        check_all_succeeded(connection)
