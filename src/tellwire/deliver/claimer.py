@@ -140,7 +140,9 @@ class Claimer:
     def _claim_ready(self, connection: Connection) -> _Pass:
         now_ms = self._clock.now_ms()
         lanes = self._store.hot.ready_lanes(connection)
-        found = self._claim(connection, [endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms])
+        found = self._claim(
+            connection, [endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms]
+        )
         if found.claims:  # what came first in a lane hid what will be due next in it
             lanes = self._store.hot.ready_lanes(connection)
         found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
@@ -163,7 +165,7 @@ class Claimer:
             if endpoint is None or endpoint.state is not EndpointState.ENABLED:
                 continue
             lane = self._lanes[endpoint_id]
-            limit = min(self._lanes.room(lane), _PER_LANE_PER_PASS)
+            limit = min(self._lanes.room(lane, len(found.claims)), _PER_LANE_PER_PASS)
             if limit <= 0:
                 lane.backlog = True
                 continue

@@ -59,6 +59,7 @@ class Admission:
     def __init__(self, lanes: "Lanes") -> None:
         self._lanes = lanes
         self._promised: dict[bytes, int] = {}
+        self._total = 0
 
     def admit(self, endpoint_id: bytes) -> bool:
         """Whether one more claim may be made for this lane; if not, what is left becomes the lane's backlog.
@@ -68,10 +69,11 @@ class Admission:
         """
         lane = self._lanes[endpoint_id]
         promised = self._promised.get(endpoint_id, 0)
-        if (lane.backlog and lane.held) or self._lanes.room(lane) <= promised:
+        if (lane.backlog and lane.held) or self._lanes.room(lane, self._total - promised) <= promised:
             lane.backlog = True
             return False
         self._promised[endpoint_id] = promised + 1
+        self._total += 1
         return True
 
 
@@ -96,10 +98,10 @@ class Lanes:
             lane = self._lanes.setdefault(endpoint_id, Lane(endpoint_id, self._bounds.per_endpoint))
         return lane
 
-    def room(self, lane: Lane) -> int:
-        """How many more claims ``lane`` may hold. A lane always has room to fill its slots, however many claims
-        other lanes hold: what sick lanes pile up must not keep a healthy one from working."""
-        shared = self._bounds.held - self.held if self.held_bytes < HELD_BYTES else 0
+    def room(self, lane: Lane, promised: int = 0) -> int:
+        """How many more claims ``lane`` may hold, where so many are ``promised`` to others. A lane always has room to
+        fill its slots: what sick lanes pile up must not keep a healthy one from working."""
+        shared = self._bounds.held - self.held - promised if self.held_bytes < HELD_BYTES else 0
         return min(lane.capacity - lane.held, max(shared, lane.limit.allowed - lane.held))
 
     def take(self, claim: Claim) -> None:
@@ -114,7 +116,12 @@ class Lanes:
     def landed(self, lane: Lane) -> Claim | None:
         """An attempt has ended and its slot is free: gives the claim to send next in it, if that is this lane's."""
         if not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not self._stopped:
-            return lane.waiting.popleft()
+            claim = lane.waiting.popleft()
+            if (
+                lane.in_flight < lane.limit.allowed
+            ):  # it has recovered, and may have more in the air than before
+                self._fill(lane)
+            return claim
         lane.in_flight -= 1
         self.in_flight -= 1
         self._queue(lane)  # at the end of the line: no lane serves itself first while others wait

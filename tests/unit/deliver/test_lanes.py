@@ -1,0 +1,169 @@
+"""Lanes without an event loop: whose turn it is, and which bounds hold."""
+
+from collections import Counter
+
+from tellwire.deliver.lanes import HELD_PER_SLOT, Admission, Lane, LaneBounds, Lanes
+from tellwire.model.claim import Claim
+
+
+def lane_id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def claim(lane: int, number: int = 0) -> Claim:
+    return Claim(number.to_bytes(16, "big"), b"e" * 16, lane_id(lane), "evt_1", "order.paid", b"{}", 1, 0)
+
+
+class World:
+    """Plays the engine: keeps what is in the air, and lets it land."""
+
+    def __init__(self, bounds: LaneBounds) -> None:
+        self.started: list[Claim] = []
+        self.in_air: list[tuple[Lane, Claim]] = []
+        self.lanes = Lanes(bounds, self._start)
+
+    def _start(self, lane: Lane, claim: Claim) -> None:
+        self.started.append(claim)
+        self.in_air.append((lane, claim))
+
+    def land(self, index: int = 0) -> None:
+        lane, claim = self.in_air.pop(index)
+        following = self.lanes.landed(lane)
+        if following is not None:
+            self._start(lane, following)
+        self.lanes.settled(lane, claim)
+
+    def take(self, lane: int, count: int) -> None:
+        for number in range(count):
+            self.lanes.take(claim(lane, number))
+
+
+def test_a_lane_sends_in_the_order_in_which_it_got_its_claims() -> None:
+    """With one slot, claims start one after the other, first come first served."""
+    world = World(LaneBounds(per_endpoint=1))
+    world.take(1, 5)
+    while world.in_air:
+        world.land()
+    assert [claim.delivery_id for claim in world.started] == [
+        number.to_bytes(16, "big") for number in range(5)
+    ]
+
+
+def test_neither_a_lane_nor_the_process_exceeds_its_slots() -> None:
+    """At every moment the bounds hold, and the counts come back to nothing."""
+    world = World(LaneBounds(per_endpoint=3, per_process=7))
+    for lane in range(5):
+        world.take(lane, 20)
+    while world.in_air:
+        assert len(world.in_air) == world.lanes.in_flight <= 7
+        assert max(Counter(lane.endpoint_id for lane, _ in world.in_air).values()) <= 3
+        world.land(len(world.started) % len(world.in_air))
+    assert len(world.started) == 100
+    assert (world.lanes.in_flight, world.lanes.held) == (0, 0)
+
+
+def test_free_slots_are_used() -> None:
+    """While claims wait, as many are in the air as the bounds allow."""
+    world = World(LaneBounds(per_endpoint=4, per_process=6))
+    world.take(1, 50)
+    world.take(2, 50)
+    for _ in range(80):
+        assert len(world.in_air) == 6
+        world.land()
+
+
+def test_a_lane_of_one_waits_its_turn_and_not_the_queue_of_another() -> None:
+    """A single claim in a busy process starts after at most one turn of each lane, however much these have waiting."""
+    world = World(LaneBounds(per_endpoint=4, per_process=4))
+    for lane in range(4):
+        world.take(lane, 200)
+    world.take(9, 1)
+    landings = 0
+    while all(claim.endpoint_id != lane_id(9) for claim in world.started):
+        world.land()
+        landings += 1
+    assert landings <= 5
+
+
+def test_lanes_in_line_take_turns() -> None:
+    """When all lanes have more than enough, each gets its share of the slots of the process."""
+    world = World(LaneBounds(per_endpoint=8, per_process=8))
+    for lane in range(4):
+        world.take(lane, 100)
+    for _ in range(200):
+        world.land()
+    counts = Counter(claim.endpoint_id for claim in world.started[20:])
+    assert max(counts.values()) - min(counts.values()) <= 8
+
+
+def test_what_sick_lanes_hold_leaves_room_for_a_healthy_one() -> None:
+    """However many claims sick lanes have piled up, a healthy lane may hold what its slots can send."""
+    world = World(LaneBounds(per_endpoint=4, per_process=1_000, held=100))
+    for lane in range(50):
+        world.take(lane, 4)
+    assert world.lanes.held > 100
+    healthy = world.lanes[lane_id(99)]
+    assert world.lanes.room(healthy) == 4
+
+
+def test_a_slowed_lane_starts_no_more_than_it_may() -> None:
+    """After "too much" a lane lets slots run empty until it is within its new limit."""
+    world = World(LaneBounds(per_endpoint=8))
+    world.take(1, 50)
+    lane = world.lanes[lane_id(1)]
+    lane.limit = lane.limit.slowed().slowed()
+    for _ in range(6):
+        world.land()
+    assert len(world.in_air) == 2
+
+
+def test_a_recovered_lane_uses_its_slots_again() -> None:
+    """As its limit grows back, a lane fills the new slots from what waits in memory."""
+    world = World(LaneBounds(per_endpoint=4))
+    lane = world.lanes[lane_id(1)]
+    lane.limit = lane.limit.slowed().slowed()
+    world.take(1, 50)
+    assert len(world.in_air) == 1
+    for _ in range(30):
+        lane.limit = lane.limit.recovered()
+        world.land()
+    assert len(world.in_air) == lane.limit.allowed == 4
+
+
+def test_a_slowed_lane_holds_less() -> None:
+    """What a lane may hold follows the slots that it has at present."""
+    lanes = World(LaneBounds(per_endpoint=4)).lanes
+    lane = lanes[lane_id(1)]
+    assert lanes.room(lane) == 4 * HELD_PER_SLOT
+    lane.limit = lane.limit.slowed()
+    assert lanes.room(lane) == 2 * HELD_PER_SLOT
+
+
+def test_after_the_stop_nothing_starts() -> None:
+    """``stop`` gives what waits, and what lands afterwards starts nothing."""
+    world = World(LaneBounds(per_endpoint=1))
+    world.take(1, 5)
+    assert len(world.lanes.stop()) == 4
+    world.land()
+    assert world.in_air == []
+
+
+def test_idle_lanes_are_forgotten_and_others_are_not() -> None:
+    """Memory keeps the lanes that hold something, have a backlog or are slowed down."""
+    lanes = World(LaneBounds(per_endpoint=4)).lanes
+    for number in range(4):
+        lanes[lane_id(number)].held = 1 if number == 1 else 0
+    lanes[lane_id(2)].backlog = True
+    lanes[lane_id(3)].limit = lanes[lane_id(3)].limit.slowed()
+    lanes.forget_idle()
+    assert set(lanes._lanes) == {lane_id(1), lane_id(2), lane_id(3)}
+
+
+def test_a_transaction_is_admitted_as_many_as_there_is_room_for() -> None:
+    """What one transaction is promised counts against lane and process; the rest becomes the lane's backlog."""
+    lanes = World(LaneBounds(per_endpoint=2, held=10)).lanes
+    admission = Admission(lanes)
+    for lane in range(3):
+        promised = [admission.admit(lane_id(lane)) for _ in range(100)]
+        assert promised.count(True) == (10 if lane == 0 else 2)
+        assert lanes[lane_id(lane)].backlog
