@@ -62,7 +62,7 @@ class Simulation:
         gone = 0.04 if seed % 3 == 0 else 0.0
         self.moods = {
             self.urls[0]: Moods(),
-            self.urls[1]: Moods(fails=0.6, hangs=0.15),
+            self.urls[1]: Moods(fails=0.6, hangs=0.08),
             self.urls[2]: Moods(fails=0.1, overloaded=0.2, gone=gone) if seed % 4 else Moods(fails=1.0),
         }
         self.endpoint_ids: list[str] = []
@@ -77,7 +77,7 @@ class Simulation:
     def _planned(self) -> list[tuple[float, Step]]:
         chance = self.chance
         steps: list[tuple[float, Step]] = [(0.0, self._create_endpoints)]
-        for _ in range(chance.randint(8, 16)):
+        for _ in range(chance.randint(3, 7)):
             steps.append((chance.uniform(1, PUBLISHING_S), self._publish))
         for _ in range(chance.randint(1, 3)):
             at = chance.uniform(1, PUBLISHING_S)
@@ -99,7 +99,7 @@ class Simulation:
 
     async def _publish(self, tellwire: Tellwire) -> None:
         key = f"key{len(self.receipts)}" if self.chance.random() < 0.5 else None
-        count = self.chance.choice([1, 1, 1, 5])
+        count = self.chance.choice([1, 1, 1, 3])
         events = [{"type": "order.paid", "data": {"n": n}} for n in range(count)]
         if key is not None:
             events[0]["idempotency_key"] = key

@@ -31,7 +31,7 @@ class Moods(msgspec.Struct, frozen=True):
     """How likely each answer of a receiver is; what is left of 1 is 200."""
 
     fails: float = 0.25
-    hangs: float = 0.05
+    hangs: float = 0.03
     refuses: float = 0.05
     overloaded: float = 0.05
     gone: float = 0.0

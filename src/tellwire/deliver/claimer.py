@@ -65,6 +65,7 @@ class Claimer:
         self._wake = asyncio.Event()
         self._next_ms: int | None = 0  # scan at once: something may be left from before
         self._last_scan_ms = 0
+        self._last_look_ms = 0
         self._wanted: dict[bytes, None] = {}  # in order
 
     def expect(self, due_ms: int) -> None:
@@ -90,9 +91,14 @@ class Claimer:
 
     async def _turn(self) -> None:
         now_ms = self._clock.now_ms()
+        # A time that lies ahead of us tells that the clock was set back.
+        if not 0 <= now_ms - self._last_look_ms < LOOK_EVERY_S * 1000:
+            self._last_look_ms = now_ms
+            if await self._store.look():
+                self._next_ms = 0
         since_scan_ms = now_ms - self._last_scan_ms
         due = self._next_ms is not None and self._next_ms <= now_ms
-        if since_scan_ms >= _FULL_SCAN_EVERY_MS or (due and since_scan_ms >= _SCANS_APART_MS):
+        if not 0 <= since_scan_ms < _FULL_SCAN_EVERY_MS or (due and since_scan_ms >= _SCANS_APART_MS):
             await self._scan()
         elif self._wanted:
             wanted, self._wanted = self._wanted, {}
@@ -101,7 +107,7 @@ class Claimer:
             await self._sleep(now_ms)
 
     async def _sleep(self, now_ms: int) -> None:
-        timeout_s = LOOK_EVERY_S
+        timeout_s = max(LOOK_EVERY_S - (now_ms - self._last_look_ms) / 1000, 0.001)
         if self._next_ms is not None:
             earliest_ms = max(self._next_ms, self._last_scan_ms + _SCANS_APART_MS)
             timeout_s = min(timeout_s, max(earliest_ms - now_ms, 1) / 1000)
@@ -109,8 +115,7 @@ class Claimer:
         try:
             await asyncio.wait_for(self._wake.wait(), timeout_s)
         except TimeoutError:
-            if timeout_s == LOOK_EVERY_S and await self._store.look():
-                self._next_ms = 0
+            pass
 
     async def _scan(self) -> None:
         self._next_ms = None  # what is expected while the scan runs is set anew

@@ -1,0 +1,67 @@
+"""The claimer at odd hours: clocks that are set back, backlogs that never end, releases that come late."""
+
+import asyncio
+from pathlib import Path
+
+from tellwire import Options, Tellwire
+from tellwire.clock import SystemClock
+from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.lanes import LaneBounds
+from tellwire.policy.retry import RetrySchedule
+
+from .embedded import KEY, LOOPBACK, tellwire_at
+from .receivers import WAIT_S, HeldReceiver
+
+
+class ShiftedClock:
+    """The machine's clock, which somebody may set."""
+
+    def __init__(self) -> None:
+        self.shift_ms = 0
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self.shift_ms
+
+
+async def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
+    """After the clock went back by an hour, what other processes publish is still found and delivered."""
+    clock = ShiftedClock()
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(schedule=RetrySchedule((10, 10))))
+    async with (
+        HeldReceiver() as receiver,
+        Tellwire(f"sqlite:///{tmp_path / 'tellwire.db'}", options, clock=clock) as tellwire,
+    ):
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        await tellwire.publish("order.paid", {"n": 1})
+        assert await tellwire.drained()
+        clock.shift_ms = -3_600_000
+        publisher = Tellwire(
+            f"sqlite:///{tmp_path / 'tellwire.db'}",
+            Options(secret_key=KEY, egress=LOOPBACK, deliver=False),
+            clock=clock,
+        )
+        async with publisher:
+            await publisher.publish("order.paid", {"n": 2})
+            await receiver.met(2)
+
+
+async def test_a_busy_process_still_looks_what_others_have_published(tmp_path: Path) -> None:
+    """While a backlog keeps the claimer at work without a pause, events of other processes do not wait for its end."""
+    bounds = LaneBounds(per_endpoint=1, per_process=10, held=2)
+    async with (
+        HeldReceiver() as busy,
+        HeldReceiver() as other,
+        tellwire_at(tmp_path, deliver=False) as publisher,
+        tellwire_at(tmp_path, bounds=bounds) as tellwire,
+    ):
+        await publisher.endpoints.create(busy.url, events=["busy.*"])
+        await publisher.endpoints.create(other.url, events=["other.*"])
+        events = [{"type": "busy.bee", "data": {"n": n}} for n in range(500)]
+        for _ in range(2):
+            await tellwire.publish_many(events)
+        await busy.met(100)
+        receipt = await publisher.publish("other.thing", {"n": 1})
+        await asyncio.wait_for(other.met(1), WAIT_S)
+        assert other.ids == [receipt.id]
+        assert len(busy.bodies) < 1_000
+        await busy.met(1_000)
