@@ -7,16 +7,11 @@ import asyncio
 import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_network
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
 from tellwire import Options, Tellwire, parse_secret, verify
-from tellwire.deliver.egress import EgressPolicy
-
-# For this machine only: without options, deliveries go to public https addresses and nowhere else.
-LOCAL = Options(egress=EgressPolicy(allow=(ip_network("127.0.0.0/8"),), allow_http=True))
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -41,7 +36,9 @@ async def main(folder: str) -> None:
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/hook"
 
-    async with Tellwire(f"sqlite:///{Path(folder) / 'shop.db'}", LOCAL) as tellwire:
+    # Without these options, deliveries go to public https addresses and nowhere else.
+    database = f"sqlite:///{Path(folder) / 'shop.db'}"
+    async with Tellwire(database, Options.for_development()) as tellwire:
         endpoint, secret = await tellwire.endpoints.create(url, events=["order.*"])
         print(f"endpoint   {endpoint.id} listens to order.*")
 

@@ -28,9 +28,14 @@ from .errors import (
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .deliver.egress import EgressPolicy
+    from .deliver.engine import EngineOptions
+    from .deliver.lanes import LaneBounds
     from .hub import Options, Tellwire
     from .model.event import Receipt
+    from .model.limits import Limits
     from .model.subscription import Subscription
+    from .policy.retry import RetrySchedule
     from .publish.declared import Event
     from .signing import parse_secret, verify
     from .sync import SyncTellwire
@@ -38,14 +43,19 @@ if TYPE_CHECKING:
 __all__ = [
     "ClosedError",
     "ConflictError",
+    "EgressPolicy",
+    "EngineOptions",
     "Event",
     "FieldError",
     "ForbiddenError",
     "InvalidInputError",
+    "LaneBounds",
     "LimitExceededError",
+    "Limits",
     "NotFoundError",
     "Options",
     "Receipt",
+    "RetrySchedule",
     "SettingsError",
     "SignatureError",
     "StoreError",
@@ -63,9 +73,14 @@ __all__ = [
 
 if not TYPE_CHECKING:  # type checkers take the imports above, and know every other name to be wrong
     _HOMES = {
+        "EgressPolicy": "deliver.egress",
+        "EngineOptions": "deliver.engine",
         "Event": "publish.declared",
+        "LaneBounds": "deliver.lanes",
+        "Limits": "model.limits",
         "Options": "hub",
         "Receipt": "model.event",
+        "RetrySchedule": "policy.retry",
         "Subscription": "model.subscription",
         "SyncTellwire": "sync",
         "Tellwire": "hub",

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .errors import ClosedError
 from .hub import DEFAULT_URL, Options, Tellwire
 from .model.event import Receipt
 from .publish.declared import Event
@@ -86,7 +87,7 @@ class SyncTellwire:
     def call(self, what: Callable[[Tellwire], Awaitable[T]]) -> T:
         """Run ``what`` with the Tellwire inside, on its event loop, and give what it gives."""
         if self._loop is None or self._tellwire is None:
-            raise RuntimeError("SyncTellwire is not open: use `with SyncTellwire(...)`")
+            raise ClosedError("SyncTellwire is not open: use `with SyncTellwire(...)`")
         tellwire = self._tellwire
 
         async def run() -> T:

@@ -13,17 +13,9 @@ BLOCKS = [block for page in PAGES for block in blocks(page, "python")]
 RUNNABLE = [block for block in BLOCKS if not block.text.startswith("# not run")]
 
 
-DECLARED = pytest.mark.xfail(
-    strict=True, reason="a declared Event refuses its name: it lacks an __init_subclass__ that takes it"
-)
-
-
 @pytest.mark.parametrize(
     "block",
-    [
-        pytest.param(block, marks=[DECLARED] if "(Event, name=" in block.text else [], id=block.name)
-        for block in RUNNABLE
-    ],
+    [pytest.param(block, id=block.name) for block in RUNNABLE],
 )
 def test_block_runs(block: Block, tmp_path: Path) -> None:
     """A block marked python runs as a program of its own, in an empty directory, without a warning."""

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 
 import pytest
 
-from tellwire.deliver.egress import EgressPolicy, parse_egress_allow
+from tellwire.deliver.egress import EgressPolicy
 from tellwire.deliver.resolver import Resolver
 from tellwire.deliver.transport import HttpTransport
 from tellwire.model.attempt import AttemptError, Evidence
@@ -27,7 +28,7 @@ from .hostile import (
     redirect,
 )
 
-LOCAL = EgressPolicy(allow=parse_egress_allow("127.0.0.0/8"), allow_http=True)
+LOCAL = EgressPolicy(allow=(ip_network("127.0.0.0/8"),), allow_http=True)
 HEADERS = {"content-type": "application/json", "webhook-id": "evt_1"}
 BODY = b'{"a":1}'
 

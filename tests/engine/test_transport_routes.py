@@ -4,12 +4,13 @@ import asyncio
 import gc
 import ssl
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 import trustme
 
-from tellwire.deliver.egress import EgressPolicy, parse_egress_allow
+from tellwire.deliver.egress import EgressPolicy
 from tellwire.deliver.resolver import Resolver
 from tellwire.deliver.transport import HttpTransport
 from tellwire.errors import SettingsError
@@ -22,8 +23,8 @@ from .hostile import (
     hang,
 )
 
-LOCAL = EgressPolicy(allow=parse_egress_allow("127.0.0.0/8"), allow_http=True)
-ONE_ADDRESS = EgressPolicy(allow=parse_egress_allow("127.0.0.1"), allow_http=True)
+LOCAL = EgressPolicy(allow=(ip_network("127.0.0.0/8"),), allow_http=True)
+ONE_ADDRESS = EgressPolicy(allow=(ip_network("127.0.0.1"),), allow_http=True)
 HEADERS = {"content-type": "application/json", "webhook-id": "evt_1"}
 BODY = b'{"a":1}'
 
@@ -105,7 +106,13 @@ async def test_localhost_is_refused_by_its_addresses() -> None:
 
 async def test_localhost_is_tried_at_its_next_address() -> None:
     """Nobody listens on ::1; the same attempt goes on to 127.0.0.1."""
-    policy = EgressPolicy(allow=parse_egress_allow("127.0.0.0/8,::1"), allow_http=True)
+    policy = EgressPolicy(
+        allow=(
+            ip_network("127.0.0.0/8"),
+            ip_network("::1"),
+        ),
+        allow_http=True,
+    )
     transport = HttpTransport(policy, timeout_s=10)
     async with Receiver(answer()) as receiver:
         for _ in range(2):

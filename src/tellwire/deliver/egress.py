@@ -11,13 +11,13 @@ what is connected to.
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 import msgspec
 from pyreqwest.http import Url
 
-from tellwire.errors import FieldError, InvalidInputError, LimitExceededError, SettingsError
+from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -60,6 +60,9 @@ _REFUSED_V6: Final = tuple(
         "3fff::/20",  # documentation
     )
 )
+LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+"""This very machine."""
+
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
@@ -81,6 +84,11 @@ class EgressPolicy(msgspec.Struct, frozen=True):
     allow_http: bool = False
     ports: tuple[PortRange, ...] = DEFAULT_PORTS
 
+    @classmethod
+    def for_development(cls) -> "EgressPolicy":
+        """Public addresses, and plain http to this very machine besides."""
+        return cls(allow=LOOPBACK, allow_http=True)
+
 
 class Target(msgspec.Struct, frozen=True):
     """A URL that passed, as the HTTP client reads it.
@@ -98,45 +106,6 @@ class Target(msgspec.Struct, frozen=True):
     host: str
     port: int
     address: Address | None
-
-
-def parse_egress_allow(text: str) -> tuple[Network, ...]:
-    """The networks of ``TELLWIRE_EGRESS_ALLOW``: CIDRs or addresses, separated by commas.
-
-    Raises:
-        SettingsError: where one of them cannot be read.
-    """
-    networks: list[Network] = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            networks.append(ip_network(item))
-        except ValueError as error:
-            raise SettingsError(
-                f'TELLWIRE_EGRESS_ALLOW: "{item}" is not a network ({error}); '
-                f"write CIDRs separated by commas, such as 10.0.0.0/8,fd00::/8"
-            ) from None
-    return tuple(networks)
-
-
-def parse_egress_ports(text: str) -> tuple[PortRange, ...]:
-    """The port ranges of ``TELLWIRE_EGRESS_PORTS``, such as ``443,8000-8999``.
-
-    Raises:
-        SettingsError: where one of them cannot be read.
-    """
-    ranges: list[PortRange] = []
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", item)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= 65535:
-            raise SettingsError(
-                f'TELLWIRE_EGRESS_PORTS: "{item}" is not a port or a range of ports; '
-                f"write for example 443,8000-8999 (within 1-65535)"
-            )
-        ranges.append((first, last))
-    if not ranges:
-        raise SettingsError("TELLWIRE_EGRESS_PORTS: it names no port; name one, such as 443")
-    return tuple(ranges)
 
 
 def check_url(url: str, policy: EgressPolicy, max_chars: int = 2048) -> Target:

@@ -22,6 +22,9 @@ class Event(BaseModel):
 
     event_type: ClassVar[str]
 
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)  # pydantic hands the name to the method below, Python to this one
+
     @classmethod
     def __pydantic_init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)

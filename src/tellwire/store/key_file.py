@@ -20,6 +20,7 @@ def vault_beside(database: Path) -> Vault:
     path = database.parent / NAME
     try:
         if not path.exists():
+            _refuse_orphan(database, path)
             _make(path)
         return Vault.from_setting(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError) as error:
@@ -27,6 +28,15 @@ def vault_beside(database: Path) -> Vault:
             f"the key file {path.name} beside the database cannot be used ({error}): "
             "mend it, or set TELLWIRE_SECRET_KEY"
         ) from error
+
+
+def _refuse_orphan(database: Path, path: Path) -> None:
+    # The key is always made before the database. With a new one, what was sealed could never be opened again.
+    if database.exists() and database.stat().st_size:
+        raise SettingsError(
+            f"the database {database.name} is there, and the key file {path.name} that seals its secrets is not: "
+            "restore the file, or set TELLWIRE_SECRET_KEY to the key (nothing was changed)"
+        )
 
 
 def _make(path: Path) -> None:
