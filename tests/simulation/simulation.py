@@ -85,6 +85,7 @@ class Simulation:
             steps.append((at + chance.uniform(60, DAY_S), self._enable_all))
         others = [self._crash, self._crash, self._crash_at_commit, self._fill_disk, self._doubt_disk]
         others += [self._retry_by_hand, self._cancel, self._restart, self._publish_and_crash]
+        others += [self._retry_in_flight, self._retry_in_flight]
         for step in others:
             for _ in range(chance.randint(0, 2)):
                 steps.append((chance.uniform(1, 1.6 * PUBLISHING_S), step))
@@ -156,6 +157,15 @@ class Simulation:
                 self.by_hand.append((self.timeline.now_s, "retry", delivery.id))
             except ConflictError:
                 assert delivery.state is State.CANCELLED
+
+    async def _retry_in_flight(self, tellwire: Tellwire) -> None:
+        """Retry what is in the air, so that its answers come too late."""
+        await self._publish(tellwire)
+        await asyncio.sleep(0.005)  # so that a stale answer is known by when its attempt began
+        page = await tellwire.deliveries.list(limit=3, state=State.PENDING)
+        for delivery in page.data:
+            await tellwire.deliveries.retry(delivery.id)
+            self.by_hand.append((self.timeline.now_s, "retry", delivery.id))
 
     async def _cancel(self, tellwire: Tellwire) -> None:
         page = await tellwire.deliveries.list(limit=100, state=State.PENDING)
