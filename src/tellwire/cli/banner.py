@@ -1,5 +1,10 @@
 """What a server says when it has started: where it is, and lines to copy."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 from ..version import __version__
 
 RECEIVER = "http://127.0.0.1:9000/"
@@ -20,7 +25,7 @@ Tellwire {__version__} listens on {url}  (development: http and loopback allowed
 
 Receive events, in another terminal:
 
-  tellwire receive
+  {_command()} receive
 
 Create an endpoint for them, then publish an event:
 
@@ -37,6 +42,14 @@ def without_key() -> str:
         "no API key exists yet, so every request is refused: make one with `tellwire keys create NAME`, "
         "or set TELLWIRE_ADMIN_KEY"
     )
+
+
+def _command() -> str:
+    """How to call this very command from here: by its name where the shell finds it, else by its path."""
+    name = Path(sys.argv[0]).name
+    if name != "tellwire" or shutil.which("tellwire") == sys.argv[0]:
+        return "tellwire"
+    return os.path.relpath(sys.argv[0])
 
 
 def _curl(url: str, path: str, key: str, body: str) -> str:
