@@ -191,13 +191,17 @@ class SqliteStore:
                 self._connection.rollback()
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
+        # Savepoints by hand: SQLAlchemy's cost more than most changes do.
+        driver = driver_of(connection)
         outcomes: list[Any] = []
         for change, _ in items:
+            driver.execute("SAVEPOINT change")
             try:
-                with connection.begin_nested():
-                    outcomes.append(change(connection))
+                outcomes.append(change(connection))
             except TellwireError as error:
                 outcomes.append(error)
+                driver.execute("ROLLBACK TO change")
+            driver.execute("RELEASE change")
         return outcomes
 
 
