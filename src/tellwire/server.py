@@ -12,7 +12,6 @@ import uvicorn
 
 from .api.app import build_api
 from .api.asgi import App
-from .api.corked import CorkedProtocol
 from .api.publish import PublishRoutes
 from .clock import SystemClock
 from .hub import Tellwire
@@ -76,7 +75,7 @@ def http_server(
         timeout_graceful_shutdown=max(1, round(grace_s)),
         backlog=_BACKLOG,
         limit_concurrency=_MAX_CONNECTIONS,
-        http=CorkedProtocol,
+        http="httptools",
         ws="none",
         proxy_headers=False,
     )

@@ -19,6 +19,7 @@ from tellwire.publish.validation import parse_batch, parse_event
 from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import authorize
 from .bodies import DisconnectedError, check_json, read_body
+from .direct import answer_directly
 from .problems import METHOD_NOT_ALLOWED, RefusedError
 
 EVENTS: Final = "/v1/events"
@@ -70,7 +71,8 @@ class PublishRoutes:
         except Exception as error:
             await refuse(error, request_id, receive, send)
             return
-        await answer(send, status, body, request_id)
+        if not answer_directly(send, status, body, request_id):
+            await answer(send, status, body, request_id)
 
     async def _publish_one(self, receive: Receive, headers: Headers) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._event_bytes)
