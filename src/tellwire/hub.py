@@ -17,7 +17,7 @@ from .deliver.leases import LEASE_MS
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
 from .errors import ClosedError, FieldError, InvalidInputError, LimitExceededError, SettingsError
-from .ids import IdMaker
+from .ids import DELIVERY, IdMaker, decode
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
 from .manage.keys import Keys
@@ -121,7 +121,7 @@ class Tellwire:
         self.endpoints = Endpoints(store, vault, clock, self._new_id, limits, self._check_url, self._wake)
         self.keys = Keys(store, clock, self._new_id, limits, self._options.admin_key)
         self.events = Events(store, limits)
-        self.deliveries = Deliveries(store, clock, limits, self._wake)
+        self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -140,8 +140,12 @@ class Tellwire:
             SettingsError: its secrets were sealed with another key.
         """
         await self._store.open()
-        if self._options.deliver:
-            self._engine = self._make_engine()
+        try:
+            if self._options.deliver:
+                self._engine = self._make_engine()
+        except BaseException:
+            await self._store.close()
+            raise
         self._publisher = Publisher(
             self._store,
             self._clock,
@@ -293,6 +297,11 @@ class Tellwire:
 
     def _check_url(self, url: str) -> None:
         check_url(url, self._options.egress, self.limits.url_chars)
+
+    def _forget(self, delivery_id: str) -> None:
+        raw = decode(DELIVERY, delivery_id)
+        if self._engine is not None and raw is not None:
+            self._engine.forget(raw)
 
     def _wake(self) -> None:
         if self._engine is not None:

@@ -66,9 +66,10 @@ class StoreFailed(Fact, frozen=True):
 
 
 class EngineFaulted(Fact, frozen=True):
-    """An attempt failed for a reason that is a fault of Tellwire's own; it is made again when its lease ends."""
+    """Something failed that is a fault of Tellwire's own. ``where`` is an agent of the engine, which begins anew, or a
+    delivery, whose attempt is made again when its lease ends."""
 
-    delivery_id: str
+    where: str
     error: str
 
 

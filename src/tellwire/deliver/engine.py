@@ -9,7 +9,7 @@ claimer ---------> lanes ---> executor ---> recorder ---> store
 
 import asyncio
 import random as _random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +31,7 @@ from .recorder import Recorder, Result
 from .transport import Transport
 
 _ANSWER_MARGIN_MS: Final = 5_000
+_RESTART_AFTER_S: Final = 1.0
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -62,9 +63,8 @@ class Engine:
         self._grace_s = options.grace_s
         # Chance spreads retries and tells leases apart; nothing secret hangs on it.
         self._random = random or _random.Random()  # noqa: S311 - see above
-        self._held: dict[
-            Claim, None
-        ] = {}  # not by delivery: after a retry by hand there may be two claims of one
+        # In order, and not by delivery: after a retry by hand there may be two claims of one.
+        self._held: dict[Claim, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
@@ -89,10 +89,10 @@ class Engine:
 
     def start(self) -> None:
         """Begin to claim and deliver."""
+        agents = {"claimer": self._claimer.run, "leases": self._keeper.run, "pruner": self._pruner.run}
         self._agents = [
-            asyncio.create_task(self._claimer.run(), name="tellwire-claimer"),
-            asyncio.create_task(self._keeper.run(), name="tellwire-leases"),
-            asyncio.create_task(self._pruner.run(), name="tellwire-pruner"),
+            asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")
+            for name, run in agents.items()
         ]
 
     async def stop(self) -> None:
@@ -111,6 +111,15 @@ class Engine:
         await asyncio.gather(*late, return_exceptions=True)
         # A last transaction: when it is through, so is everything that was submitted before it.
         await self._flush()
+
+    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """An agent outlives its own faults: they are told, and it begins anew."""
+        while True:
+            try:
+                await run()
+            except Exception as error:
+                self._telemetry.emit(EngineFaulted(name, repr(error)))
+            await asyncio.sleep(_RESTART_AFTER_S)
 
     async def _flush(self) -> None:
         try:
@@ -144,6 +153,12 @@ class Engine:
                 self._let_go(claim, True)
             else:
                 self._lanes.take(claim)
+
+    def forget(self, delivery_id: bytes) -> None:
+        """A delivery was cancelled: if it still waits here, it is not sent any more."""
+        for claim in self._held:
+            if claim.delivery_id == delivery_id:
+                claim.lease_until_ms = 0
 
     def wake(self) -> None:
         """Something may be due that this engine does not know of: look now."""

@@ -53,12 +53,20 @@ class Events:
 class Deliveries:
     """Look at deliveries; retry and cancel them by hand."""
 
-    def __init__(self, store: Store, clock: Clock, limits: Limits, wake: Callable[[], None]) -> None:
-        """``wake`` tells the engine of this process that something has become due."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        wake: Callable[[], None],
+        forget: Callable[[str], None],
+    ) -> None:
+        """``wake`` tells the engine of this process that something has become due, ``forget`` what was cancelled."""
         self._store = store
         self._clock = clock
         self._limits = limits
         self._wake = wake
+        self._forget = forget
 
     async def get(self, id: str) -> tuple[Delivery, list[Attempt]]:
         """One delivery with its attempts, first to last. Raises NotFoundError."""
@@ -104,7 +112,11 @@ class Deliveries:
     async def cancel(self, id: str) -> Delivery:
         """End a pending delivery. Raises NotFoundError; ConflictError where it has ended already."""
         now_ms = self._clock.now_ms()
-        return await self._store.write(lambda connection: deliveries.cancel(connection, id, now_ms=now_ms))
+        delivery = await self._store.write(
+            lambda connection: deliveries.cancel(connection, id, now_ms=now_ms)
+        )
+        self._forget(id)
+        return delivery
 
     async def count_due(self) -> int:
         """How many deliveries of enabled endpoints are due or in flight now."""

@@ -152,7 +152,7 @@ def _store_failed(log: FilteringBoundLogger, fact: StoreFailed) -> None:
 
 
 def _faulted(log: FilteringBoundLogger, fact: EngineFaulted) -> None:
-    log.error("attempt faulted", delivery_id=fact.delivery_id, error=fact.error)
+    log.error("engine faulted", where=fact.where, error=fact.error)
 
 
 def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:

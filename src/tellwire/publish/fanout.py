@@ -15,6 +15,7 @@ from tellwire.clock import rfc3339
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, TellwireError
 from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent, Receipt, envelope
 from tellwire.store.roster import Roster
 from tellwire.store.rows import DeliveryRow, EventRow
@@ -120,7 +121,7 @@ class Fanout:
             for endpoint in targets:
                 delivery_id = self._new_id()
                 token = until_ms = None
-                if lease is not None and lease.admit(endpoint.id):
+                if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint.id):
                     token, until_ms = lease.token, lease.until_ms
                     accepted.claims.append(
                         Claim(delivery_id, event_id, endpoint.id, text_id, event.type, body, token, until_ms)

@@ -96,10 +96,14 @@ class GroupCommit:
     def _take(self) -> Work:
         return [(write, write.take()) for write in self._writes if write.waiting]
 
-    @staticmethod
-    def _hand_over(work: Work, outcomes: list[list[Any]]) -> None:
+    def _hand_over(self, work: Work, outcomes: list[list[Any]]) -> None:
         for (write, items), results in zip(work, outcomes, strict=True):
-            write.done(items, results)
+            try:
+                write.done(items, results)
+            except Exception as error:  # one stage's fault must not keep the others from their outcomes
+                self._loop.call_exception_handler(
+                    {"message": "a stage failed on its outcomes", "exception": error}
+                )
 
 
 class ThreadedGroupCommit(GroupCommit):

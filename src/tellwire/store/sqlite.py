@@ -141,12 +141,16 @@ class SqliteStore:
         return self._commits
 
     def _open_writer(self) -> None:
-        with _translated(self._path):
-            self._connection = self._write_engine.connect()
-            with self._connection.begin():
-                migrate(self._connection)
-                check_key(self._connection, self._vault)
-                self._roster = self.roster_in(self._connection)
+        try:
+            with _translated(self._path):
+                self._connection = self._write_engine.connect()
+                with self._connection.begin():
+                    migrate(self._connection)
+                    check_key(self._connection, self._vault)
+                    self._roster = self.roster_in(self._connection)
+        except BaseException:
+            self._write_engine.dispose()
+            raise
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with _translated(self._path), self._read_engine.connect() as connection:

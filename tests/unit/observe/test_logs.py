@@ -117,7 +117,7 @@ def test_one_wide_line_per_attempt() -> None:
         (DeliveriesRescued(2), "info", "deliveries rescued", ("deliveries", 2)),
         (EndpointDisabled("ep_1", "410"), "warning", "endpoint disabled", ("reason", "410")),
         (StoreFailed("record", "disk full"), "warning", "store failed", ("error", "disk full")),
-        (EngineFaulted("dlv_1", "ValueError()"), "error", "attempt faulted", ("error", "ValueError()")),
+        (EngineFaulted("dlv_1", "ValueError()"), "error", "engine faulted", ("error", "ValueError()")),
         (EventsPruned(9), "info", "events pruned", ("events", 9)),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Fact) else "",
