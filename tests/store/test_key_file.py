@@ -17,7 +17,7 @@ def test_key_is_made_for_a_new_database(tmp_path: Path) -> None:
 
 
 def test_key_of_an_old_database_is_not_replaced(tmp_path: Path) -> None:
-    """A database without its key file is refused: a new key would open none of its secrets and look like the old one."""
+    """A database without its key file is refused: a new key would open none of its secrets and look like its own."""
     (tmp_path / "a.db").write_bytes(b"SQLite format 3\0")
     with pytest.raises(SettingsError, match="restore the file"):
         vault_beside(tmp_path / "a.db")
