@@ -10,6 +10,7 @@ gets their outcomes on the event loop, after the commit. An outcome that is an e
 import asyncio
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -65,7 +66,7 @@ class BatchedWrite:
         return bool(self._items)
 
 
-class GroupCommit:
+class GroupCommit(ABC):
     """Gathers what stages submit and has it written, batch after batch."""
 
     def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
@@ -80,13 +81,13 @@ class GroupCommit:
         self._writes.append(write)
         return write
 
+    @abstractmethod
     def wake(self) -> None:
         """Something waits: see to it that it is written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Write what waits, then stop."""
-        raise NotImplementedError
 
     def drain(self) -> None:
         """Write what waits, here and now; only where nothing else writes."""
