@@ -96,6 +96,9 @@ def test_other_secret_key(run: Run, tmp_path: Path) -> None:
 
 def test_damaged_database(run: Run, tmp_path: Path) -> None:
     """A file that is no database is named; exit code 5."""
+    run("migrate")  # for the key file
+    for left in tmp_path.glob("tellwire.db*"):
+        left.unlink()
     (tmp_path / "tellwire.db").write_text("no database" * 100)
 
     for args in (["migrate", "--check"], ["events", "list"]):

@@ -1,6 +1,6 @@
 """The JavaScript library (npm ``standardwebhooks``) verifies what we sign, and we verify what it signs.
 
-The package is installed once into ``tests/interop/node_modules`` (see ``package.json``), which git ignores.
+The package is installed once (see ``conftest``).
 """
 
 import json
@@ -17,11 +17,9 @@ from tellwire.errors import SignatureError
 from tellwire.signing import generate_asymmetric, generate_symmetric, headers, parse_secret, verify
 
 HERE = Path(__file__).parent
-NODE, NPM = shutil.which("node"), shutil.which("npm")
+NODE = shutil.which("node")
 
-pytestmark = pytest.mark.skipif(
-    NODE is None or NPM is None, reason="node and npm are needed on the PATH to run the JavaScript library"
-)
+pytestmark = pytest.mark.usefixtures("javascript_library")
 
 ID = "evt_01k0000000000000000000000"
 BODIES = ["{}", '{"test": 2432232314}', '{"name":"Åsa 漢字 🎉","n":1.10}', "[" + "1," * 50_000 + "1]"]
@@ -41,25 +39,6 @@ const answer = ({ secret, body, headers, id, timestamp_s }) => {
 };
 process.stdout.write(JSON.stringify(cases.map(answer)));
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    """The exact version of package.json, installed once."""
-    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]["standardwebhooks"]
-    found = HERE / "node_modules" / "standardwebhooks" / "package.json"
-    if found.exists() and json.loads(found.read_text())["version"] == wanted:
-        return
-    assert NPM is not None
-    done = subprocess.run(
-        [NPM, "install", "--no-audit", "--no-fund", "--no-package-lock"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"npm install failed:\n{done.stdout}\n{done.stderr}"
 
 
 def ask(cases: list[dict[str, Any]]) -> list[Any]:
