@@ -88,7 +88,7 @@ class ForbiddenError(TellwireError):
     """The API key is good, but lacks the scope that this needs; ``scope`` names it."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"this API key lacks the scope {scope!r}")
+        super().__init__(f"this API key lacks the scope {str(scope)!r}")
         self.scope = scope
 
 

@@ -16,7 +16,14 @@ from .deliver.engine import Engine, EngineOptions
 from .deliver.leases import LEASE_MS
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
-from .errors import ClosedError, FieldError, InvalidInputError, LimitExceededError, SettingsError
+from .errors import (
+    ClosedError,
+    FieldError,
+    InvalidInputError,
+    LimitExceededError,
+    SettingsError,
+    StoreUnavailableError,
+)
 from .ids import DELIVERY, IdMaker, decode
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
@@ -38,6 +45,7 @@ from .telemetry import Telemetry
 DEFAULT_URL = "sqlite:///tellwire.db"
 _POLL_S = 0.02
 _READY_FOR_MS = 1_000
+_READY_WITHIN_S = 2.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +252,13 @@ class Tellwire:
         """
         now_ms = self._clock.now_ms()
         if not 0 <= now_ms - self._ready_ms < _READY_FOR_MS:
-            await self._store.write(write_something)
+            try:
+                async with asyncio.timeout(_READY_WITHIN_S):
+                    await self._store.write(write_something)
+            except TimeoutError:
+                raise StoreUnavailableError(
+                    f"the database was not written within {_READY_WITHIN_S} s"
+                ) from None
             self._ready_ms = now_ms
 
     @property

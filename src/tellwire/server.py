@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,6 +13,7 @@ import uvicorn
 
 from .api.app import build_api
 from .api.asgi import App
+from .api.patience import PatientProtocol
 from .api.publish import PublishRoutes
 from .clock import SystemClock
 from .hub import Tellwire
@@ -74,12 +76,26 @@ def http_server(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace_s)),
         backlog=_BACKLOG,
-        limit_concurrency=_MAX_CONNECTIONS,
-        http="httptools",
+        limit_concurrency=_max_connections(),
+        http=PatientProtocol,
         ws="none",
         proxy_headers=False,
     )
     return _Server(config, started)
+
+
+def _max_connections() -> int:
+    """How many connections are accepted at most: half of the file descriptors stay for deliveries and the database.
+
+    The soft limit is raised to the hard one first; beyond the number, requests are answered with 503.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (OSError, ValueError):  # not allowed here: then with what there is
+        pass
+    return _MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(_MAX_CONNECTIONS, soft // 2))
 
 
 def _spare_the_collector() -> None:

@@ -15,7 +15,7 @@ from .shell import Shell, raise_through
 
 
 def build_api(tellwire: Tellwire, new_request_id: Callable[[], str]) -> FastAPI:
-    """Every route of API.md but the two publish routes."""
+    """Every route of docs/reference/http-api.md but the two publish routes."""
     app = FastAPI(
         title="Tellwire",
         version=__version__,

@@ -45,6 +45,8 @@ class GuardedRoute(APIRoute):
             _check_query(request, known)
             if takes_body:
                 request = await _read(request, tellwire.limits, content_types)
+            elif request.method not in ("GET", "HEAD"):
+                await _refuse_fields(request, tellwire.limits)
             return await handle(request)
 
         return guarded
@@ -82,6 +84,17 @@ async def _read(request: Request, limits: Limits, content_types: tuple[bytes, ..
         others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
         scope = {**scope, "headers": [*others, (b"content-type", b"application/json")]}
     return _ReadRequest(scope, request.receive, raw, parsed)
+
+
+async def _refuse_fields(request: Request, limits: Limits) -> None:
+    """A route that takes no body takes none: fields that nobody would read are refused, not dropped."""
+    raw = await read_body(request.receive, _header(request, "content-length"), BODY_BYTES)
+    fields = _parse(raw, limits) if raw else None
+    if isinstance(fields, dict) and fields:
+        names = [strict_json.shorten(name) for name in list(fields)[:10]]
+        raise InvalidInputError(
+            [FieldError((name,), "is no field here: this takes no body") for name in names]
+        )
 
 
 def _parse(raw: bytes, limits: Limits) -> object:

@@ -4,7 +4,7 @@ Plain ASGI in front of FastAPI: no pydantic, no routing table, ``data`` stays th
 take and answer is documented in the OpenAPI document all the same (see ``openapi``).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -63,6 +63,8 @@ class PublishRoutes:
             if scope["method"] != "POST":
                 raise RefusedError(METHOD_NOT_ALLOWED, "send POST here", {"allow": "POST"})
             headers: Headers = dict(scope["headers"])
+            if len(headers) != len(scope["headers"]):
+                refuse_repeated(scope["headers"])
             authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
             check_json(headers.get(b"content-type"))
             status, body = await publish(receive, headers)
@@ -90,6 +92,14 @@ class PublishRoutes:
             raise InvalidInputError.at("Idempotency-Key", msg=msg)
         receipts = await self._tellwire.accept(parse_batch(body, self._tellwire.limits), listed=True)
         return 202, b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
+
+
+def refuse_repeated(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that decides something and is given twice: which one is meant is anybody's guess."""
+    names = [name for name, _ in headers]
+    for name in (b"authorization", b"idempotency-key", b"content-type"):
+        if names.count(name) > 1:
+            raise InvalidInputError.at(name.decode(), msg="the header is given more than once")
 
 
 def _with_key(event: NewEvent, header: bytes, max_chars: int) -> NewEvent:

@@ -1,4 +1,4 @@
-"""What a caller asks of a list: how many items, from when to when."""
+"""What a caller asks: how many items of a list, from when to when, under what name."""
 
 from datetime import datetime
 
@@ -25,3 +25,9 @@ def asked_ms(name: str, at: datetime | None) -> int | None:
         return to_ms(at)
     except ValueError:
         raise InvalidInputError.at(name, msg="needs a time zone") from None
+
+
+def check_name(name: str) -> None:
+    """A name that people read. Raises InvalidInputError outside of 1 to 200 printable characters."""
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        raise InvalidInputError.at("name", msg="must have 1 to 200 printable characters")

@@ -328,11 +328,20 @@ def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
         fields["subscriptions"] = () if patch["events"] is None else _subscriptions(patch["events"], None)
     if "subscriptions" in patch:
         fields["subscriptions"] = tuple(patch["subscriptions"] or ())
-    for name in ("headers", "metadata"):
-        if name in patch:
-            merged = {} if patch[name] is None else {**getattr(endpoint, name), **patch[name]}
-            fields[name] = {key: value for key, value in merged.items() if value is not None}
+    if "metadata" in patch:
+        fields["metadata"] = _merge(endpoint.metadata, patch["metadata"])
+    if "headers" in patch:
+        # The case of a header's name means nothing (RFC 9110 section 5.1), so it must not keep an old value alive.
+        given = {name.lower() for name in patch["headers"] or ()}
+        kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in given}
+        fields["headers"] = _merge(kept, patch["headers"])
     return fields
+
+
+def _merge(before: Mapping[str, str], patch: Mapping[str, str | None] | None) -> dict[str, str]:
+    if patch is None:
+        return {}
+    return {key: value for key, value in {**before, **patch}.items() if value is not None}
 
 
 def _checked_secret(secret: str | None) -> str:

@@ -15,7 +15,7 @@ from tellwire.model.page import Page
 from tellwire.store import keys
 from tellwire.store.store import Store
 
-from .asked import asked_limit, asked_ms
+from .asked import asked_limit, asked_ms, check_name
 
 PREFIX: Final = "tw_"
 _EVERY_SCOPE: Final = frozenset(Scope)
@@ -74,8 +74,7 @@ class Keys:
         Raises:
             InvalidInputError: a name outside 1 to 200 characters, no or unknown scopes, an end in the past.
         """
-        if not 1 <= len(name) <= 200:
-            raise InvalidInputError.at("name", msg="must have 1 to 200 characters")
+        check_name(name)
         known = _checked_scopes(scopes)
         now_ms, expires_ms = self._clock.now_ms(), asked_ms("expires_at", expires_at)
         if expires_ms is not None and expires_ms <= now_ms:
@@ -110,9 +109,10 @@ class Keys:
 def _checked_scopes(scopes: Sequence[str]) -> tuple[Scope, ...]:
     try:
         known = tuple(dict.fromkeys(map(Scope, scopes)))
-    except ValueError as error:
-        every = ", ".join(Scope)
-        raise InvalidInputError.at("scopes", msg=f"{error}: there are {every}") from None
+    except ValueError:
+        raise InvalidInputError.at(
+            "scopes", msg=f"holds an unknown scope; there are {', '.join(Scope)}"
+        ) from None
     if not known:
         raise InvalidInputError.at("scopes", msg="must name at least one scope")
     return known

@@ -8,7 +8,7 @@ from tellwire.model.tenant import Tenant, is_tenant_id
 from tellwire.store import tenants
 from tellwire.store.store import Store
 
-from .asked import asked_limit
+from .asked import asked_limit, check_name
 
 
 class Tenants:
@@ -29,8 +29,7 @@ class Tenants:
         if not is_tenant_id(id):
             raise InvalidInputError.at("id", msg="must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
         name = id if name is None else name
-        if not 1 <= len(name) <= 200:
-            raise InvalidInputError.at("name", msg="must have 1 to 200 characters")
+        check_name(name)
         now_ms = self._clock.now_ms()
         return await self._store.write(lambda connection: tenants.create(connection, id, name, now_ms=now_ms))
 

@@ -15,5 +15,5 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 def is_pattern(text: str, max_chars: int = 128) -> bool:
-    """Whether ``text`` is a pattern: a type name in which whole segments may be ``*`` (API.md, patterns)."""
+    """Whether ``text`` is a pattern: a type name in which whole segments may be ``*`` (docs/reference/glossary.md)."""
     return len(text) <= max_chars and _PATTERN.fullmatch(text) is not None

@@ -21,5 +21,5 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 def is_tenant_id(text: str) -> bool:
-    """Whether ``text`` can be a tenant's id: 1 to 64 of ``A-Z a-z 0-9 . _ -`` (API.md, tenants)."""
+    """Whether ``text`` can be a tenant's id: 1 to 64 of ``A-Z a-z 0-9 . _ -`` (docs/reference/http-api.md)."""
     return _ID.fullmatch(text) is not None

@@ -43,7 +43,7 @@ def compile_patterns(patterns: Iterable[str]) -> Matcher:
     """One matcher for all of these patterns; without any pattern it matches nothing.
 
     ``*`` as the last segment matches one or more segments, elsewhere exactly one; ``*`` alone is everything
-    (API.md, patterns).
+    (docs/reference/glossary.md).
 
     Raises:
         InvalidInputError: a pattern is malformed; its place in ``patterns`` is the location.

@@ -2,7 +2,7 @@
 
 Routing uses the roster as this very transaction sees it, so an endpoint that was created before an event was published
 gets that event, whichever process created it. Deliveries for which this process has room are born claimed: their first
-attempt needs no read (DESIGN.md, the fast path).
+attempt needs no read (docs/explanation/life-of-an-event.md, the fast path).
 """
 
 import hashlib

@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from tellwire.errors import InvalidInputError
 from tellwire.model.page import Page
+from tellwire.model.tenant import is_tenant_id
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 
 
 def decode_cursor(cursor: str | None) -> bytes | None:
-    """The id that a cursor stands for.
+    """The id (16 bytes) that a cursor stands for; cursors of tenants are read by ``decode_text_cursor``.
 
     Raises:
         InvalidInputError: it is no cursor of ours.
@@ -25,9 +26,24 @@ def decode_cursor(cursor: str | None) -> bytes | None:
         last_id = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error):
         last_id = b""
-    if not last_id:
+    if len(last_id) != 16:
         raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out")
     return last_id
+
+
+def decode_text_cursor(cursor: str | None) -> str | None:
+    """The id of yours that a cursor of tenants stands for. Raises InvalidInputError."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(
+            cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True
+        ).decode()
+    except (UnicodeError, binascii.Error):
+        text = ""
+    if not is_tenant_id(text):
+        raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out")
+    return text
 
 
 def page(

@@ -5,6 +5,7 @@ Write-ahead log and ``synchronous=FULL``: a commit that returned survives the lo
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,7 @@ class SqliteStore:
 
     def _open_writer(self) -> None:
         try:
+            _make_private(self._path)
             with _translated(self._path):
                 self._connection = self._write_engine.connect()
                 with self._connection.begin():
@@ -207,6 +209,17 @@ class SqliteStore:
                 driver.execute("ROLLBACK TO change")
             driver.execute("RELEASE change")
         return outcomes
+
+
+def _make_private(path: Path) -> None:
+    """Make a new database file that its owner alone can read: payloads and answers are nobody else's business.
+
+    SQLite gives its log the same mode. A file that is there keeps the mode that somebody gave it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError:  # it is there, or cannot be made: then opening it says why
+        pass
 
 
 def _settle(items: list[Any], outcomes: list[Any]) -> None:

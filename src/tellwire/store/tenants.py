@@ -7,7 +7,7 @@ from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.page import Page
 from tellwire.model.tenant import Tenant
 
-from .paging import decode_cursor, page
+from .paging import decode_text_cursor, page
 from .roster import raise_revision
 from .tables import tenants
 
@@ -32,9 +32,9 @@ def get(connection: Connection, id: str) -> Tenant:
 def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page[Tenant]:
     """Tenants by id."""
     query = select(tenants).order_by(tenants.c.id).limit(limit + 1)
-    after = decode_cursor(cursor)
+    after = decode_text_cursor(cursor)
     if after is not None:
-        query = query.where(tenants.c.id > after.decode(errors="replace"))
+        query = query.where(tenants.c.id > after)
     rows = connection.execute(query).mappings().all()
     return page(rows, limit, _tenant, lambda row: row["id"].encode())
 

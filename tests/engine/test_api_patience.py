@@ -1,0 +1,107 @@
+"""Slow and contradictory clients: each gets an end, and none gets in the way of others."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.engine.conftest import Server
+
+from tellwire import Tellwire
+from tellwire.api import bodies
+from tellwire.api.patience import PatientProtocol
+
+
+async def _answer(server: Server, request: bytes) -> bytes:
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    async with asyncio.timeout(30):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-"])
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """A connection that sends nothing, or stops within the head of a request, is closed after a while."""
+    monkeypatch.setattr(PatientProtocol, "head_timeout_s", 0.05)
+    try:
+        assert await _answer(server, sent) == b""
+    except ConnectionResetError:
+        pass
+    assert (await server.client.get("/healthz")).status_code == 200
+
+
+async def test_a_body_that_never_begins_is_not_waited_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request whose body does not follow its head is answered with 408."""
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.05)
+    head = f"POST /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {server.key}\r\n"
+    head += "content-type: application/json\r\ncontent-length: 10\r\n\r\n"
+    assert (await _answer(server, head.encode())).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_the_limit_that_is_named_is_the_limit(server: Server) -> None:
+    """A body that comes in pieces is refused with the whole limit, not with what was left of it."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield b" " * 65_536
+
+    response = await server.client.post(
+        "/v1/events", content=pieces(), headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413
+    assert response.json()["maximum"] == 256 * 1024 + 16 * 1024
+
+
+async def test_a_repeated_key_is_refused(server: Server) -> None:
+    """Two idempotency keys contradict each other: nothing is published."""
+    response = await server.client.post(
+        "/v1/events",
+        content=b'{"type":"order.paid","data":{}}',
+        headers=[("content-type", "application/json"), ("idempotency-key", "a"), ("idempotency-key", "b")],
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["idempotency-key"]
+
+
+async def test_routes_without_a_body_refuse_fields(server: Server, tellwire: Tellwire) -> None:
+    """Fields that nobody would read are refused; an empty object is no field."""
+    created = await server.client.post(
+        "/v1/endpoints", json={"url": "http://127.0.0.1:9000/", "events": ["*"]}
+    )
+    path = f"/v1/endpoints/{created.json()['id']}/pause"
+    refused = await server.client.post(path, json={"nope": 1})
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["nope"])
+    assert (await server.client.post(path, json={})).status_code == 200
+    assert (await server.client.post(path)).status_code == 200
+
+
+async def test_headers_merge_whatever_their_case(tellwire: Tellwire) -> None:
+    """A patch names a header in any case: clearing it clears it, changing it leaves one of it."""
+    endpoint, _ = await tellwire.endpoints.create("http://127.0.0.1:9000/", headers={"X-A": "1", "X-B": "1"})
+    changed = await tellwire.endpoints.update(endpoint.id, {"headers": {"x-a": None, "x-b": "2"}})
+    assert changed.headers == {"x-b": "2"}
+
+
+async def test_a_scope_is_named_in_words(server: Server) -> None:
+    """A 403 says which scope is missing, as the documentation writes it."""
+    key = (await server.client.post("/v1/keys", json={"name": "p", "scopes": ["publish"]})).json()["key"]
+    response = await server.client.get("/v1/events", headers={"authorization": f"Bearer {key}"})
+    assert response.status_code == 403
+    assert "the scope 'read'" in response.json()["detail"]
+
+
+async def test_the_database_is_private(tellwire: Tellwire, tmp_path: Path) -> None:
+    """A new database and its log can be read by their owner alone."""
+    assert _modes(tmp_path) == {0o600}
+
+
+def _modes(folder: Path) -> set[int]:
+    return {stat.S_IMODE(file.stat().st_mode) for file in folder.rglob("*.db*")}
