@@ -87,6 +87,8 @@ class Body(BaseModel):
 class SubscriptionBody(Body):
     """Event-type patterns."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["invoice.paid"]}]})
+
     events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
 
     def subscription(self) -> Subscription:
@@ -184,7 +186,7 @@ class KeyBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"name": "shop", "scopes": ["publish"], "expires_at": "2027-01-01T00:00:00Z"}]
+            "examples": [{"name": "shop", "scopes": ["publish"], "expires_at": "2027-01-01T00:00:00.000Z"}]
         }
     )
 

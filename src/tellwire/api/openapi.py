@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document: FastAPI's account of its routes, completed by what FastAPI cannot know.
 
-Added are the two publish routes, the problems that each route answers, and the API key. Names of schemas lose the
-suffixes that they have in our modules.
+Added are the two publish routes, the problems that each route answers, examples, and the API key. Names of
+schemas lose the suffixes that they have in our modules.
 """
 
 import json
@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from . import openapi_publish, problems
+from .examples import ANSWERS
 from .guard import SCOPE_FIELD
 from .outputs import FaultOutput, ProblemOutput
 from .problems import Kind
@@ -60,6 +61,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path, item in made["paths"].items():
         for operation in item.values():
             _complete(path, operation)
+            _exemplify(operation)
         if "patch" in item:
             content = item["patch"]["requestBody"]["content"]
             content["application/merge-patch+json"] = content["application/json"]
@@ -114,6 +116,13 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     for kind in kinds:
         responses[str(kind.status)] = {"$ref": f"#/components/responses/{_response_name(kind)}"}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _exemplify(operation: dict[str, Any]) -> None:
+    """Give the answer of one operation its example."""
+    for status, response in operation["responses"].items():
+        if status.startswith("2") and "content" in response:
+            response["content"]["application/json"]["example"] = ANSWERS[operation["operationId"]]
 
 
 def _response_name(kind: Kind) -> str:

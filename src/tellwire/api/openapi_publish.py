@@ -25,6 +25,12 @@ _RECEIPT: Final = {
     "deliveries": 2,
     "duplicate": False,
 }
+_SENT_RECEIPT: Final = {
+    **_RECEIPT,
+    "id": "evt_01k5w3m8qhe5sbd3y0t2vwz9rb",
+    "type": "order.sent",
+    "occurred_at": "2026-01-31T09:30:01.004Z",
+}
 
 SCHEMAS: Final[dict[str, Any]] = {
     "EventBody": {
@@ -151,7 +157,7 @@ PATHS: Final[dict[str, Any]] = {
             "responses": {
                 "202": {
                     "description": "All of them are published",
-                    "content": _content("ReceiptBatch", {"data": [_RECEIPT]}),
+                    "content": _content("ReceiptBatch", {"data": [_RECEIPT, _SENT_RECEIPT]}),
                 },
                 "409": {},
             },

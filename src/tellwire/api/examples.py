@@ -1,0 +1,147 @@
+"""The example of each answer in the OpenAPI document, by the name of its operation.
+
+They tell one story: an order is paid, its event goes to the shop's endpoint, which is down at first. The two publish
+routes have theirs in ``openapi_publish``, requests have theirs in ``inputs``.
+"""
+
+from typing import Any, Final
+
+_OCCURRED: Final = "2026-01-31T09:30:00.123Z"
+_CREATED: Final = "2026-01-31T09:30:01.004Z"
+_BEFORE: Final = "2026-01-30T16:05:12.480Z"
+_EVENT_ID: Final = "evt_01k5w3m8qhe5sbd3y0t2vwz9ra"
+_ENDPOINT_ID: Final = "ep_01k5w3m8qhe5sbd3y0t2vwz9ra"
+
+_EVENT: Final = {
+    "id": _EVENT_ID,
+    "type": "order.paid",
+    "tenant": "default",
+    "occurred_at": _OCCURRED,
+    "created_at": _CREATED,
+    "idempotency_key": "o_1-paid",
+}
+_ENDPOINT: Final[dict[str, Any]] = {
+    "id": _ENDPOINT_ID,
+    "tenant": "default",
+    "url": "https://example.com/hook",
+    "description": "the shop",
+    "events": ["order.*"],
+    "subscriptions": [{"events": ["order.*"]}],
+    "headers": {},
+    "metadata": {},
+    "state": "enabled",
+    "state_reason": None,
+    "created_at": _BEFORE,
+    "updated_at": _BEFORE,
+}
+_CHANGED: Final = {**_ENDPOINT, "updated_at": "2026-01-31T10:12:45.067Z"}
+_SECRET: Final = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+_DELIVERY: Final = {
+    "id": "dlv_01k5w3m8qhe5sbd3y0t2vwz9ra",
+    "event_id": _EVENT_ID,
+    "endpoint_id": _ENDPOINT_ID,
+    "tenant": "default",
+    "type": "order.paid",
+    "state": "succeeded",
+    "attempt_count": 2,
+    "due_at": None,
+    "last_status_code": 204,
+    "last_error": None,
+    "created_at": _CREATED,
+    "finished_at": "2026-01-31T09:30:06.318Z",
+}
+_UNTRIED: Final = {
+    **_DELIVERY,
+    "state": "pending",
+    "attempt_count": 0,
+    "due_at": _CREATED,
+    "last_status_code": None,
+    "finished_at": None,
+}
+_ATTEMPTS: Final = [
+    {
+        "id": "att_01k5w3m8qhe5sbd3y0t2vwz9ra",
+        "number": 1,
+        "started_at": "2026-01-31T09:30:01.019Z",
+        "duration_ms": 87,
+        "outcome": "failed",
+        "status_code": 503,
+        "error": None,
+        "response_headers": {"content-type": "text/plain"},
+        "response_body": "down for maintenance",
+        "trigger": "schedule",
+    },
+    {
+        "id": "att_01k5w3mdxye5sbd3y0t2vwz9rb",
+        "number": 2,
+        "started_at": "2026-01-31T09:30:06.254Z",
+        "duration_ms": 64,
+        "outcome": "succeeded",
+        "status_code": 204,
+        "error": None,
+        "response_headers": {"server": "nginx"},
+        "response_body": "",
+        "trigger": "schedule",
+    },
+]
+_TENANT: Final = {"id": "acme", "name": "Acme Inc.", "created_at": _BEFORE}
+_KEY: Final = {
+    "id": "key_01k5w3m8qhe5sbd3y0t2vwz9ra",
+    "name": "shop",
+    "prefix": "tw_Zx81a",
+    "scopes": ["publish"],
+    "created_at": _BEFORE,
+    "expires_at": "2027-01-01T00:00:00.000Z",
+    "revoked_at": None,
+}
+
+
+def _subscribed(*events: str) -> dict[str, Any]:
+    return {**_CHANGED, "events": list(events), "subscriptions": [{"events": list(events)}]}
+
+
+def _page(item: dict[str, Any]) -> dict[str, Any]:
+    return {"data": [item], "next": None}
+
+
+ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "list_events": _page(_EVENT),
+    "get_event": {**_EVENT, "data": {"order_id": "o_1", "amount": 4200}},
+    "create_endpoint": {**_ENDPOINT, **_SECRET},
+    "list_endpoints": _page(_ENDPOINT),
+    "get_endpoint": _ENDPOINT,
+    "change_endpoint": {**_CHANGED, "description": "the new shop"},
+    "get_secret": _SECRET,
+    "rotate_secret": {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
+    "enable_endpoint": _CHANGED,
+    "disable_endpoint": {**_CHANGED, "state": "disabled", "state_reason": "disabled by hand"},
+    "pause_endpoint": {**_CHANGED, "state": "paused", "state_reason": "paused by hand"},
+    "resume_endpoint": _CHANGED,
+    "subscribe": _subscribed("order.*", "invoice.paid"),
+    "unsubscribe": _subscribed("order.*"),
+    "send_test": _UNTRIED,
+    "list_deliveries": _page(_DELIVERY),
+    "get_delivery": {**_DELIVERY, "attempts": _ATTEMPTS},
+    "retry_delivery": {
+        **_DELIVERY,
+        "state": "pending",
+        "due_at": "2026-01-31T10:12:45.067Z",
+        "finished_at": None,
+    },
+    "cancel_delivery": {
+        **_UNTRIED,
+        "state": "cancelled",
+        "attempt_count": 1,
+        "due_at": None,
+        "last_status_code": 503,
+        "finished_at": "2026-01-31T09:30:04.772Z",
+    },
+    "create_tenant": _TENANT,
+    "list_tenants": _page(_TENANT),
+    "get_tenant": _TENANT,
+    "create_key": {**_KEY, "key": "tw_Zx81a..."},
+    "list_keys": _page(_KEY),
+    "get_key": _KEY,
+    "get_health": {"status": "ok"},
+    "get_readiness": {"status": "ready"},
+}
