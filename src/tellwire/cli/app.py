@@ -1,5 +1,6 @@
 """The command line's table of contents."""
 
+import os
 import sys
 from typing import Any
 
@@ -52,6 +53,17 @@ def run(args: list[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")
     try:
         app(args)
+        sys.stdout.flush()
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except OSError as error:  # the commands tell of every other; this is standard output, full or gone
+        sys.stderr.write(f"the output could not be written: {error.strerror or error}\n")
+        _discard_output()
+        return 1
     return 0
+
+
+def _discard_output() -> None:
+    """Let the interpreter's last flush go nowhere, instead of failing once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..observe.logs import LogFormat, LogLevel
 
 
+_SHORT_KEY_CHARS = 20
+
+
 def serve() -> Callable[..., None]:
     """Run the server: HTTP API and deliveries, until SIGTERM or Ctrl-C.
 
@@ -89,6 +92,8 @@ def _log(tellwire: "Tellwire", loaded: Loaded) -> None:
     for warning in loaded.warnings:
         log.warning(warning)
     settings = loaded.settings
+    if settings.admin_key is not None and len(settings.admin_key) < _SHORT_KEY_CHARS and not settings.dev:
+        log.warning("the admin key is short enough to be guessed: use at least 20 random characters")
     if settings.dev and settings.host not in {"127.0.0.1", "::1", "localhost"}:
         log.warning("a development server listens beyond this machine", host=settings.host)
 
