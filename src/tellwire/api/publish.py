@@ -14,7 +14,7 @@ from tellwire.errors import FieldError, InvalidInputError
 from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.model.key import Scope as KeyScope
-from tellwire.publish.validation import parse_batch, parse_event
+from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import authorize
@@ -24,8 +24,6 @@ from .problems import METHOD_NOT_ALLOWED, RefusedError
 
 EVENTS: Final = "/v1/events"
 BATCH: Final = "/v1/events/batch"
-_ENVELOPE_BYTES: Final = 16 * 1024
-"""What a request to publish one event may be larger than the payload limit: type, tenant, key, white space."""
 
 Headers = dict[bytes, bytes]
 
@@ -38,7 +36,7 @@ class PublishRoutes:
         self._tellwire = tellwire
         self._new_request_id = new_request_id
         limits = tellwire.limits
-        self._event_bytes = limits.payload_bytes + _ENVELOPE_BYTES
+        self._event_bytes = limits.payload_bytes + ENVELOPE_BYTES
         self._batch_bytes = limits.batch_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,16 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..errors import ConflictError, FieldError, InvalidInputError, StoreUnavailableError, TellwireError
 from ..hub import Tellwire
 from ..model.event import NewEvent, Receipt
-from ..model.limits import KIB
-from ..publish.validation import parse_event
+from ..publish.validation import ENVELOPE_BYTES, parse_event
 from ..settings import Settings
 from ..wiring import tellwire_for
 from .failures import Code, complain
 from .ndjson import Line, read_lines
 from .nouns import receipt_fields
 from .show import console, write_json
-
-_ENVELOPE_BYTES = 16 * KIB
 
 
 class _Parsed(NamedTuple):
@@ -43,7 +40,7 @@ def publish_lines(settings: Settings, stream: BinaryIO, *, as_json: bool) -> Cod
         runner.run(tellwire.open())
         lines = _Lines(tellwire, as_json=as_json)
         try:
-            for read in read_lines(stream, tellwire.limits.payload_bytes + _ENVELOPE_BYTES):
+            for read in read_lines(stream, tellwire.limits.payload_bytes + ENVELOPE_BYTES):
                 runner.run(lines.publish(read))
                 progress.show(lines, sum(len(line.text or b"") + 1 for line in read))
         finally:

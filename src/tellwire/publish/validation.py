@@ -21,7 +21,7 @@ from .python_data import encode_data
 from .strict_json import deep_fault, parse, shorten, too_deep
 
 _FIELDS: Final = frozenset({"type", "data", "tenant", "idempotency_key", "occurred_at"})
-_ENVELOPE_BYTES: Final = 16 * KIB
+ENVELOPE_BYTES: Final = 16 * KIB
 """More than the other fields of an event can fill, however they are escaped."""
 
 _MAX_UNKNOWN: Final = 10
@@ -47,7 +47,7 @@ def parse_event(body: bytes, limits: Limits) -> NewEvent:
         InvalidInputError: every fault, located by field; ``()`` is the body as a whole.
         LimitExceededError: the data is too large or too deep, or the idempotency key too long.
     """
-    if len(body) > limits.payload_bytes + _ENVELOPE_BYTES:
+    if len(body) > limits.payload_bytes + ENVELOPE_BYTES:
         raise _too_large(len(body), limits)
     fields = parse(body, limits, loc_depth=1)
     faults = _Faults()
