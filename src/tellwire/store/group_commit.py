@@ -1,19 +1,16 @@
 """Group commit: many writers, one transaction, one fsync.
 
 What is submitted while a transaction is being written waits for the next one, so that the batch grows with the load
-and nobody waits when there is none. One thread writes; it is the only place where SQLite's write lock is taken.
+and nobody waits when there is none. One task on the event loop writes; what may block for long (an fsync, a lock that
+somebody else holds) it leaves to the store's own thread (docs/adr/0005-statements-on-the-event-loop.md).
 
 A stage registers a ``BatchedWrite``: ``run`` gets all its waiting items at once, inside the transaction; ``done``
 gets their outcomes on the event loop, after the commit. An outcome that is an exception refuses that item alone.
 """
 
 import asyncio
-import threading
-import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Connection
@@ -43,7 +40,6 @@ class BatchedWrite:
         self._wake = wake
         self._weigh = weigh
         self._max_weight = max_weight
-        # A deque: the event loop appends while the writing thread takes.
         self._items: deque[Any] = deque()
 
     def submit(self, item: Any) -> None:
@@ -66,36 +62,48 @@ class BatchedWrite:
         return bool(self._items)
 
 
-class GroupCommit(ABC):
-    """Gathers what stages submit and has it written, batch after batch."""
+class GroupCommit:
+    """Gathers what stages submit and has it written, batch after batch, while anything waits."""
 
-    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transact: Callable[[Work], Awaitable[list[list[Any]]]],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        linger_s: float = LINGER_S,
+    ) -> None:
         """``transact`` writes one batch and returns an outcome for each item; it must not raise."""
         self._transact = transact
         self._loop = loop
+        self._linger_s = linger_s
         self._writes: list[BatchedWrite] = []
+        self._task: asyncio.Task[None] | None = None
 
     def register(self, run: Run, done: Done, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
         """A new kind of write. Kinds are written in the order in which they were registered."""
-        write = BatchedWrite(run, done, self.wake, weigh, max_weight)
+        write = BatchedWrite(run, done, self._wake, weigh, max_weight)
         self._writes.append(write)
         return write
 
-    @abstractmethod
-    def wake(self) -> None:
-        """Something waits: see to it that it is written."""
+    async def close(self) -> None:
+        """Write what waits, and what stages submit in answer to it."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
 
-    @abstractmethod
-    def close(self) -> None:
-        """Write what waits, then stop."""
+    def _wake(self) -> None:
+        # Not at once: what else is submitted in this turn of the event loop comes along.
+        if self._task is None:
+            self._task = self._loop.create_task(self._write_on(), name="tellwire-writer")
 
-    def drain(self) -> None:
-        """Write what waits, here and now; only where nothing else writes."""
-        while work := self._take():
-            self._hand_over(work, self._transact(work))
-
-    def _take(self) -> Work:
-        return [(write, write.take()) for write in self._writes if write.waiting]
+    async def _write_on(self) -> None:
+        try:
+            while work := [(write, write.take()) for write in self._writes if write.waiting]:
+                outcomes = await self._transact(work)
+                self._hand_over(work, outcomes)
+                if self._linger_s and sum(len(items) for _, items in work) >= BUSY_ITEMS:
+                    await asyncio.sleep(self._linger_s)
+        finally:
+            self._task = None
 
     def _hand_over(self, work: Work, outcomes: list[list[Any]]) -> None:
         for (write, items), results in zip(work, outcomes, strict=True):
@@ -105,74 +113,3 @@ class GroupCommit(ABC):
                 self._loop.call_exception_handler(
                     {"message": "a stage failed on its outcomes", "exception": error}
                 )
-
-
-class ThreadedGroupCommit(GroupCommit):
-    """Writes in a thread of its own, so that an fsync holds up nobody but those who wait for it."""
-
-    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(transact, loop)
-        self._signals: SimpleQueue[None] = SimpleQueue()
-        self._awake = False
-        self._closing = False
-        self._thread = threading.Thread(target=self._write_on, name="tellwire-writer", daemon=True)
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Wake the thread, unless it is at work: then it looks again before it sleeps."""
-        if not self._awake:
-            self._awake = True
-            self._signals.put(None)
-
-    def close(self) -> None:
-        """Write what waits, then end the thread."""
-        self._closing = True
-        self._signals.put(None)
-        self._thread.join()
-
-    def _write_on(self) -> None:
-        busy = False
-        while True:
-            if busy:
-                time.sleep(LINGER_S)
-            work = self._take()
-            if work:
-                outcomes = self._transact(work)
-                busy = sum(len(items) for _, items in work) >= BUSY_ITEMS
-                try:
-                    self._loop.call_soon_threadsafe(self._hand_over, work, outcomes)
-                except RuntimeError:  # the event loop has closed: nobody is left to be told
-                    return
-                continue
-            busy = False
-            # The order matters: first say "asleep", then look again, so that no submission falls between.
-            self._awake = False
-            if any(write.waiting for write in self._writes):
-                self._awake = True
-                continue
-            if self._closing:
-                return
-            self._signals.get()
-            self._awake = True
-
-
-class InlineGroupCommit(GroupCommit):
-    """Writes on the event loop itself: for simulations, where time is virtual and a thread would escape it."""
-
-    def __init__(self, transact: Callable[[Work], list[list[Any]]], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(transact, loop)
-        self._scheduled = False
-
-    def wake(self) -> None:
-        """Write in the next turn of the event loop."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._write_now)
-
-    def close(self) -> None:
-        """Write what waits."""
-        self.drain()
-
-    def _write_now(self) -> None:
-        self._scheduled = False
-        self.drain()

@@ -1,7 +1,8 @@
-"""The store on SQLite: one file, one writing thread with group commit, readers beside it.
+"""The store on SQLite: one file, one writing connection with group commit, readers beside it.
 
-Write-ahead log and ``synchronous=FULL``: a commit that returned survives the loss of power. One connection writes (see
-``group_commit``); reads run in a few threads on connections of their own, and neither waits for the other.
+Write-ahead log and ``synchronous=FULL``: a commit that returned survives the loss of power. The few statements of the
+hot path run on the event loop, one after the other; a thread commits them (the fsync), waits where another process
+holds the lock, and makes changes of any length. Reads run in a few threads on connections of their own.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +23,11 @@ from tellwire.errors import ClosedError, StoreError, StoreUnavailableError, Tell
 from tellwire.signing.vault import Vault
 
 from .group_commit import (
+    LINGER_S,
     BatchedWrite,
     Done,
     GroupCommit,
-    InlineGroupCommit,
     Run,
-    ThreadedGroupCommit,
     Weigh,
     Work,
     one,
@@ -39,23 +40,26 @@ from .sqlite_hot import SqliteHotStatements, driver_of
 T = TypeVar("T")
 
 _READERS = 4
-_BUSY_TIMEOUT_S = 5.0
+_LOCK_WAIT_S = 5.0
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
 
 class SqliteStore:
     """See ``store.Store``."""
 
-    def __init__(self, path: Path, vault: Vault, *, inline: bool = False) -> None:
-        """``inline`` runs everything on the event loop, for simulations in virtual time."""
+    def __init__(
+        self, path: Path, vault: Vault, *, inline: bool = False, lock_wait_s: float = _LOCK_WAIT_S
+    ) -> None:
+        """``inline`` runs everything on the event loop, for simulations in virtual time; ``lock_wait_s`` is for
+        another process to end its transaction."""
         self.hot = SqliteHotStatements()
         self._path = path
         self._vault = vault
         self._inline = inline
+        self._lock_wait_s = lock_wait_s
         self._roster = Roster()
         self._data_version = -1
         self._commits: GroupCommit | None = None
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="tellwire-reader")
         self._registered: list[tuple[BatchedWrite, Run, Done, int]] = []
 
     @property
@@ -76,13 +80,11 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._write_engine = _engine(self._path, writes=True)
         self._read_engine = _engine(self._path, writes=False)
-        if self._inline:
-            self._open_writer()
-            commits: type[GroupCommit] = InlineGroupCommit
-        else:
-            await asyncio.to_thread(self._open_writer)
-            commits = ThreadedGroupCommit
-        self._commits = commits(self._transact, self._loop)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="tellwire-reader")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="tellwire-writer")
+        await self._aside(self._open_writer)
+        linger_s = 0.0 if self._inline else LINGER_S
+        self._commits = GroupCommit(self._transact, self._loop, linger_s=linger_s)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
         self._changes = self._commits.register(self._run_changes, _settle, max_weight=50)
 
@@ -91,15 +93,9 @@ class SqliteStore:
         if self._commits is None:
             return
         commits, self._commits = self._commits, None
-        if self._inline:
-            commits.close()
-        else:
-            await asyncio.to_thread(commits.close)
-            # Whatever the last transaction has to tell is told before the connections go; what its stages answer with
-            # (claims to give back, say) is written too.
-            await asyncio.sleep(0)
-            commits.drain()
+        await commits.close()
         self._readers.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
         self._connection.close()
         self._write_engine.dispose()
         self._read_engine.dispose()
@@ -150,6 +146,7 @@ class SqliteStore:
                     migrate(self._connection)
                     check_key(self._connection, self._vault)
                     self._roster = self.roster_in(self._connection)
+                driver_of(self._connection).execute("PRAGMA busy_timeout = 0")  # see _begin
         except BaseException:
             self._write_engine.dispose()
             raise
@@ -158,43 +155,68 @@ class SqliteStore:
         with _translated(self._path), self._read_engine.connect() as connection:
             return query(connection)
 
-    def _transact(self, work: Work) -> list[list[Any]]:
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """Do what may take long in the writer's thread, to its end even where the caller is cancelled."""
+        if self._inline:
+            return work()
+        future = self._loop.run_in_executor(self._writer, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+    async def _transact(self, work: Work) -> list[list[Any]]:
         """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
         try:
-            return self._commit(work)
+            return await self._commit(work)
         except StoreUnavailableError as error:
             return [[error] * len(items) for _, items in work]
         except Exception as error:
             if sum(len(items) for _, items in work) == 1:
                 return [[error]]
-        return [[self._transact([(write, [item])])[0][0] for item in items] for write, items in work]
+        return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
 
-    def _commit(self, work: Work) -> list[list[Any]]:
-        with _translated(self._path):
-            with self._transaction():
-                outcomes = [write.run(self._connection, items) for write, items in work]
-                roster = self.roster_in(self._connection)
-            self._roster = roster
-        return outcomes
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """A transaction by the driver's own means: beginning and ending one in SQLAlchemy costs as much as some events.
+    async def _commit(self, work: Work) -> list[list[Any]]:
+        """One transaction by the driver's own means: SQLAlchemy's costs as much as some events.
 
         Where a change uses SQLAlchemy inside, its own transaction begins without a word and ends with nothing to do.
         """
         driver = driver_of(self._connection)
-        driver.execute("BEGIN IMMEDIATE")
+        with _translated(self._path):
+            try:
+                await self._begin(driver)
+                outcomes: list[list[Any]] = []
+                for write, items in work:
+                    run = partial(write.run, self._connection, items)
+                    outcomes.append(await self._aside(run) if write is self._changes else run())
+                roster = self.roster_in(self._connection)
+                await self._aside(partial(driver.execute, "COMMIT"))
+            except BaseException:
+                if driver.in_transaction:  # a full disk may have ended it already
+                    driver.execute("ROLLBACK")
+                raise
+            finally:
+                if self._connection.in_transaction():
+                    self._connection.rollback()
+        self._roster = roster
+        return outcomes
+
+    async def _begin(self, driver: sqlite3.Connection) -> None:
+        """Begin, at once where nobody else writes; the event loop must not wait for another process."""
         try:
-            yield
-            driver.execute("COMMIT")
-        except BaseException:
-            if driver.in_transaction:  # a full disk may have ended it already
-                driver.execute("ROLLBACK")
-            raise
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await self._aside(partial(self._begin_patiently, driver))
+
+    def _begin_patiently(self, driver: sqlite3.Connection) -> None:
+        driver.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+        try:
+            driver.execute("BEGIN IMMEDIATE")
         finally:
-            if self._connection.in_transaction():
-                self._connection.rollback()
+            driver.execute("PRAGMA busy_timeout = 0")
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         # Savepoints by hand: SQLAlchemy's cost more than most changes do.
@@ -263,13 +285,12 @@ def _engine(path: Path, *, writes: bool) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=StaticPool if writes else QueuePool,
-        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_S, "cached_statements": 256},
+        connect_args={"check_same_thread": False, "timeout": _LOCK_WAIT_S, "cached_statements": 256},
         **({} if writes else {"pool_size": _READERS, "max_overflow": 2}),
     )
 
     def connect(driver: sqlite3.Connection, _: object) -> None:
         driver.isolation_level = None  # we say BEGIN ourselves: the driver would begin too late
-        driver.execute(f"PRAGMA busy_timeout = {int(_BUSY_TIMEOUT_S * 1000)}")
         driver.execute("PRAGMA foreign_keys = ON")
         if writes:
             driver.execute("PRAGMA journal_mode = WAL")
