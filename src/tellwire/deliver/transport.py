@@ -9,12 +9,12 @@ taken from the environment, no response is decompressed, and neither a slow nor 
 its limits.
 """
 
-from asyncio import CancelledError, current_task
+from asyncio import CancelledError, Task, current_task
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from pyreqwest.http import HeaderMap
 
@@ -98,7 +98,7 @@ class HttpTransport:
             route = await self._routes.find(url, self._timeout_s)
         except CancelledError:
             # The look-up that we shared was cancelled by ``aclose``; or was it this very task?
-            _heed_cancellation()
+            _heed_cancellation(current_task())
             return Evidence(error=AttemptError.CONNECT, detail=SHUTTING_DOWN, duration_ms=_ms_since(started))
         except RouteError as error:
             return Evidence(error=error.error, detail=error.detail, duration_ms=_ms_since(started))
@@ -122,6 +122,7 @@ class HttpTransport:
         address = host.address
         status: int | None = None
         kept: tuple[tuple[str, str], ...] = ()
+        task = current_task()
         try:
             # The buffer is off, so that status and headers are known before the body is.
             request = (
@@ -133,12 +134,12 @@ class HttpTransport:
             if timeout_s is not None:
                 request = request.timeout(timedelta(seconds=timeout_s))
             async with request.build_streamed() as response:
-                _heed_cancellation()
+                _heed_cancellation(task)
                 status = response.status
                 kept = _kept_headers(response.headers, self._kept_bytes)
                 answer = await response.body_reader.read(self._max_body_bytes)
                 text = b"" if answer is None else answer[: self._kept_bytes].to_bytes()
-            _heed_cancellation()
+            _heed_cancellation(task)
             return Evidence(status, None, None, kept, text, _ms_since(started))
         except Exception as exception:
             # Without a connection nothing was sent, so another address may have the rest of the time.
@@ -151,7 +152,7 @@ class HttpTransport:
         try:
             return await self._routes.turn_to_next(route.host, failed, self._left_s(started))
         except CancelledError:
-            _heed_cancellation()
+            _heed_cancellation(current_task())
             return False
         except Exception:
             return False  # the failure that brought us here is the one to record
@@ -160,9 +161,8 @@ class HttpTransport:
         return max(self._timeout_s - (monotonic() - started), 0.001)
 
 
-def _heed_cancellation() -> None:
+def _heed_cancellation(task: Task[Any] | None) -> None:
     """Raise the cancellation that the client swallows where it comes together with what was awaited."""
-    task = current_task()
     if task is not None and task.cancelling():
         raise CancelledError
 
