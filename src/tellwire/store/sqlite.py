@@ -6,19 +6,15 @@ holds the lock, and makes changes of any length. Reads run in a few threads on c
 """
 
 import asyncio
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy import Connection
 
 from tellwire.errors import ClosedError, StoreError, StoreUnavailableError, TellwireError
 from tellwire.signing.vault import Vault
@@ -36,12 +32,11 @@ from .group_commit import (
 from .key_check import check_key
 from .migrations.migrate import migrate
 from .roster import Roster, refresh
+from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
 
 T = TypeVar("T")
 
-_READERS = 4
-_LOCK_WAIT_S = 5.0
 _QUICK_COMMIT_S = 0.002
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
@@ -50,7 +45,7 @@ class SqliteStore:
     """See ``store.Store``."""
 
     def __init__(
-        self, path: Path, vault: Vault, *, inline: bool = False, lock_wait_s: float = _LOCK_WAIT_S
+        self, path: Path, vault: Vault, *, inline: bool = False, lock_wait_s: float = LOCK_WAIT_S
     ) -> None:
         """``inline`` runs everything on the event loop, for simulations in virtual time; ``lock_wait_s`` is for
         another process to end its transaction."""
@@ -81,9 +76,9 @@ class SqliteStore:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: Tellwire needs 3.35 or newer")
         self._loop = asyncio.get_running_loop()
-        self._write_engine = _engine(self._path, writes=True)
-        self._read_engine = _engine(self._path, writes=False)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="tellwire-reader")
+        self._write_engine = open_engine(self._path, writes=True)
+        self._read_engine = open_engine(self._path, writes=False)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="tellwire-reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tellwire-writer")
         await self._aside(self._open_writer)
         linger_s = 0.0 if self._inline else LINGER_S
@@ -142,8 +137,8 @@ class SqliteStore:
 
     def _open_writer(self) -> None:
         try:
-            _make_private(self._path)
-            with _translated(self._path):
+            make_private(self._path)
+            with translated(self._path):
                 self._connection = self._write_engine.connect()
                 with self._connection.begin():
                     migrate(self._connection)
@@ -155,7 +150,7 @@ class SqliteStore:
             raise
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with _translated(self._path), self._read_engine.connect() as connection:
+        with translated(self._path), self._read_engine.connect() as connection:
             return query(connection)
 
     async def _aside(self, work: Callable[[], T]) -> T:
@@ -186,7 +181,7 @@ class SqliteStore:
         Where a change uses SQLAlchemy inside, its own transaction begins without a word and ends with nothing to do.
         """
         driver = driver_of(self._connection)
-        with _translated(self._path):
+        with translated(self._path):
             try:
                 await self._begin(driver)
                 outcomes: list[list[Any]] = []
@@ -217,7 +212,9 @@ class SqliteStore:
     async def _end(self, driver: sqlite3.Connection) -> None:
         """Commit. Where the disk has been quick, handing the fsync to a thread would take longer than the fsync."""
         if self._commit_s >= _QUICK_COMMIT_S:
-            self._commit_s *= 0.9  # in the end one is tried here again: a thread's time says little of the disk's
+            self._commit_s *= (
+                0.9  # in the end one is tried here again: a thread's time says little of the disk's
+            )
             await self._aside(partial(driver.execute, "COMMIT"))
             return
         started = monotonic()
@@ -246,17 +243,6 @@ class SqliteStore:
         return outcomes
 
 
-def _make_private(path: Path) -> None:
-    """Make a new database file that its owner alone can read: payloads and answers are nobody else's business.
-
-    SQLite gives its log the same mode. A file that is there keeps the mode that somebody gave it.
-    """
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except OSError:  # it is there, or cannot be made: then opening it says why
-        pass
-
-
 def _settle(items: list[Any], outcomes: list[Any]) -> None:
     for (_, future), outcome in zip(items, outcomes, strict=True):
         if future.done():  # its caller has gone
@@ -265,58 +251,3 @@ def _settle(items: list[Any], outcomes: list[Any]) -> None:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """The driver's errors as ours: what is worth another try becomes StoreUnavailableError."""
-    try:
-        yield
-    except (sqlite3.DatabaseError, DatabaseError) as error:
-        cause = _first_cause(error)
-        if isinstance(cause, sqlite3.OperationalError):
-            raise StoreUnavailableError(f"database {path.name}: {cause}") from error
-        if (
-            type(cause) is sqlite3.DatabaseError
-        ):  # its subclasses tell of what was to be stored, not of the file
-            raise StoreUnavailableError(f"database {path.name} is damaged or no database: {cause}") from error
-        raise
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """What began it: a full disk also ends the transaction, so that rolling back to its savepoint fails in turn."""
-    cause = error
-    before: BaseException | None = error
-    while before is not None:
-        if isinstance(before, sqlite3.Error):
-            cause = before
-        before = before.__context__
-    return cause
-
-
-def _engine(path: Path, *, writes: bool) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=StaticPool if writes else QueuePool,
-        connect_args={"check_same_thread": False, "timeout": _LOCK_WAIT_S, "cached_statements": 256},
-        **({} if writes else {"pool_size": _READERS, "max_overflow": 2}),
-    )
-
-    def connect(driver: sqlite3.Connection, _: object) -> None:
-        driver.isolation_level = None  # we say BEGIN ourselves: the driver would begin too late
-        driver.execute("PRAGMA foreign_keys = ON")
-        if writes:
-            driver.execute("PRAGMA journal_mode = WAL")
-            driver.execute("PRAGMA synchronous = FULL")
-            driver.execute("PRAGMA wal_autocheckpoint = 4000")
-            driver.execute("PRAGMA cache_size = -32768")
-        else:
-            driver.execute("PRAGMA query_only = ON")
-
-    def begin(connection: Connection) -> None:
-        if not driver_of(connection).in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    event.listen(engine, "connect", connect)
-    event.listen(engine, "begin", begin)
-    return engine

@@ -1,0 +1,85 @@
+"""The SQLite file itself: made private, opened with the pragmas that durability needs, its errors as ours."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from tellwire.errors import StoreUnavailableError
+
+from .sqlite_hot import driver_of
+
+READERS = 4
+LOCK_WAIT_S = 5.0
+
+
+def make_private(path: Path) -> None:
+    """Make a new database file that its owner alone can read: payloads and answers are nobody else's business.
+
+    SQLite gives its log the same mode. A file that is there keeps the mode that somebody gave it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError:  # it is there, or cannot be made: then opening it says why
+        pass
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """The driver's errors as ours: what is worth another try becomes StoreUnavailableError."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        cause = _first_cause(error)
+        if isinstance(cause, sqlite3.OperationalError):
+            raise StoreUnavailableError(f"database {path.name}: {cause}") from error
+        if (
+            type(cause) is sqlite3.DatabaseError
+        ):  # its subclasses tell of what was to be stored, not of the file
+            raise StoreUnavailableError(f"database {path.name} is damaged or no database: {cause}") from error
+        raise
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What began it: a full disk also ends the transaction, so that rolling back to its savepoint fails in turn."""
+    cause = error
+    before: BaseException | None = error
+    while before is not None:
+        if isinstance(before, sqlite3.Error):
+            cause = before
+        before = before.__context__
+    return cause
+
+
+def open_engine(path: Path, *, writes: bool) -> Engine:
+    """For the one connection that writes, or for those that only read."""
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=StaticPool if writes else QueuePool,
+        connect_args={"check_same_thread": False, "timeout": LOCK_WAIT_S, "cached_statements": 256},
+        **({} if writes else {"pool_size": READERS, "max_overflow": 2}),
+    )
+
+    def connect(driver: sqlite3.Connection, _: object) -> None:
+        driver.isolation_level = None  # we say BEGIN ourselves: the driver would begin too late
+        driver.execute("PRAGMA foreign_keys = ON")
+        if writes:
+            driver.execute("PRAGMA journal_mode = WAL")
+            driver.execute("PRAGMA synchronous = FULL")
+            driver.execute("PRAGMA wal_autocheckpoint = 4000")
+            driver.execute("PRAGMA cache_size = -32768")
+        else:
+            driver.execute("PRAGMA query_only = ON")
+
+    def begin(connection: Connection) -> None:
+        if not driver_of(connection).in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+    return engine
