@@ -51,7 +51,7 @@ class Lane:
 class Admission:
     """Says, for one publish or claim transaction, which lanes have room for claims that it makes.
 
-    Runs in the writing thread, beside the event loop that owns the lanes: it only reads their counts, and counts its
+    May run in the writer's thread, beside the event loop that owns the lanes: it only reads their counts, counting its
     own promises apart, so that a transaction that is rolled back leaves nothing behind. Claims that are committed but
     not yet held are not seen, so the bounds on held claims are soft by a batch.
     """
@@ -94,7 +94,7 @@ class Lanes:
     def __getitem__(self, endpoint_id: bytes) -> Lane:
         lane = self._lanes.get(endpoint_id)
         if lane is None:
-            # setdefault, because the writing thread asks too (see Admission) and both must see one lane
+            # setdefault, because the writer's thread asks too (see Admission) and both must see one lane
             lane = self._lanes.setdefault(endpoint_id, Lane(endpoint_id, self._bounds.per_endpoint))
         return lane
 
