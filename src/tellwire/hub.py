@@ -2,7 +2,7 @@
 
 import asyncio
 import random as _random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,6 @@ from .errors import (
     FieldError,
     InvalidInputError,
     LimitExceededError,
-    SettingsError,
     StoreUnavailableError,
 )
 from .ids import DELIVERY, IdMaker, decode
@@ -35,11 +34,9 @@ from .publish.declared import Event
 from .publish.fanout import Lease
 from .publish.publisher import Publisher
 from .publish.validation import event_from_python
-from .signing.vault import Vault
-from .store.key_file import vault_beside
+from .publish.within import Statements, ground_of, run_any, statements
+from .store.connect import store_for
 from .store.probe import write_something
-from .store.sqlite import SqliteStore
-from .store.store import Store
 from .telemetry import Telemetry
 
 DEFAULT_URL = "sqlite:///tellwire.db"
@@ -53,7 +50,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         deliver: whether this process delivers, or only publishes and leaves delivery to others.
-        secret_key: 32 bytes as base64 or hex, seals secrets at rest; by default ``tellwire.key`` beside the database.
+        secret_key: 32 bytes as base64 or hex, seals secrets at rest; by default ``tellwire.key`` beside the database;
+            PostgreSQL has no such place and needs it.
         admin_key: an API key that is always accepted.
         limits: on what comes from outside.
         egress: where deliveries may go.
@@ -103,7 +101,8 @@ class Tellwire:
         """Prepare; nothing is opened before ``async with`` (or ``open``).
 
         Args:
-            url: of the database: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
+            url: of the database: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or
+                ``postgresql://user:password@host/database``.
             options: see ``Options``.
             clock, transport, random, inline: other parts for simulations and tests.
 
@@ -116,10 +115,7 @@ class Tellwire:
         self._random = random
         self.limits = self._options.limits
         self.telemetry = Telemetry()
-        path = _sqlite_path(url)
-        key = self._options.secret_key
-        vault = Vault.from_setting(key) if key is not None else vault_beside(path)
-        self._store: Store = SqliteStore(path, vault, inline=inline)
+        self._store, vault = store_for(url, self._options.secret_key, inline=inline, on_change=self._wake)
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None
@@ -183,6 +179,7 @@ class Tellwire:
         tenant: str | None = None,
         idempotency_key: str | None = None,
         occurred_at: datetime | None = None,
+        connection: object = None,
     ) -> Receipt:
         """Publish one event; when this returns, the event and its deliveries are durable.
 
@@ -192,6 +189,8 @@ class Tellwire:
             tenant: whose endpoints are to receive it; ``default`` if not given.
             idempotency_key: publishing the same again gives the first event's receipt.
             occurred_at: when it happened, with a time zone; now if not given.
+            connection: yours, on the same SQLite file, in your transaction: the event exists if you commit. A
+                ``aiosqlite.Connection``, or SQLAlchemy's ``AsyncConnection`` or ``AsyncSession``.
 
         Raises:
             InvalidInputError: a field is wrong; nothing was stored.
@@ -200,15 +199,19 @@ class Tellwire:
         """
         type, data = (event.event_type, event) if isinstance(event, Event) else (event, data)
         new = event_from_python(type, data, tenant, idempotency_key, occurred_at, self.limits)
-        return (await self.accept([new], listed=False))[0]
+        return (await self._accept_in(connection, [new], listed=False))[0]
 
     async def publish_many(
-        self, events: Iterable[Event | Mapping[str, Any]], *, tenant: str | None = None
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        *,
+        tenant: str | None = None,
+        connection: object = None,
     ) -> list[Receipt]:
         """Publish several events, all or none; receipts come in the same order.
 
         Each is a declared ``Event`` or a mapping with the keyword arguments of ``publish`` (``type`` instead of
-        ``event``). ``tenant`` is for those that name none. Errors as for ``publish``, with the index of each fault.
+        ``event``). ``tenant`` is for those that name none, ``connection`` as for ``publish``. Errors as for ``publish``, with the index of each fault.
         """
         new: list[NewEvent] = []
         faults: list[FieldError] = []
@@ -223,13 +226,27 @@ class Tellwire:
             raise LimitExceededError([fault], limit="batch_events", maximum=most)
         if faults:
             raise InvalidInputError(faults)
-        return await self.accept(new, listed=True) if new else []
+        return await self._accept_in(connection, new, listed=True) if new else []
 
     async def accept(self, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
         """Publish events that are checked already (the HTTP API checks bytes, not Python values)."""
         if self._publisher is None:
             raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
         return await self._publisher.publish(events, listed=listed)
+
+    async def _accept_in(self, connection: object, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
+        if connection is None:
+            return await self.accept(events, listed=listed)
+        if self._publisher is None:
+            raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
+        ground, now_ms = await ground_of(self._store), self._clock.now_ms()
+
+        def make(driver: Callable[[], Any]) -> Statements:
+            return statements(
+                ground, events, listed=listed, now_ms=now_ms, new_id=self._new_id, driver=driver
+            )
+
+        return await run_any(connection, make)
 
     async def drained(self, timeout_s: float = 30.0) -> bool:
         """Wait until nothing is due or in flight any more (retries that are due later do not count).
@@ -320,13 +337,3 @@ class Tellwire:
     def _wake(self) -> None:
         if self._engine is not None:
             self._engine.wake()
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, found, path = url.partition(":///")
-    if scheme != "sqlite" or not found or not path:
-        raise SettingsError(
-            f"database URL {url.partition('://')[0]!r}://... cannot be used: "
-            "it must be sqlite:///relative.db or sqlite:////absolute.db"
-        )
-    return Path(path)

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.postgres import database_in
+
 from tellwire.signing.vault import Vault
+from tellwire.store.postgres import PostgresStore
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.store import Store
 
@@ -27,4 +30,5 @@ def sqlite_path(folder: Path) -> Path:
 BACKENDS = (
     Backend("sqlite", lambda folder, vault: SqliteStore(sqlite_path(folder), vault)),
     Backend("sqlite-inline", lambda folder, vault: SqliteStore(sqlite_path(folder), vault, inline=True)),
+    Backend("postgres", lambda folder, vault: PostgresStore(database_in(folder), vault)),
 )

@@ -55,7 +55,9 @@ async def test_opening_again_changes_nothing(
     """A database that is up to date is opened as it is, also while another process has it open."""
 
     def schema(connection: Connection) -> set[str]:
-        return set(connection.execute(text("SELECT sql FROM sqlite_master")).scalars())
+        if connection.dialect.name == "sqlite":
+            return set(connection.execute(text("SELECT sql FROM sqlite_master")).scalars())
+        return set(connection.execute(text("SELECT relname || relfilenode FROM pg_class")).scalars())
 
     before = await store.read(schema)
     second = backend.make(tmp_path, vault)

@@ -252,9 +252,9 @@ def test_values(name: str, given: object, expected: object) -> None:
             "sqlite:///t.db?mode=memory",
             "it must end in the name of a file, without parameters",
         ),
-        ("database_url", "postgresql+asyncpg://db/x", "PostgreSQL is not supported yet"),
-        ("database_url", "postgres://db/x", "PostgreSQL is not supported yet"),
-        ("database_url", "mysql://db/x", "it is not an SQLite URL"),
+        ("database_url", "postgresql+asyncpg://db/x", "it is neither an SQLite nor a PostgreSQL URL"),
+        ("database_url", "postgres://db", "it must end in the name of a database"),
+        ("database_url", "mysql://db/x", "it is neither an SQLite nor a PostgreSQL URL"),
         ("host", "http://0.0.0.0", "it is not a host name or address"),
         ("port", "", "it is not a whole number"),
         ("port", "-1", "it is too small"),
@@ -308,8 +308,8 @@ def test_faulty_secrets_stay_secret(name: str) -> None:
         ("egress_proxy", "ftp://user:hunter2@proxy"),
         ("egress_proxy", "user:hunter2@proxy:3128"),
         ("egress_proxy", "http://user:hun/hunter2@ter@proxy:x"),
-        ("database_url", "postgresql://user:hunter2@db/x"),
-        ("database_url", "postgresql://db/x?password=hunter2"),
+        ("database_url", "postgresql+asyncpg://user:hunter2@db/x"),
+        ("database_url", "postgresql+asyncpg://db/x?password=hunter2"),
     ],
 )
 def test_faulty_urls_hide_passwords(name: str, given: str) -> None:

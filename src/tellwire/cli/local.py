@@ -59,7 +59,7 @@ def settings_for(config: Path | None, *, creates: bool, **flags: object) -> Sett
     loaded = load(os.environ, config, flags)
     warn(loaded.warnings)
     path = database_path(loaded.settings)
-    if not creates and not path.exists():
+    if not creates and path is not None and not path.exists():
         raise RefusalError(
             f"there is no database {str(path)!r}: name the right one with --database-url or TELLWIRE_DATABASE_URL, "
             "or make one with `tellwire serve` or `tellwire migrate`",
@@ -68,9 +68,10 @@ def settings_for(config: Path | None, *, creates: bool, **flags: object) -> Sett
     return loaded.settings
 
 
-def database_path(settings: Settings) -> Path:
-    """The file that a checked database URL names."""
-    return Path(settings.database_url.removeprefix("sqlite:///"))
+def database_path(settings: Settings) -> Path | None:
+    """The file that a checked database URL names; None where it is not on SQLite."""
+    scheme, _, path = settings.database_url.partition(":///")
+    return Path(path) if scheme == "sqlite" else None
 
 
 async def _asked(

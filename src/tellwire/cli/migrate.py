@@ -4,7 +4,6 @@ import asyncio
 import io
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -33,10 +32,11 @@ def migrate(
         if check and sql:
             raise RefusalError("give either --check or --sql, not both", Code.USAGE)
         if sql:
-            _print_sql(as_json=json)
+            settings = settings_for(config, creates=True, database_url=database_url)
+            _print_sql("postgresql" if database_path(settings) is None else "sqlite", as_json=json)
             return
         settings = settings_for(config, creates=True, database_url=database_url)
-        stored, known = _stored_version(database_path(settings)), _known_version()
+        stored, known = _stored_version(settings), _known_version()
         if stored is not None and stored > known:
             raise StoreVersionError(
                 f"the database is at version {stored}, this Tellwire knows {known} at most: "
@@ -65,7 +65,12 @@ def _tell(stored: str | None, known: str, *, changed: bool, as_json: bool) -> No
     sys.stdout.write(sentence + "\n")
 
 
-def _stored_version(path: Path) -> str | None:
+def _stored_version(settings: Settings) -> str | None:
+    path = database_path(settings)
+    if path is None:
+        from ..store.connect import postgres_version
+
+        return asyncio.run(postgres_version(settings.database_url))
     if not path.exists():
         return None
     from sqlalchemy import create_engine
@@ -89,14 +94,14 @@ def _known_version() -> str:
     return SCHEMA_VERSION
 
 
-def _print_sql(*, as_json: bool) -> None:
+def _print_sql(dialect: str, *, as_json: bool) -> None:
     from ..store.migrations.migrate import print_sql
 
     written = io.StringIO()
     with redirect_stdout(written):
-        print_sql("sqlite")
+        print_sql(dialect)
     if as_json:
-        write_json({"dialect": "sqlite", "sql": written.getvalue()})
+        write_json({"dialect": dialect, "sql": written.getvalue()})
     else:
         sys.stdout.write(written.getvalue())
 

@@ -49,7 +49,7 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
     _check_address(settings.host, settings.port)
     dev_key: str | None = None
     if settings.dev and settings.admin_key is None:
-        dev_key = dev_key_beside(database_path(settings))
+        dev_key = dev_key_beside(database_path(settings) or Path("tellwire.db"))
         settings = msgspec.structs.replace(settings, admin_key=dev_key)
 
     import uvloop

@@ -102,10 +102,12 @@ def _read_key(text: str) -> str:
 
 def _read_database_url(text: str) -> str:
     scheme, separator, rest = text.partition("://")
-    if scheme.partition("+")[0] in {"postgres", "postgresql"}:
-        raise ValueError("PostgreSQL is not supported yet")
+    if scheme in {"postgres", "postgresql"} and separator:
+        if "/" not in rest or rest.endswith("/"):
+            raise ValueError("it must end in the name of a database")
+        return text
     if scheme != "sqlite" or not separator:
-        raise ValueError("it is not an SQLite URL")
+        raise ValueError("it is neither an SQLite nor a PostgreSQL URL")
     if rest in {"", "/", "/:memory:"}:
         raise ValueError("a server cannot keep its events in memory: they would be lost when it stops")
     if not rest.startswith("/"):
@@ -250,7 +252,10 @@ def _bounds(low: float, high: float | None, write: Callable[[Any], str] = str) -
 SWITCH = Kind("`true` or `false`", _read_switch, lambda value: "true" if value else "false")
 HOST = Kind("a host name or address to listen on, such as `127.0.0.1`", _read_host)
 KEY = Kind("a secret text without spaces", _read_key, _write_optional)
-DATABASE_URL = Kind("`sqlite:///relative.db` or `sqlite:////absolute/path.db`", _read_database_url)
+DATABASE_URL = Kind(
+    "`sqlite:///relative.db`, `sqlite:////absolute/path.db` or `postgresql://user:password@host/database`",
+    _read_database_url,
+)
 NETWORKS = Kind(
     "networks in CIDR form, separated by commas, such as `10.0.0.0/8,fd00::/8`",
     _read_networks,

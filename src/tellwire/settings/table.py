@@ -157,7 +157,7 @@ TABLE: tuple[Setting, ...] = (
         kinds.KEY,
         SECURITY,
         "The key that encrypts signing secrets in the database; "
-        "without it, a file `tellwire.key` beside the database is made and used.",
+        "without it, a file `tellwire.key` beside an SQLite database is made and used; PostgreSQL needs it.",
         secret=True,
     ),
     Setting(

@@ -1,0 +1,72 @@
+"""From a database URL to its store, unopened: SQLite for one machine, PostgreSQL for many processes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tellwire.errors import SettingsError
+from tellwire.signing.vault import Vault
+
+from .key_file import vault_beside
+from .sqlite import SqliteStore
+from .store import Store
+
+_POSTGRES = ("postgresql", "postgres")
+
+
+def is_postgres(url: str) -> bool:
+    """Whether ``url`` names a database on PostgreSQL."""
+    return url.partition("://")[0] in _POSTGRES
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that an SQLite URL names. Raises SettingsError."""
+    scheme, found, path = url.partition(":///")
+    if scheme != "sqlite" or not found or not path:
+        raise SettingsError(
+            f"database URL {url.partition('://')[0]!r}://... cannot be used: it must be sqlite:///relative.db, "
+            "sqlite:////absolute.db or postgresql://user:password@host/database"
+        )
+    return Path(path)
+
+
+def store_for(
+    url: str, secret_key: str | None, *, inline: bool, on_change: Callable[[], None]
+) -> tuple[Store, Vault]:
+    """The store at ``url`` and the vault that seals its secrets.
+
+    ``on_change`` is called when another process has something to deliver, where the database can tell.
+
+    Raises:
+        SettingsError: the URL or the key cannot be used, or PostgreSQL's driver is not installed.
+    """
+    if not is_postgres(url):
+        path = sqlite_path(url)
+        vault = vault_beside(path) if secret_key is None else Vault.from_setting(secret_key)
+        return SqliteStore(path, vault, inline=inline), vault
+    if secret_key is None:
+        raise SettingsError(
+            "a database on PostgreSQL needs a secret key, the same for every process: "
+            "set TELLWIRE_SECRET_KEY to 32 random bytes (make one with `openssl rand -base64 32`)"
+        )
+    vault = Vault.from_setting(secret_key)
+    with _driver_needed():
+        from .postgres import PostgresStore
+    return PostgresStore(url, vault, on_change=on_change), vault
+
+
+async def postgres_version(url: str) -> str | None:
+    """The newest migration that a database on PostgreSQL has seen, or None. Raises StoreUnavailableError."""
+    with _driver_needed():
+        from .postgres import stored_version_at
+    return await stored_version_at(url)
+
+
+@contextmanager
+def _driver_needed() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"PostgreSQL needs the package {error.name}: install it with `pip install 'tellwire[postgres]'`"
+        ) from error

@@ -1,0 +1,237 @@
+"""The store on PostgreSQL: many processes, one database; each writes in group commits of its own.
+
+Transactions are read committed. A change of the control plane holds the row of the revision counter until it commits,
+so that revisions become visible in their order; two processes that publish under one idempotency key meet at its
+unique index, and the later one runs again and finds the event of the first.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.util import await_only
+
+from tellwire.errors import ClosedError, StoreUnavailableError, TellwireError
+from tellwire.signing.vault import Vault
+
+from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one
+from .key_check import check_key
+from .migrations.migrate import migrate, stored_version
+from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of
+from .postgres_faults import collided, translated
+from .postgres_hot import NEWS, PostgresHotStatements, driver_of
+from .postgres_news import CHANNEL, News
+from .roster import Roster, refresh
+
+T = TypeVar("T")
+
+_READERS: Final = 5
+_TRIES: Final = 5
+_MIGRATION_LOCK: Final = 0x7E11_0001
+
+
+class PostgresStore:
+    """See ``store.Store``."""
+
+    def __init__(self, url: str, vault: Vault, *, on_change: Callable[[], None] | None = None) -> None:
+        """``on_change`` is called on the event loop as soon as another process has something to deliver."""
+        self.hot = PostgresHotStatements()
+        self._url = url
+        self._name = name_of(url)
+        self._vault = vault
+        self._roster = Roster()
+        self._own_name = secrets.token_hex(8)
+        self._news = News(partial(connect, url), self._own_name, on_change)
+        self._commits: GroupCommit | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """The control plane as of the last transaction of this process, or of the last ``look``."""
+        return self._roster
+
+    async def open(self) -> None:
+        """Connect, migrate, check that the secret key fits, read the roster.
+
+        Raises:
+            StoreUnavailableError: the server cannot be reached or does not let us in.
+            StoreVersionError: the database was written by a newer Tellwire.
+            SettingsError: its secrets were sealed with another key.
+        """
+        engine = pool_of(self._url, 1)
+        self._write_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # we say BEGIN ourselves
+        self._read_engine = pool_of(self._url, _READERS).execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        try:
+            with translated(self._name):
+                async with engine.begin() as connection:
+                    roster = await connection.run_sync(self._prepare)
+                await self._news.open()
+        except BaseException:
+            await self._disconnect()
+            raise
+        self._roster = roster
+        self._loop = asyncio.get_running_loop()
+        self._commits = GroupCommit(self._transact, self._loop)
+        # Control-plane changes come first in a batch: they are few, and the rest routes by them.
+        self._changes = self._commits.register(self._run_changes, _settle, max_weight=50)
+
+    async def close(self) -> None:
+        """Write what waits, then disconnect."""
+        if self._commits is None:
+            return
+        commits, self._commits = self._commits, None
+        await commits.close()
+        await self._disconnect()
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run ``query`` on a snapshot that includes everything acknowledged so far."""
+        self._opened()
+        with translated(self._name):
+            async with self._read_engine.connect() as connection:
+                return await connection.run_sync(query)
+
+    async def write(self, change: Callable[[Connection], T], *, brief: bool = False) -> T:
+        """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed.
+
+        Whether it is ``brief`` makes no difference here: nothing of it blocks the event loop.
+        """
+        self._opened()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._changes.submit((change, future))
+        return await future
+
+    def batched(self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
+        """Register a stage's hot write; call it after ``open``."""
+        return self._opened().register(run, done, max_weight, weigh)
+
+    def roster_in(self, connection: Connection) -> Roster:
+        """The control plane as this very transaction sees it."""
+        roster, revision = self._roster, self.hot.revision(connection)
+        while revision != roster.revision:  # others may commit between our statements: until it stands still
+            roster = refresh(connection, roster, self._vault, revision)
+            revision = self.hot.revision(connection)
+        return roster
+
+    async def look(self) -> bool:
+        """Look whether another process has something to deliver or changed the control plane since the last look."""
+        self._opened()
+        with translated(self._name):
+            heard, revision = await self._news.look()
+        if revision == self._roster.revision:
+            return heard
+        roster = await self.read(self.roster_in)
+        if roster.revision > self._roster.revision:  # a transaction of ours may have seen more meanwhile
+            self._roster = roster
+        return True
+
+    def _opened(self) -> GroupCommit:
+        if self._commits is None:
+            raise ClosedError("the store is not open")
+        return self._commits
+
+    def _prepare(self, connection: Connection) -> Roster:
+        # Of many processes that start at once the first migrates, and the others wait for it.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        migrate(connection)
+        check_key(connection, self._vault)
+        return self.roster_in(connection)
+
+    async def _disconnect(self) -> None:
+        await self._news.close()
+        await self._write_engine.dispose()
+        await self._read_engine.dispose()
+
+    async def _transact(self, work: Work) -> list[list[Any]]:
+        """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
+        try:
+            return await self._commit_past_others(work)
+        except StoreUnavailableError as error:
+            return [[error] * len(items) for _, items in work]
+        except Exception as error:
+            if sum(len(items) for _, items in work) == 1:
+                return [[error]]
+        return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
+
+    async def _commit_past_others(self, work: Work) -> list[list[Any]]:
+        """Commit; where a transaction of another process was in the way, again in a new one."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._commit(work)
+            except Exception as error:
+                if not collided(error):
+                    raise
+        return await self._commit(work)
+
+    async def _commit(self, work: Work) -> list[list[Any]]:
+        with translated(self._name):
+            async with self._write_engine.connect() as connection:
+                outcomes, self._roster = await connection.run_sync(partial(self._run, work))
+        return outcomes
+
+    def _run(self, work: Work, connection: Connection) -> tuple[list[list[Any]], Roster]:
+        driver = driver_of(connection)
+        connection.info.pop(NEWS, None)
+        try:
+            await_only(driver.execute("BEGIN"))
+            alone = sum(len(items) for _, items in work) == 1
+            outcomes = [
+                self._run_alone(connection, items) if alone and write is self._changes
+                else write.run(connection, items)
+                for write, items in work
+            ]  # fmt: skip
+            roster = self.roster_in(connection)
+            if connection.info.pop(NEWS, False):
+                await_only(driver.execute(f"SELECT pg_notify('{CHANNEL}', '{self._own_name}')"))
+            await_only(driver.execute("COMMIT"))
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return outcomes, roster
+
+    def _roll_back(self, connection: Connection) -> None:
+        try:
+            await_only(driver_of(connection).execute("ROLLBACK", timeout=CONNECT_WITHIN_S))
+        except Exception:  # it is lost, and its transaction with it
+            connection.invalidate()
+
+    def _run_alone(self, connection: Connection, items: list[Any]) -> list[Any]:
+        """A change that shares its transaction with nobody needs no savepoint."""
+        return [change(connection) for change, _ in items]
+
+    def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
+        driver = driver_of(connection)
+        outcomes: list[Any] = []
+        for change, _ in items:
+            await_only(driver.execute("SAVEPOINT change"))
+            try:
+                outcomes.append(change(connection))
+            except TellwireError as error:
+                outcomes.append(error)
+                await_only(driver.execute("ROLLBACK TO change"))
+            await_only(driver.execute("RELEASE change"))
+        return outcomes
+
+
+async def stored_version_at(url: str) -> str | None:
+    """The newest migration that the database at ``url`` has seen, or None; nothing is changed."""
+    engine = pool_of(url, 1)
+    try:
+        with translated(name_of(url)):
+            async with engine.connect() as connection:
+                return await connection.run_sync(stored_version)
+    finally:
+        await engine.dispose()
+
+
+def _settle(items: list[Any], outcomes: list[Any]) -> None:
+    for (_, future), outcome in zip(items, outcomes, strict=True):
+        if future.done():  # its caller has gone
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

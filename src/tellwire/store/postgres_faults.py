@@ -1,0 +1,82 @@
+"""What PostgreSQL's errors mean for whoever publishes: try later, try again at once, or mend the input."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tellwire.errors import FieldError, InvalidInputError, StoreUnavailableError, TellwireError
+
+# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "53", "57", "58", "F0", "XX")
+_UNAVAILABLE: Final = {"55P03", "25006"}
+_COLLISIONS: Final = {"40001", "40P01"}
+_UNSTORABLE: Final = {"22021", "22P05"}
+_GONE: Final = (OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+@contextmanager
+def translated(database: str) -> Iterator[None]:
+    """The driver's errors as ours; what is neither trouble of the server nor bad text passes as it is."""
+    try:
+        yield
+    except TellwireError:
+        raise
+    except (SQLAlchemyError, asyncpg.PostgresError, UnicodeError, ValueError, *_GONE) as error:
+        found = _translation(_cause(error), database)
+        if found is None:
+            raise
+        raise found from error
+
+
+def collided(error: BaseException) -> bool:
+    """Whether another transaction was in the way, so that the same change may pass in a new one."""
+    cause = _cause(error)
+    if not isinstance(cause, asyncpg.PostgresError):
+        return False
+    unique = isinstance(cause, asyncpg.UniqueViolationError)
+    return cause.sqlstate in _COLLISIONS or (unique and cause.constraint_name in _SHARED_NAMES)
+
+
+_SHARED_NAMES: Final = {"events_by_idempotency_key", "tenants_pkey", "revisions_pkey"}
+"""What two processes may both insert in good faith; the second one then finds the row of the first."""
+
+
+def _translation(cause: BaseException, database: str) -> TellwireError | None:
+    if isinstance(cause, UnicodeError):
+        return _unstorable()
+    if isinstance(cause, asyncpg.PostgresError):
+        code = cause.sqlstate or ""
+        if code in _UNSTORABLE:
+            return _unstorable()
+        if code not in _UNAVAILABLE and code[:2] not in _UNAVAILABLE_CLASSES:
+            return None
+    elif isinstance(cause, ValueError) or not isinstance(cause, _GONE):
+        return None
+    return StoreUnavailableError(f"database {database}: {str(cause) or type(cause).__name__}")
+
+
+def _unstorable() -> InvalidInputError:
+    return InvalidInputError(
+        [
+            FieldError(
+                (), "a text holds a character that PostgreSQL cannot store (U+0000 or half a surrogate pair)"
+            )
+        ]
+    )
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error, below what SQLAlchemy has wrapped around it."""
+    before: BaseException | None = error
+    found = error
+    while before is not None:
+        if isinstance(before, (asyncpg.PostgresError, UnicodeError, *_GONE)):
+            found = before
+            if isinstance(before, (asyncpg.PostgresError, UnicodeError)):
+                break
+        before = before.__cause__ or before.__context__
+    return found

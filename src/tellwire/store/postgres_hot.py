@@ -1,0 +1,179 @@
+"""The hot statements in PostgreSQL's dialect.
+
+Each statement takes a whole batch as one array a column (``unnest``), so that its text never changes and the server
+plans it once. They go to asyncpg directly: SQLAlchemy's own way costs more than the statement does.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.util import await_only
+
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+
+NEWS = "tellwire.news"
+"""Set in ``Connection.info`` by a transaction that other processes must hear of."""
+
+
+class PostgresHotStatements:
+    """See ``store.HotStatements``. Call them inside ``run_sync``."""
+
+    def revision(self, connection: Connection) -> int:
+        """How often the control plane has changed."""
+        return cast(int, await_only(driver_of(connection).fetchval(REVISION)))
+
+    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        """Store events."""
+        if rows:
+            _fetch(connection, _INSERT_EVENTS, *_columns(rows))
+
+    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+        """Store deliveries; those with a lease are born claimed."""
+        if rows:
+            _fetch(connection, _INSERT_DELIVERIES, *_columns(rows))
+            if any(row.lease_token is None for row in rows):
+                connection.info[NEWS] = True
+
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
+    ) -> set[bytes]:
+        """Write the outcomes whose lease still holds, with their attempts."""
+        if not outcomes:
+            return set()
+        held: set[bytes] = {row[0] for row in _fetch(connection, _RECORD, *_columns(outcomes))}
+        rows = [_storable(row) for row in attempts if row.delivery_id in held]
+        if rows:
+            _fetch(connection, _INSERT_ATTEMPTS, *_columns(rows))
+        return held
+
+    def extend(
+        self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
+    ) -> set[bytes]:
+        """Extend the leases that still hold."""
+        if not leases:
+            return set()
+        return {row[0] for row in _fetch(connection, _EXTEND, until_ms, *_columns(leases))}
+
+    def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
+        """Give up the leases that still hold."""
+        if leases:
+            _fetch(connection, _RELEASE, *_columns(leases))
+            connection.info[NEWS] = True
+
+    def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
+        """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
+        return [(row[0], row[1]) for row in _fetch(connection, _READY_LANES)]
+
+    def claim(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+        limit: int,
+    ) -> list[ClaimedRow]:
+        """Claim what is due in one lane, oldest first; what another process claims at this moment is skipped."""
+        found = _fetch(connection, _CLAIM, endpoint_id, now_ms, limit, token, until_ms)
+        return [ClaimedRow(*row) for row in found]
+
+
+def driver_of(connection: Connection) -> "asyncpg.Connection[Any]":
+    """The driver's own connection below SQLAlchemy's."""
+    return cast("asyncpg.Connection[Any]", connection.connection.driver_connection)
+
+
+def _fetch(connection: Connection, statement: str, *values: Any) -> list[Any]:
+    return cast(list[Any], await_only(driver_of(connection).fetch(statement, *values)))
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _storable(row: AttemptRow) -> AttemptRow:
+    """Text without the characters that PostgreSQL refuses: what a stranger answered must not stop the recorder."""
+    if row.detail is None or (row.detail.isprintable() and row.detail.isascii()):
+        return row
+    text = row.detail.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return row._replace(detail=text)
+
+
+REVISION = "SELECT value FROM revisions WHERE name = 'control'"
+
+_INSERT_EVENTS = """
+    INSERT INTO events (id, tenant, type, data, occurred_ms, created_ms, deliveries, idempotency_key, fingerprint)
+    SELECT * FROM unnest(
+        $1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::integer[], $8::text[],
+        $9::bytea[])"""
+
+_INSERT_DELIVERIES = """
+    INSERT INTO deliveries (id, event_id, endpoint_id, trigger, due_ms, lease_token, lease_until_ms, created_ms,
+        state, attempt_count, schedule_step)
+    SELECT new.*, 0, 0, 0 FROM unnest(
+        $1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::bigint[]) AS new"""
+
+_INSERT_ATTEMPTS = """
+    INSERT INTO attempts (delivery_id, number, id, started_ms, duration_ms, status_code, error, detail,
+        response_headers, response_body, trigger)
+    SELECT * FROM unnest(
+        $1::bytea[], $2::integer[], $3::bytea[], $4::bigint[], $5::integer[], $6::integer[], $7::text[], $8::text[],
+        $9::bytea[], $10::bytea[], $11::text[])"""
+
+_RECORD = """
+    UPDATE deliveries SET
+        state = new.state, attempt_count = new.attempt_count, schedule_step = new.schedule_step,
+        due_ms = new.due_ms, last_status_code = new.last_status_code, last_error = new.last_error,
+        finished_ms = new.finished_ms, trigger = 'schedule', lease_token = NULL, lease_until_ms = NULL
+    FROM unnest(
+        $1::bytea[], $2::bigint[], $3::smallint[], $4::integer[], $5::integer[], $6::bigint[], $7::integer[],
+        $8::text[], $9::bigint[]
+    ) AS new(id, token, state, attempt_count, schedule_step, due_ms, last_status_code, last_error, finished_ms)
+    WHERE deliveries.id = new.id AND deliveries.lease_token = new.token AND deliveries.state = 0
+    RETURNING deliveries.id"""
+
+_EXTEND = """
+    UPDATE deliveries SET lease_until_ms = $1
+    FROM unnest($2::bytea[], $3::bigint[]) AS held(id, token)
+    WHERE deliveries.id = held.id AND deliveries.lease_token = held.token AND deliveries.state = 0
+    RETURNING deliveries.id"""
+
+_RELEASE = """
+    UPDATE deliveries SET lease_token = NULL, lease_until_ms = NULL
+    FROM unnest($1::bytea[], $2::bigint[]) AS held(id, token)
+    WHERE deliveries.id = held.id AND deliveries.lease_token = held.token AND deliveries.state = 0"""
+
+_CLAIM = """
+    WITH found AS MATERIALIZED (
+        SELECT id, event_id, attempt_count, schedule_step, trigger, lease_token IS NOT NULL AS rescued,
+            coalesce(lease_until_ms, due_ms) AS ready_ms
+        FROM deliveries
+        WHERE state = 0 AND endpoint_id = $1 AND coalesce(lease_until_ms, due_ms) <= $2
+        ORDER BY coalesce(lease_until_ms, due_ms), id
+        LIMIT $3
+        FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE deliveries SET lease_token = $4, lease_until_ms = $5 FROM found WHERE deliveries.id = found.id
+    )
+    SELECT found.id, found.event_id, found.attempt_count, found.schedule_step, found.trigger,
+        events.type, events.data, events.occurred_ms, found.rescued
+    FROM found JOIN events ON events.id = found.event_id
+    ORDER BY found.ready_ms, found.id"""
+
+# A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
+_READY_LANES = """
+    WITH RECURSIVE lane(endpoint_id, ready_ms) AS (
+        (SELECT endpoint_id, coalesce(lease_until_ms, due_ms) FROM deliveries WHERE state = 0
+            ORDER BY endpoint_id, coalesce(lease_until_ms, due_ms) LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM lane CROSS JOIN LATERAL (
+            SELECT endpoint_id, coalesce(lease_until_ms, due_ms) FROM deliveries
+            WHERE state = 0 AND endpoint_id > lane.endpoint_id
+            ORDER BY endpoint_id, coalesce(lease_until_ms, due_ms) LIMIT 1
+        ) AS following
+    )
+    SELECT endpoint_id, ready_ms FROM lane"""

@@ -1,0 +1,121 @@
+"""Tellwire on PostgreSQL: several of them on one database, and a server that stops and comes back."""
+
+import asyncio
+import warnings
+from pathlib import Path
+
+import asyncpg
+import pytest
+from tests.postgres import database_in, start_server, url_of
+
+from tellwire import Options, Tellwire
+from tellwire.deliver.engine import EngineOptions
+from tellwire.errors import InvalidInputError, SettingsError, StoreUnavailableError
+
+from .conftest import LOOPBACK, WAIT_S, Receiver
+
+KEY = "ab" * 32
+
+
+def on(url: str, *, deliver: bool = True) -> Tellwire:
+    return Tellwire(
+        url, Options(deliver=deliver, secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(grace_s=1))
+    )
+
+
+async def test_what_one_process_publishes_another_delivers(tmp_path: Path, receiver: Receiver) -> None:
+    """A process that only publishes leaves its deliveries to one that delivers; each arrives once."""
+    url = database_in(tmp_path)
+    async with on(url, deliver=False) as publisher, on(url) as deliverer:
+        await publisher.endpoints.create(receiver.url, events=["*"])
+        for number in range(20):
+            await publisher.publish("order.paid", {"n": number})
+        await receiver.met(20)
+        assert await deliverer.drained()
+        assert await publisher.deliveries.count_due() == 0
+    assert len(receiver.requests) == 20
+
+
+async def test_two_that_deliver_send_each_event_once(tmp_path: Path, receiver: Receiver) -> None:
+    """Two processes that publish and deliver at once share the work and double nothing."""
+    url = database_in(tmp_path)
+    async with on(url) as one, on(url) as two:
+        await one.endpoints.create(receiver.url, events=["*"])
+        await asyncio.gather(*[(one, two)[n % 2].publish("order.paid", {"n": n}) for n in range(200)])
+        await receiver.met(200)
+        assert await one.drained()
+        assert await two.drained()
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 200
+    assert len(receiver.requests) == 200
+
+
+async def test_a_new_endpoint_counts_for_the_next_publish_of_every_process(tmp_path: Path) -> None:
+    """An endpoint that one process has created gets what another publishes right after."""
+    url = database_in(tmp_path)
+    async with on(url, deliver=False) as one, on(url, deliver=False) as two:
+        await one.endpoints.create("http://127.0.0.1:9999/", events=["*"])
+        assert (await two.publish("order.paid", {})).deliveries == 1
+
+
+async def test_ten_that_open_at_once_migrate_once(tmp_path: Path) -> None:
+    """Of ten processes that open an empty database together, all come up."""
+    url = database_in(tmp_path)
+    together = [on(url, deliver=False) for _ in range(10)]
+    await asyncio.gather(*[tellwire.open() for tellwire in together])
+    for number, tellwire in enumerate(together):
+        await tellwire.publish("order.paid", {"n": number})
+        await tellwire.close()
+
+
+async def test_publishing_shares_commits(tmp_path: Path) -> None:
+    """A thousand events that are published in batches of a hundred take few transactions."""
+    url = database_in(tmp_path)
+    watch = await asyncpg.connect(url)
+    async with on(url, deliver=False) as tellwire:
+        before = await commits(watch)
+        batch = [{"type": "order.paid", "data": {}} for _ in range(100)]
+        await asyncio.gather(*[tellwire.publish_many(batch) for _ in range(10)])
+    after = await commits(watch)
+    await watch.close()
+    assert after - before < 40
+
+
+async def commits(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    count: int = await connection.fetchval(
+        "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    )
+    return count
+
+
+async def test_a_stopped_server_is_unavailable_until_it_is_back(tmp_path: Path) -> None:
+    """While the server is down, publishing says so; when it is back, the same Tellwire works again."""
+    server = start_server(tmp_path / "postgres")
+    url = url_of(server, "postgres")
+    async with on(url) as tellwire:
+        await tellwire.publish("order.paid", {})
+        server.stop()
+        with pytest.raises(StoreUnavailableError):
+            await tellwire.publish("order.paid", {})
+        with pytest.raises(StoreUnavailableError):
+            await tellwire.events.list()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            server.start()
+        async with asyncio.timeout(WAIT_S):
+            await tellwire.publish("order.paid", {})
+        assert len((await tellwire.events.list()).data) == 2
+
+
+async def test_a_text_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    """A NUL character in a description is the input's fault, and is said so."""
+    async with on(database_in(tmp_path), deliver=False) as tellwire:
+        with pytest.raises(InvalidInputError, match=r"U\+0000|character"):
+            await tellwire.endpoints.create("http://127.0.0.1:9999/", events=["*"], description="a\0b")
+
+
+def test_a_secret_key_is_needed() -> None:
+    """There is no place beside a database on a server where a key could lie: the error names the setting."""
+    with pytest.raises(SettingsError, match="TELLWIRE_SECRET_KEY"):
+        Tellwire("postgresql://localhost/tellwire")
