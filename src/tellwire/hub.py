@@ -211,7 +211,8 @@ class Tellwire:
         """Publish several events, all or none; receipts come in the same order.
 
         Each is a declared ``Event`` or a mapping with the keyword arguments of ``publish`` (``type`` instead of
-        ``event``). ``tenant`` is for those that name none, ``connection`` as for ``publish``. Errors as for ``publish``, with the index of each fault.
+        ``event``). ``tenant`` is for those that name none, ``connection``
+        as for ``publish``. Errors as for ``publish``, with the index of each fault.
         """
         new: list[NewEvent] = []
         faults: list[FieldError] = []
