@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
@@ -24,7 +25,7 @@ async def caller(kind: str, folder: Path) -> AsyncIterator[tuple[Any, Callable[[
     file = folder / "tellwire.db"
     connection: Any
     if kind == "aiosqlite":
-        connection = await pytest.importorskip("aiosqlite").connect(file)
+        connection = await aiosqlite.connect(file)
     else:
         engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
         connection = await engine.connect() if kind == "AsyncConnection" else AsyncSession(engine)
@@ -70,7 +71,6 @@ async def test_a_savepoint_that_is_rolled_back_takes_its_event_along(tmp_path: P
 
 async def test_what_cannot_keep_the_promise_is_refused(tmp_path: Path) -> None:
     """Autocommit, another database, and what is no async connection."""
-    aiosqlite = pytest.importorskip("aiosqlite")
     async with tellwire_at(tmp_path) as tellwire:
         async with (
             aiosqlite.connect(tmp_path / "tellwire.db", isolation_level=None) as loose,

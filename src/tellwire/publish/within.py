@@ -25,7 +25,7 @@ from .fanout import Fanout, Known
 Rows = Sequence[Sequence[Any]]
 Statements = Generator[tuple[str, tuple[Any, ...]], Rows, list[Receipt]]
 
-KINDS = "sqlite3.Connection, aiosqlite.Connection, or SQLAlchemy's Connection, Session, AsyncConnection or AsyncSession"
+KINDS = "an aiosqlite.Connection, or SQLAlchemy's AsyncConnection or AsyncSession"
 
 
 class Ground(msgspec.Struct, frozen=True):
