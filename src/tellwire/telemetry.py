@@ -4,9 +4,13 @@ A stage emits a fact and knows nothing of logs, metrics or traces; those subscri
 ids, numbers and classes of error: never secrets, never payloads.
 """
 
+import logging
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -94,10 +98,13 @@ class Telemetry:
         return bool(self._subscribers)
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Call ``subscriber`` with every fact from now on. It must be quick and must not raise."""
+        """Call ``subscriber`` with every fact from now on. It must be quick; if it raises, that is logged, no more."""
         self._subscribers.append(subscriber)
 
     def emit(self, fact: Fact) -> None:
         """Tell every subscriber."""
         for subscriber in self._subscribers:
-            subscriber(fact)
+            try:
+                subscriber(fact)
+            except Exception:  # who only looks on must not keep a stage from its work
+                _log.exception("a subscriber of telemetry failed on %s", type(fact).__name__)
