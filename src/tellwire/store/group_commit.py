@@ -31,6 +31,17 @@ def one(_: Any) -> int:
     return 1
 
 
+def settle(items: list[Any], outcomes: list[Any]) -> None:
+    """Give changes, which were submitted as ``(change, future)``, their outcomes."""
+    for (_, future), outcome in zip(items, outcomes, strict=True):
+        if future.done():  # its caller has gone
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
 class BatchedWrite:
     """One stage's waiting items, and what to do with them."""
 

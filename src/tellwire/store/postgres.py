@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 from tellwire.errors import ClosedError, StoreUnavailableError, TellwireError
 from tellwire.signing.vault import Vault
 
-from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one
+from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one, settle
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of
@@ -77,7 +77,7 @@ class PostgresStore:
         self._loop = asyncio.get_running_loop()
         self._commits = GroupCommit(self._transact, self._loop)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, _settle, max_weight=50)
+        self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
@@ -94,11 +94,8 @@ class PostgresStore:
             async with self._read_engine.connect() as connection:
                 return await connection.run_sync(query)
 
-    async def write(self, change: Callable[[Connection], T], *, brief: bool = False) -> T:
-        """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed.
-
-        Whether it is ``brief`` makes no difference here: nothing of it blocks the event loop.
-        """
+    async def write(self, change: Callable[[Connection], T]) -> T:
+        """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
         self._opened()
         future: asyncio.Future[T] = self._loop.create_future()
         self._changes.submit((change, future))
@@ -225,13 +222,3 @@ async def stored_version_at(url: str) -> str | None:
                 return await connection.run_sync(stored_version)
     finally:
         await engine.dispose()
-
-
-def _settle(items: list[Any], outcomes: list[Any]) -> None:
-    for (_, future), outcome in zip(items, outcomes, strict=True):
-        if future.done():  # its caller has gone
-            continue
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

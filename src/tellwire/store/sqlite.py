@@ -28,6 +28,7 @@ from .group_commit import (
     Weigh,
     Work,
     one,
+    settle,
 )
 from .key_check import check_key
 from .migrations.migrate import migrate
@@ -84,7 +85,7 @@ class SqliteStore:
         linger_s = 0.0 if self._inline else LINGER_S
         self._commits = GroupCommit(self._transact, self._loop, linger_s=linger_s)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, _settle, max_weight=50)
+        self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
@@ -241,13 +242,3 @@ class SqliteStore:
                 driver.execute("ROLLBACK TO change")
             driver.execute("RELEASE change")
         return outcomes
-
-
-def _settle(items: list[Any], outcomes: list[Any]) -> None:
-    for (_, future), outcome in zip(items, outcomes, strict=True):
-        if future.done():  # its caller has gone
-            continue
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
