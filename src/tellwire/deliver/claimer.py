@@ -113,7 +113,9 @@ class Claimer:
             timeout_s = min(timeout_s, max(earliest_ms - now_ms, 1) / 1000)
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
         except TimeoutError:
             pass
 
