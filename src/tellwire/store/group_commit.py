@@ -15,6 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from tellwire.errors import StoreUnavailableError
+
 Run = Callable[[Connection, list[Any]], list[Any]]
 Done = Callable[[list[Any], list[Any]], None]
 Weigh = Callable[[Any], int]
@@ -78,13 +80,13 @@ class GroupCommit:
 
     def __init__(
         self,
-        transact: Callable[[Work], Awaitable[list[list[Any]]]],
+        commit: Callable[[Work], Awaitable[list[list[Any]]]],
         loop: asyncio.AbstractEventLoop,
         *,
         linger_s: float = LINGER_S,
     ) -> None:
-        """``transact`` writes one batch and returns an outcome for each item; it must not raise."""
-        self._transact = transact
+        """``commit`` writes a batch in one transaction and gives an outcome for each item, or raises."""
+        self._commit = commit
         self._loop = loop
         self._linger_s = linger_s
         self._writes: list[BatchedWrite] = []
@@ -115,6 +117,17 @@ class GroupCommit:
                     await asyncio.sleep(self._linger_s)
         finally:
             self._task = None
+
+    async def _transact(self, work: Work) -> list[list[Any]]:
+        """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
+        try:
+            return await self._commit(work)
+        except StoreUnavailableError as error:
+            return [[error] * len(items) for _, items in work]
+        except Exception as error:
+            if sum(len(items) for _, items in work) == 1:
+                return [[error]]
+        return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
 
     def _hand_over(self, work: Work, outcomes: list[list[Any]]) -> None:
         for (write, items), results in zip(work, outcomes, strict=True):

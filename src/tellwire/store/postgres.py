@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, text
 from sqlalchemy.util import await_only
 
-from tellwire.errors import ClosedError, StoreUnavailableError, TellwireError
+from tellwire.errors import ClosedError, TellwireError
 from tellwire.signing.vault import Vault
 
 from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one, settle
@@ -75,7 +75,7 @@ class PostgresStore:
             raise
         self._roster = roster
         self._loop = asyncio.get_running_loop()
-        self._commits = GroupCommit(self._transact, self._loop)
+        self._commits = GroupCommit(self._commit_past_others, self._loop)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
         self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
 
@@ -141,17 +141,6 @@ class PostgresStore:
         await self._news.close()
         await self._write_engine.dispose()
         await self._read_engine.dispose()
-
-    async def _transact(self, work: Work) -> list[list[Any]]:
-        """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
-        try:
-            return await self._commit_past_others(work)
-        except StoreUnavailableError as error:
-            return [[error] * len(items) for _, items in work]
-        except Exception as error:
-            if sum(len(items) for _, items in work) == 1:
-                return [[error]]
-        return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
 
     async def _commit_past_others(self, work: Work) -> list[list[Any]]:
         """Commit; where a transaction of another process was in the way, again in a new one."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from tellwire.errors import ClosedError, StoreError, StoreUnavailableError, TellwireError
+from tellwire.errors import ClosedError, StoreError, TellwireError
 from tellwire.signing.vault import Vault
 
 from .group_commit import (
@@ -83,7 +83,7 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tellwire-writer")
         await self._aside(self._open_writer)
         linger_s = 0.0 if self._inline else LINGER_S
-        self._commits = GroupCommit(self._transact, self._loop, linger_s=linger_s)
+        self._commits = GroupCommit(self._commit, self._loop, linger_s=linger_s)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
         self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
 
@@ -164,17 +164,6 @@ class SqliteStore:
         except asyncio.CancelledError:
             await asyncio.wait([future])
             raise
-
-    async def _transact(self, work: Work) -> list[list[Any]]:
-        """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
-        try:
-            return await self._commit(work)
-        except StoreUnavailableError as error:
-            return [[error] * len(items) for _, items in work]
-        except Exception as error:
-            if sum(len(items) for _, items in work) == 1:
-                return [[error]]
-        return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
 
     async def _commit(self, work: Work) -> list[list[Any]]:
         """One transaction by the driver's own means: SQLAlchemy's costs as much as some events.
