@@ -7,6 +7,7 @@ attempt needs no read (docs/explanation/life-of-an-event.md, the fast path).
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select, tuple_
@@ -187,18 +188,17 @@ def find_known(connection: Connection, batches: Sequence[Sequence[NewEvent]]) ->
                 events.c.deliveries,
             ).where(tuple_(events.c.tenant, events.c.idempotency_key).in_(places[start : start + 200]))
         )
-        for tenant, key, content, id, type, occurred_ms, created_ms, deliveries in rows:
-            receipt = Receipt(
-                encode(EVENT, id),
-                type,
-                tenant,
-                occurred_ms,
-                created_ms,
-                deliveries,
-                False,
-            )
-            known[tenant, key] = Known(content, receipt)
+        for tenant, key, *row in rows:
+            known[tenant, key] = known_of(tenant, row)
     return known
+
+
+def known_of(tenant: str, row: Sequence[Any]) -> Known:
+    """The event of a row (fingerprint, id, type, occurred_ms, created_ms, deliveries) of ``events``."""
+    content, id, type, occurred_ms, created_ms, deliveries = row
+    return Known(
+        content, Receipt(encode(EVENT, id), type, tenant, occurred_ms, created_ms, deliveries, False)
+    )
 
 
 def _no_tenant(tenant: str) -> str:

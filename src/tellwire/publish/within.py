@@ -14,13 +14,12 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.errors import InvalidInputError, SettingsError, TellwireError
-from tellwire.ids import EVENT, encode
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.store.roster import Roster
 from tellwire.store.rows import DeliveryRow, EventRow
 from tellwire.store.store import Store
 
-from .fanout import Fanout, Known
+from .fanout import Fanout, Known, known_of
 
 Rows = Sequence[Sequence[Any]]
 Statements = Generator[tuple[str, tuple[Any, ...]], Rows, list[Receipt]]
@@ -76,7 +75,7 @@ def statements(
         if event.idempotency_key is not None:
             place = (event.tenant, event.idempotency_key)
             for row in (yield _KNOWN, place):
-                known[place] = _known(event.tenant, row)
+                known[place] = known_of(event.tenant, row)
     fanout = Fanout(ground.roster, known, now_ms=now_ms, new_id=new_id, lease=None)
     accepted = fanout.accept(events, listed=listed)
     if isinstance(accepted, TellwireError):
@@ -161,12 +160,6 @@ def _commits_at_once(driver: Any) -> bool:
     if driver.in_transaction:
         return False
     return driver.isolation_level is None or getattr(driver, "autocommit", None) is True
-
-
-def _known(tenant: str, row: Sequence[Any]) -> Known:
-    content, id, type, occurred_ms, created_ms, deliveries = row
-    receipt = Receipt(encode(EVENT, id), type, tenant, occurred_ms, created_ms, deliveries, False)
-    return Known(content, receipt)
 
 
 def _insert(table: str, columns: tuple[str, ...], rest: str = "") -> str:
