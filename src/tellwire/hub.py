@@ -31,7 +31,7 @@ from .manage.tenants import Tenants
 from .model.event import NewEvent, Receipt
 from .model.limits import Limits
 from .publish.declared import Event
-from .publish.fanout import Lease
+from .publish.fanout import AT_ONCE, Lease
 from .publish.publisher import Publisher
 from .publish.validation import event_from_python
 from .publish.within import Statements, ground_of, run_any, statements
@@ -56,6 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         limits: on what comes from outside.
         egress: where deliveries may go.
         engine: how they are delivered.
+        fan_out_at_once: to how many endpoints an event is fanned out at once; beyond, in pages of so many.
         egress_proxy, egress_ca_file, dns_servers: how they get there.
     """
 
@@ -65,6 +66,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     egress: EgressPolicy = EgressPolicy()
     engine: EngineOptions = EngineOptions()
+    fan_out_at_once: int = AT_ONCE
     egress_proxy: str | None = None
     egress_ca_file: Path | None = None
     dns_servers: tuple[str, ...] = ()
@@ -157,6 +159,8 @@ class Tellwire:
             self.telemetry,
             lease=self._lease if self._engine else None,
             offer=self._engine.offer if self._engine else None,
+            fan_out=self._engine.fan_out if self._engine else None,
+            at_once=self._options.fan_out_at_once,
         )
         if self._engine:
             self._engine.start()

@@ -25,6 +25,16 @@ class EventsPublished(Fact, frozen=True):
     duplicates: int
 
 
+class PageFannedOut(Fact, frozen=True):
+    """A page of a wide event became deliveries. ``left`` endpoints are still to come; ``deleted`` were passed over."""
+
+    event_id: str
+    type: str
+    deliveries: int
+    deleted: int
+    left: int
+
+
 class AttemptFinished(Fact, frozen=True):
     """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards."""
 

@@ -35,6 +35,7 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
             grace_s=settings.grace,
             retention_days=settings.retention_days,
         ),
+        fan_out_at_once=settings.fan_out_at_once,
         egress_proxy=settings.egress_proxy,
         egress_ca_file=settings.egress_ca_file,
         dns_servers=settings.dns_servers,

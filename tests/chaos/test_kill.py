@@ -12,6 +12,9 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
+from tellwire import Options, Tellwire
+from tellwire.deliver.egress import EgressPolicy
+
 from .evidence import check_all_succeeded, check_whole, database, one
 from .processes import ReceiverProcess, Server, until
 from .publishers import Book, Current, publish_on
@@ -203,3 +206,38 @@ async def test_the_late_result_of_a_frozen_server_does_not_win(frozen: Frozen) -
     assert await frozen.frozen.terminate() == 0
     with database(frozen.database) as connection:
         check_all_succeeded(connection)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_fan_out_that_is_killed_again_and_again_reaches_everybody_once(
+    tmp_path: Path, seed: int
+) -> None:
+    """After kills in the middle of wide events, each endpoint has one delivery of each, none more and none less."""
+    rng = random.Random(seed)
+    path, endpoints, events, kills = tmp_path / "tellwire.db", 90, 6, 0
+    flags = ["--fan-out-at-once", "2", "--log-level", "error"]
+    silent = Options(deliver=False, egress=EgressPolicy.for_development(), fan_out_at_once=2)
+
+    def left() -> int:
+        with database(path) as connection:
+            found: int = one(connection, "SELECT coalesce(sum(targets), 0) FROM fanout_pages")
+        return found
+
+    with ReceiverProcess(tmp_path, seed) as receiver:
+        await receiver.started()
+        async with Tellwire(f"sqlite:///{path}", silent) as tellwire:
+            for _ in range(endpoints):
+                await tellwire.endpoints.create(receiver.url + "/steady", events=["*"])
+            for number in range(events):
+                assert (await tellwire.publish("a.b", {"number": number})).deliveries == endpoints
+        before = left()
+        while before:
+            with Server(path, tmp_path, *flags) as server:
+                await server.started()
+                await asyncio.sleep(rng.uniform(0, 0.15))
+            kills += 0 < left() < before
+            before = left()
+    assert kills, "no kill hit a fan-out: the test proves nothing"
+    with database(path) as connection:
+        counts = "SELECT count(*) FROM deliveries GROUP BY event_id, endpoint_id"
+        assert [count for (count,) in connection.execute(counts)] == [1] * endpoints * events

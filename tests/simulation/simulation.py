@@ -21,7 +21,6 @@ KEY = bytes(range(32)).hex()
 DAY_S = 86_400.0
 PUBLISHING_S = 5 * DAY_S
 END_S = 30 * DAY_S
-OPTIONS = Options(secret_key=KEY)
 
 Step = Callable[[Tellwire], Awaitable[None]]
 
@@ -49,6 +48,8 @@ class Simulation:
     def __init__(self, seed: int, template: Path, folder: Path) -> None:
         self.seed = seed
         self.path = folder / f"seed{seed}.db"
+        # For every other seed each event is a wide one, fanned out in pages.
+        self.options = Options(secret_key=KEY, fan_out_at_once=2 if seed % 2 else 500)
         shutil.copy(template, self.path)
         self.chance = random.Random(f"script {seed}")
         self.timeline = Timeline()
@@ -214,7 +215,7 @@ class Simulation:
             transport = SimulatedTransport(self.timeline, hash_of(born), self.sent, self.moods)
             tellwire = Tellwire(
                 f"sqlite:///{self.path}",
-                OPTIONS,
+                self.options,
                 clock=self.timeline,
                 transport=transport,
                 random=random.Random(born),
@@ -258,6 +259,8 @@ class Simulation:
         return min(times) - 0.6 if times else None
 
     def _next_due_s(self) -> float | None:
+        if self._watch.execute("SELECT 1 FROM fanout_pages").fetchone():
+            return self.timeline.now_s
         (ready_ms,) = self._watch.execute(
             "SELECT min(coalesce(d.lease_until_ms, d.due_ms)) FROM deliveries d JOIN endpoints e"
             " ON e.id = d.endpoint_id WHERE d.state = 0 AND e.state = 'enabled'"

@@ -38,6 +38,8 @@ def _rendered(event: StoredEvent) -> bytes:
             "occurred_at": rfc3339(to_ms(event.occurred_at)),
             "created_at": rfc3339(to_ms(event.created_at)),
             "idempotency_key": event.idempotency_key,
+            "deliveries": event.deliveries,
+            "fanned_out": event.fanned_out,
         }
     )
     return head[:-1] + b',"data":' + (event.data or b"null") + b"}"

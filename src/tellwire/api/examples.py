@@ -19,6 +19,8 @@ _EVENT: Final = {
     "occurred_at": _OCCURRED,
     "created_at": _CREATED,
     "idempotency_key": "o_1-paid",
+    "deliveries": 2,
+    "fanned_out": 2,
 }
 _ENDPOINT: Final[dict[str, Any]] = {
     "id": _ENDPOINT_ID,

@@ -50,6 +50,11 @@ class EventOutput(Output):
     occurred_at: Time
     created_at: Time
     idempotency_key: str | None
+    deliveries: int = Field(description="How many endpoints are to get it.")
+    fanned_out: int = Field(
+        description="For how many of them that is done: fewer than `deliveries` only while an event for very many "
+        "endpoints is fanned out in the background."
+    )
 
 
 class WholeEventOutput(EventOutput):

@@ -19,11 +19,13 @@ from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
+from tellwire.store import fanouts
 from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
 from .lanes import Lanes
+from .leases import write_claims
 
 LOOK_EVERY_S: Final = 0.25
 _FULL_SCAN_EVERY_MS: Final = 30_000
@@ -38,6 +40,7 @@ class _Pass(msgspec.Struct):
     claims: list[Claim]
     rescued: int = 0
     next_ms: int | None = None
+    pages: bool = False
 
 
 class Claimer:
@@ -53,8 +56,10 @@ class Claimer:
         token: Callable[[], int],
         lease_ms: int,
         offer: Callable[[list[Claim]], None],
+        fan_out: Callable[[], None],
     ) -> None:
-        """``token`` makes a lease token; ``offer`` takes what was claimed."""
+        """``token`` makes a lease token; ``offer`` takes what was claimed; ``fan_out`` is called when there are pages
+        of wide events in the store."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
@@ -62,6 +67,7 @@ class Claimer:
         self._token = token
         self._lease_ms = lease_ms
         self._offer = offer
+        self._fan_out = fan_out
         self._wake = asyncio.Event()
         self._next_ms: int | None = 0  # scan at once: something may be left from before
         self._last_scan_ms = 0
@@ -102,7 +108,9 @@ class Claimer:
             await self._scan()
         elif self._wanted:
             wanted, self._wanted = self._wanted, {}
-            await self._claim_by(lambda connection: self._claim_wanted(connection, wanted))
+            await write_claims(
+                self._store, lambda connection: self._claim_wanted(connection, wanted), self._accept
+            )
         else:
             await self._sleep(now_ms)
 
@@ -123,18 +131,7 @@ class Claimer:
         self._next_ms = None  # what is expected while the scan runs is set anew
         self._last_scan_ms = self._clock.now_ms()
         self._lanes.forget_idle()
-        await self._claim_by(self._claim_ready)
-
-    async def _claim_by(self, change: Callable[[Connection], _Pass]) -> None:
-        """Claim and hand over, also when cancelled meanwhile: a claim that nobody holds waits for its lease to end."""
-        claiming = asyncio.ensure_future(self._store.write(change))
-        try:
-            self._accept(await asyncio.shield(claiming))
-        except asyncio.CancelledError:
-            await asyncio.wait([claiming])
-            if not claiming.cancelled() and claiming.exception() is None:
-                self._accept(claiming.result())
-            raise
+        await write_claims(self._store, self._claim_ready, self._accept)
 
     def _accept(self, found: _Pass) -> None:
         if found.next_ms is not None:
@@ -143,6 +140,8 @@ class Claimer:
             self._telemetry.emit(DeliveriesRescued(found.rescued))
         if found.claims:
             self._offer(found.claims)
+        if found.pages:
+            self._fan_out()
 
     def _claim_ready(self, connection: Connection) -> _Pass:
         now_ms = self._clock.now_ms()
@@ -153,6 +152,7 @@ class Claimer:
         if found.claims:  # what came first in a lane hid what will be due next in it
             lanes = self._store.hot.ready_lanes(connection)
         found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
+        found.pages = fanouts.any_left(connection)
         return found
 
     def _claim_wanted(self, connection: Connection, wanted: Iterable[bytes]) -> _Pass:

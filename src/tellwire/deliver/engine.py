@@ -1,7 +1,8 @@
 """The engine: wires claimer, lanes, executor and recorder together, starts them and stops them gracefully.
 
 published claims ---+
-                    v
+fanner -----------+ |
+                  v v
 claimer ---------> lanes ---> executor ---> recorder ---> store
    ^                                            |
    +--- due again, room again ------------------+
@@ -24,6 +25,7 @@ from tellwire.telemetry import EngineFaulted, Telemetry
 
 from .claimer import Claimer
 from .executor import Executor
+from .fanner import Fanner
 from .lanes import Admission, Lane, LaneBounds, Lanes
 from .leases import LEASE_MS, LeaseKeeper
 from .pruner import Pruner
@@ -81,15 +83,39 @@ class Engine:
             let_go=self._let_go,
             needed_ms=int(options.timeout_s * 1000) + _ANSWER_MARGIN_MS,
         )
+        self._fanner = Fanner(
+            store,
+            self._lanes,
+            clock,
+            telemetry,
+            new_id=new_id,
+            token=self.token,
+            lease_ms=LEASE_MS,
+            offer=self.offer,
+        )
+        self.fan_out = self._fanner.wake
+        """Tells that pages of wide events wait in the store."""
         self._claimer = Claimer(
-            store, self._lanes, clock, telemetry, token=self.token, lease_ms=LEASE_MS, offer=self.offer
+            store,
+            self._lanes,
+            clock,
+            telemetry,
+            token=self.token,
+            lease_ms=LEASE_MS,
+            offer=self.offer,
+            fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held))
         self._pruner = Pruner(store, clock, telemetry, options.retention_days)
 
     def start(self) -> None:
         """Begin to claim and deliver."""
-        agents = {"claimer": self._claimer.run, "leases": self._keeper.run, "pruner": self._pruner.run}
+        agents = {
+            "claimer": self._claimer.run,
+            "fanner": self._fanner.run,
+            "leases": self._keeper.run,
+            "pruner": self._pruner.run,
+        }
         self._agents = [
             asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")
             for name, run in agents.items()

@@ -104,6 +104,11 @@ class Lanes:
         shared = self._bounds.held - self.held - promised if self.held_bytes < HELD_BYTES else 0
         return min(lane.capacity - lane.held, max(shared, lane.limit.allowed - lane.held))
 
+    @property
+    def open(self) -> bool:
+        """Whether the bounds that all lanes share leave room for more."""
+        return self.held < self._bounds.held and self.held_bytes < HELD_BYTES
+
     def take(self, claim: Claim) -> None:
         """Hold a claim: let it wait for a slot, or start it at once."""
         lane = self[claim.endpoint_id]

@@ -6,7 +6,7 @@ turns out to be lost is not sent under any more.
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,23 @@ from tellwire.telemetry import StoreFailed, Telemetry
 LEASE_MS: Final = 60_000
 _LOW_MS: Final = 40_000
 _CHECK_EVERY_S: Final = 10.0
+
+T = TypeVar("T")
+
+
+async def write_claims(store: Store, change: Callable[[Connection], T], accept: Callable[[T], None]) -> None:
+    """Run a ``change`` that makes claims and hand its result to ``accept``, also when cancelled meanwhile.
+
+    A claim that nobody holds would wait for its lease to end.
+    """
+    claiming = asyncio.ensure_future(store.write(change))
+    try:
+        accept(await asyncio.shield(claiming))
+    except asyncio.CancelledError:
+        await asyncio.wait([claiming])
+        if not claiming.cancelled() and claiming.exception() is None:
+            accept(claiming.result())
+        raise
 
 
 class LeaseKeeper:

@@ -19,7 +19,7 @@ from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.secret import generate_symmetric, parse_secret
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints, tenants
+from tellwire.store import deliveries, endpoints
 from tellwire.store.store import Store
 
 from .asked import asked_limit
@@ -104,8 +104,7 @@ class Endpoints:
         )
 
         def create(connection: Connection) -> None:
-            self._check_room(connection, tenant)
-            endpoints.create(connection, self._vault, endpoint)
+            self._check_room(tenant, endpoints.create(connection, self._vault, endpoint))
             endpoints.add_secret(
                 connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
             )
@@ -269,13 +268,11 @@ class Endpoints:
                 raise LimitExceededError(errors, limit=error.limit, maximum=error.maximum) from None
             raise InvalidInputError(errors) from None
 
-    def _check_room(self, connection: Connection, tenant: str) -> None:
-        try:
-            tenants.get(connection, tenant)
-        except NotFoundError as error:
-            raise InvalidInputError.at("tenant", msg=str(error)) from None
+    def _check_room(self, tenant: str, count: int | None) -> None:
+        if count is None:
+            raise InvalidInputError.at("tenant", msg=str(NotFoundError("tenant", tenant)))
         most = self._limits.endpoints_per_tenant
-        if endpoints.count(connection, tenant) >= most:
+        if count > most:
             fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} endpoints, which is the limit")
             raise LimitExceededError([fault], limit="endpoints_per_tenant", maximum=most)
 

@@ -59,7 +59,12 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """A stored event. ``data`` is None in lists, which leave the payload out."""
+    """A stored event. ``data`` is None in lists, which leave the payload out.
+
+    ``deliveries`` says how many endpoints are to get it, ``fanned_out`` for how many of them that has been put into
+    deliveries so far (or passed over, where the endpoint was deleted before its turn): fewer only while a very wide
+    event is fanned out in the background.
+    """
 
     id: str
     type: str
@@ -67,6 +72,8 @@ class StoredEvent(msgspec.Struct, frozen=True):
     occurred_at: datetime
     created_at: datetime
     idempotency_key: str | None
+    deliveries: int
+    fanned_out: int
     data: bytes | None
 
 

@@ -26,6 +26,7 @@ from ..telemetry import (
     EventsPruned,
     EventsPublished,
     Fact,
+    PageFannedOut,
     ResultsDropped,
     StoreFailed,
     Telemetry,
@@ -135,6 +136,17 @@ def _published(log: FilteringBoundLogger, fact: EventsPublished) -> None:
     log.debug("events published", events=fact.events, deliveries=fact.deliveries, duplicates=fact.duplicates)
 
 
+def _fanned_out(log: FilteringBoundLogger, fact: PageFannedOut) -> None:
+    log.info(
+        "page fanned out",
+        event_id=fact.event_id,
+        type=fact.type,
+        deliveries=fact.deliveries,
+        deleted=fact.deleted,
+        left=fact.left,
+    )
+
+
 def _dropped(log: FilteringBoundLogger, fact: ResultsDropped) -> None:
     log.info("late results dropped", deliveries=fact.deliveries)
 
@@ -162,6 +174,7 @@ def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:
 _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     AttemptFinished: _attempt,
     EventsPublished: _published,
+    PageFannedOut: _fanned_out,
     ResultsDropped: _dropped,
     DeliveriesRescued: _rescued,
     EndpointDisabled: _disabled,

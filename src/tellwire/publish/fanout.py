@@ -3,11 +3,14 @@
 Routing uses the roster as this very transaction sees it, so an endpoint that was created before an event was published
 gets that event, whichever process created it. Deliveries for which this process has room are born claimed: their first
 attempt needs no read (docs/explanation/life-of-an-event.md, the fast path).
+
+An event for very many endpoints is not to hold up all others: its targets are stored in pages, which become deliveries
+in the background (``deliver.fanner``).
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, select, tuple_
@@ -18,9 +21,15 @@ from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent, Receipt, envelope
-from tellwire.store.roster import Roster
-from tellwire.store.rows import DeliveryRow, EventRow
+from tellwire.store.roster import LiveEndpoint, Roster
+from tellwire.store.rows import DeliveryRow, EventRow, PageRow
 from tellwire.store.tables import events
+
+AT_ONCE: Final = 500
+"""To how many endpoints an event is fanned out at once, and so many at a time it is in the background, by default."""
+_FULL: Final = 5_000
+"""With so many deliveries a publish transaction is full: what comes then goes into pages, if it has a few targets."""
+_FEW: Final = 20
 
 Admit = Callable[[bytes], bool]
 """Asks the engine of this process whether a lane has room for one more claim."""
@@ -59,16 +68,19 @@ class Fanout:
         now_ms: int,
         new_id: Callable[[], bytes],
         lease: Lease | None,
+        at_once: int = AT_ONCE,
     ) -> None:
         """``known``: the events that already hold one of the idempotency keys of this transaction."""
         self.event_rows: list[EventRow] = []
         self.delivery_rows: list[DeliveryRow] = []
+        self.page_rows: list[PageRow] = []
         self.duplicates = 0
         self._roster = roster
         self._known = known
         self._now_ms = now_ms
         self._new_id = new_id
         self._lease = lease
+        self._at_once = at_once
 
     def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
         """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
@@ -116,7 +128,9 @@ class Fanout:
         text_id = encode(EVENT, event_id)
         occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
         targets = self._roster.targets(event.tenant, event.type)
-        if targets:
+        if self._is_wide(len(targets)):
+            self._page(event_id, targets)
+        elif targets:
             body = envelope(event.type, rfc3339(occurred_ms), event.data)
             lease = self._lease
             for endpoint in targets:
@@ -159,6 +173,17 @@ class Fanout:
             )
         )
         accepted.receipts.append(receipt)
+
+    def _is_wide(self, targets: int) -> bool:
+        full = targets > _FEW and len(self.delivery_rows) + targets > _FULL
+        return full or targets > self._at_once
+
+    def _page(self, event_id: bytes, targets: Sequence[LiveEndpoint]) -> None:
+        size = self._at_once
+        for number, start in enumerate(range(0, len(targets), size)):
+            page = targets[start : start + size]
+            ids = b"".join([endpoint.id for endpoint in page])
+            self.page_rows.append(PageRow(event_id, number, len(page), ids))
 
 
 def fingerprint(event: NewEvent) -> bytes:

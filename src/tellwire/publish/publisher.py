@@ -18,7 +18,7 @@ from tellwire.model.event import NewEvent, Receipt
 from tellwire.store.store import Store
 from tellwire.telemetry import EventsPublished, StoreFailed, Telemetry
 
-from .fanout import Accepted, Fanout, Lease, find_known
+from .fanout import AT_ONCE, Accepted, Fanout, Lease, find_known
 
 _MAX_EVENTS_PER_COMMIT = 500
 
@@ -41,14 +41,22 @@ class Publisher:
         *,
         lease: Callable[[int], Lease | None] | None = None,
         offer: Callable[[list[Claim]], None] | None = None,
+        fan_out: Callable[[], None] | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
-        """``lease(now_ms)`` and ``offer`` come from the engine of this process, where it has one."""
+        """``lease(now_ms)``, ``offer`` and ``fan_out`` come from the engine of this process, where it has one.
+
+        ``fan_out`` is called when there are pages of wide events: those for more endpoints than ``at_once``.
+        """
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._telemetry = telemetry
         self._lease = lease
         self._offer = offer
+        self._fan_out = fan_out
+        self._at_once = at_once
+        self._paged = False
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._accept,
@@ -79,10 +87,14 @@ class Publisher:
             now_ms=now_ms,
             new_id=self._new_id,
             lease=self._lease(now_ms) if self._lease else None,
+            at_once=self._at_once,
         )
         outcomes: list[Any] = [fanout.accept(call.events, listed=call.listed) for call in calls]
         self._store.hot.insert_events(connection, fanout.event_rows)
         self._store.hot.insert_deliveries(connection, fanout.delivery_rows)
+        if fanout.page_rows:
+            self._store.hot.insert_pages(connection, fanout.page_rows)
+            self._paged = True
         return outcomes
 
     def _acknowledge(self, calls: list[_Call], outcomes: list[Any]) -> None:
@@ -101,6 +113,9 @@ class Publisher:
                 call.future.set_exception(outcome)
         if claims and self._offer is not None:
             self._offer(claims)
+        if self._paged and self._fan_out is not None:
+            self._paged = False
+            self._fan_out()
         if self._telemetry.active:
             if events:
                 self._telemetry.emit(EventsPublished(events - duplicates, deliveries, duplicates))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from tellwire.errors import InvalidInputError, SettingsError, TellwireError
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.store.roster import Roster
-from tellwire.store.rows import DeliveryRow, EventRow
+from tellwire.store.rows import DeliveryRow, EventRow, PageRow
 from tellwire.store.store import Store
 
 from .fanout import Fanout, Known, known_of
@@ -84,6 +84,8 @@ def statements(
         yield _EVENT, tuple(event_row)
     for delivery_row in fanout.delivery_rows:
         yield _DELIVERY, tuple(delivery_row)
+    for page_row in fanout.page_rows:
+        yield _PAGE, tuple(page_row)
     return accepted.receipts
 
 
@@ -171,6 +173,7 @@ def _insert(table: str, columns: tuple[str, ...], rest: str = "") -> str:
 
 _EVENT = _insert("events", EventRow._fields)
 _DELIVERY = _insert("deliveries", DeliveryRow._fields, ",0,0,0")
+_PAGE = _insert("fanout_pages", PageRow._fields)
 _KNOWN = (
     "SELECT fingerprint, id, type, occurred_ms, created_ms, deliveries FROM events "
     "WHERE tenant = ? AND idempotency_key = ?"

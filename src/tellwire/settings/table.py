@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_endpoint: int = 16
     in_flight_per_process: int = 1024
     held_deliveries: int = 10_000
+    fan_out_at_once: int = 500
     retention_days: int = 30
     allow_http: bool = False
     egress_allow: tuple[Network, ...] = ()
@@ -189,6 +190,13 @@ TABLE: tuple[Setting, ...] = (
         whole(1),
         DELIVERY,
         "Deliveries held in memory; more wait in the database.",
+    ),
+    Setting(
+        "fan_out_at_once",
+        whole(1, 10_000),
+        DELIVERY,
+        "To how many endpoints an event is fanned out as it is published; "
+        "an event for more is fanned out in the background, so many at a time.",
     ),
     Setting(
         "retention_days",

@@ -13,6 +13,7 @@ from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, states_t
 from tellwire.model.page import Page
 
 from .events import type_matches
+from .fanouts import count_left
 from .paging import decode_cursor, page
 from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
 
@@ -102,8 +103,11 @@ def create_test(
 
 
 def count_due(connection: Connection, now_ms: int) -> int:
-    """How many deliveries of enabled endpoints are due or in flight; those that wait for a retry are not counted."""
-    return connection.execute(
+    """How many deliveries of enabled endpoints are due, in flight or not even fanned out yet.
+
+    Those that wait for a retry are not counted.
+    """
+    due: int = connection.execute(
         select(func.count())
         .select_from(deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id))
         .where(
@@ -113,6 +117,7 @@ def count_due(connection: Connection, now_ms: int) -> int:
             endpoints.c.deleted_ms.is_(None),
         )
     ).scalar_one()
+    return due + count_left(connection)
 
 
 def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: Any) -> None:

@@ -17,23 +17,35 @@ from tellwire.signing.vault import Vault
 
 from .paging import decode_cursor, page
 from .roster import raise_revision
-from .tables import STATE_CODES, deliveries, endpoints, secrets
+from .tables import STATE_CODES, deliveries, endpoints, secrets, tenants
 
 
-def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> None:
-    """Store a new endpoint; its first secret follows by ``add_secret``."""
+def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> int | None:
+    """Store a new endpoint; its first secret follows by ``add_secret``.
+
+    Gives how many endpoints its tenant has now, or None where there is no such tenant: then nothing is stored.
+    """
     id = raw_id(endpoint.id)
     created_ms = int(endpoint.created_at.timestamp() * 1000)
-    connection.execute(
-        insert(endpoints).values(
-            id=id,
-            tenant=endpoint.tenant,
-            created_ms=created_ms,
-            updated_ms=created_ms,
-            revision=raise_revision(connection),
-            **_columns(vault, id, msgspec.structs.asdict(endpoint)),
+    revision = raise_revision(connection)  # first of all: it lets one change after the other
+    count: int | None = connection.execute(
+        update(tenants)
+        .where(tenants.c.id == endpoint.tenant)
+        .values(endpoints=tenants.c.endpoints + 1)
+        .returning(tenants.c.endpoints)
+    ).scalar_one_or_none()
+    if count is not None:
+        connection.execute(
+            insert(endpoints).values(
+                id=id,
+                tenant=endpoint.tenant,
+                created_ms=created_ms,
+                updated_ms=created_ms,
+                revision=revision,
+                **_columns(vault, id, msgspec.structs.asdict(endpoint)),
+            )
         )
-    )
+    return count
 
 
 def change(
@@ -79,13 +91,6 @@ def list_page(
     return page(rows, limit, lambda row: _endpoint(row, vault), lambda row: row["id"])
 
 
-def count(connection: Connection, tenant: str) -> int:
-    """How many endpoints a tenant has."""
-    return connection.execute(
-        select(func.count()).where(endpoints.c.tenant == tenant, endpoints.c.deleted_ms.is_(None))
-    ).scalar_one()
-
-
 def delete(connection: Connection, id: str, *, now_ms: int) -> None:
     """Delete an endpoint with its secrets and headers; what was pending for it is cancelled. Raises NotFoundError."""
     raw = raw_id(id)
@@ -93,9 +98,13 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
         update(endpoints)
         .where(endpoints.c.id == raw, endpoints.c.deleted_ms.is_(None))
         .values(deleted_ms=now_ms, headers=b"", revision=raise_revision(connection))
-    )
-    if not deleted.rowcount:
+        .returning(endpoints.c.tenant)
+    ).scalar_one_or_none()
+    if deleted is None:
         raise NotFoundError("endpoint", id)
+    connection.execute(
+        update(tenants).where(tenants.c.id == deleted).values(endpoints=tenants.c.endpoints - 1)
+    )
     connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw))
     connection.execute(
         update(deliveries)

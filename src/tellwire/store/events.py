@@ -8,13 +8,17 @@ from tellwire.ids import EVENT, decode, encode
 from tellwire.model.event import StoredEvent
 from tellwire.model.page import Page
 
+from .fanouts import left_of_event
 from .paging import decode_cursor, page
 from .tables import events
+
+_LEFT = left_of_event().label("left")
 
 
 def get(connection: Connection, id: str) -> StoredEvent:
     """One event with its data. Raises NotFoundError."""
-    row = connection.execute(select(events).where(events.c.id == decode(EVENT, id))).mappings().first()
+    query = select(events, _LEFT).where(events.c.id == decode(EVENT, id))
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise NotFoundError("event", id)
     return _event(row)
@@ -32,7 +36,7 @@ def list_page(
 ) -> Page[StoredEvent]:
     """Events without their data, newest first; ``type`` is a pattern, the times bound ``created_at`` [since, until)."""
     columns = [column for column in events.c if column.name != "data"]
-    query = select(*columns).where(type_matches(type)).order_by(events.c.id.desc()).limit(limit + 1)
+    query = select(*columns, _LEFT).where(type_matches(type)).order_by(events.c.id.desc()).limit(limit + 1)
     if tenant is not None:
         query = query.where(events.c.tenant == tenant)
     if since_ms is not None:
@@ -70,5 +74,7 @@ def _event(row: RowMapping) -> StoredEvent:
         occurred_at=to_datetime(row["occurred_ms"]),
         created_at=to_datetime(row["created_ms"]),
         idempotency_key=row["idempotency_key"],
+        deliveries=row["deliveries"],
+        fanned_out=row["deliveries"] - row["left"],
         data=row.get("data"),
     )

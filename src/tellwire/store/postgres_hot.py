@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
 
 NEWS = "tellwire.news"
 """Set in ``Connection.info`` by a transaction that other processes must hear of."""
@@ -35,6 +35,12 @@ class PostgresHotStatements:
             _fetch(connection, _INSERT_DELIVERIES, *_columns(rows))
             if any(row.lease_token is None for row in rows):
                 connection.info[NEWS] = True
+
+    def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
+        """Store what is to be fanned out in the background."""
+        if rows:
+            _fetch(connection, _INSERT_PAGES, *_columns(rows))
+            connection.info[NEWS] = True
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
@@ -116,6 +122,10 @@ _INSERT_DELIVERIES = """
     SELECT new.*, 0, 0, 0 FROM unnest(
         $1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
         $8::bigint[]) AS new"""
+
+_INSERT_PAGES = """
+    INSERT INTO fanout_pages (event_id, number, targets, endpoint_ids)
+    SELECT * FROM unnest($1::bytea[], $2::integer[], $3::integer[], $4::bytea[])"""
 
 _INSERT_ATTEMPTS = """
     INSERT INTO attempts (delivery_id, number, id, started_ms, duration_ms, status_code, error, detail,

@@ -2,19 +2,22 @@
 
 from sqlalchemy import Connection, delete, exists, select
 
-from .tables import attempts, deliveries, events
+from .tables import attempts, deliveries, events, fanout_pages
 
 
 def prune(connection: Connection, *, before_ms: int, limit: int) -> int:
     """Remove up to ``limit`` events older than ``before_ms``, with their deliveries and attempts.
 
-    An event with a pending delivery stays, however old it is. Gives how many were removed.
+    An event with a pending delivery, or one that is not wholly fanned out, stays, however old it is. Gives how many
+    were removed.
     """
     pending = exists().where(deliveries.c.event_id == events.c.id, deliveries.c.state == 0)
+    unfinished = exists().where(fanout_pages.c.event_id == events.c.id)
     old = (
         connection.execute(
             select(events.c.id)
-            .where(events.c.id < before_ms.to_bytes(6, "big"), events.c.created_ms < before_ms, ~pending)
+            .where(events.c.id < before_ms.to_bytes(6, "big"), events.c.created_ms < before_ms)
+            .where(~pending, ~unfinished)
             .order_by(events.c.id)
             .limit(limit)
         )

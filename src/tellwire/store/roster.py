@@ -5,7 +5,7 @@ its own transaction; whoever holds an older picture reads only the rows that are
 transaction costs one small query per commit, and is never out of date.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -63,27 +63,59 @@ class Roster:
         revision: int = -1,
         tenant_ids: frozenset[str] = frozenset(),
         endpoints_by_id: Mapping[bytes, LiveEndpoint] | None = None,
+        endpoints_by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] | None = None,
         keys_by_hash: Mapping[bytes, LiveKey] | None = None,
     ) -> None:
+        """``endpoints_by_tenant`` has those that are not disabled."""
         self.revision = revision
         self.tenant_ids = tenant_ids
         self.endpoints: Mapping[bytes, LiveEndpoint] = endpoints_by_id or {}
         self.keys: Mapping[bytes, LiveKey] = keys_by_hash or {}
-        self._by_tenant: dict[str, list[LiveEndpoint]] = {}
-        for endpoint in self.endpoints.values():
-            if endpoint.state is not EndpointState.DISABLED:
-                self._by_tenant.setdefault(endpoint.tenant, []).append(endpoint)
+        self._by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] = endpoints_by_tenant or {}
         self._targets: dict[tuple[str, str], tuple[LiveEndpoint, ...]] = {}
 
     def targets(self, tenant: str, type: str) -> tuple[LiveEndpoint, ...]:
         """The endpoints of ``tenant`` that are to receive events of ``type``: not disabled, a pattern matches."""
         found = self._targets.get((tenant, type))
         if found is None:
-            found = tuple(e for e in self._by_tenant.get(tenant, ()) if e.matcher.matches(type))
+            endpoints_of = self._by_tenant.get(tenant, {}).values()
+            found = tuple(e for e in endpoints_of if e.matcher.matches(type))
             if len(self._targets) >= _MAX_REMEMBERED_TARGETS:  # type names come from outside: stay bounded
                 self._targets.clear()
             self._targets[tenant, type] = found
         return found
+
+    def with_changes(
+        self,
+        revision: int,
+        new_tenants: Iterable[str],
+        changed: Mapping[bytes, LiveEndpoint | None],
+        keys_by_hash: Mapping[bytes, LiveKey],
+    ) -> "Roster":
+        """The next one, with these endpoints as they are now; None where one was deleted.
+
+        What did not change is copied as a whole: with 10,000 endpoints a change takes a tenth of a millisecond.
+        """
+        if not changed:
+            tenant_ids = self.tenant_ids | frozenset(new_tenants)
+            return Roster(revision, tenant_ids, self.endpoints, self._by_tenant, keys_by_hash)
+        by_id, by_tenant = dict(self.endpoints), dict(self._by_tenant)
+        fresh: dict[str, dict[bytes, LiveEndpoint]] = {}
+        for id, endpoint in changed.items():
+            known = by_id.get(id)
+            for one in (known, endpoint):
+                if one is not None and one.tenant not in fresh:
+                    by_tenant[one.tenant] = fresh[one.tenant] = dict(by_tenant.get(one.tenant, {}))
+            if endpoint is None:
+                by_id.pop(id, None)
+            else:
+                by_id[id] = endpoint
+            if endpoint is not None and endpoint.state is not EndpointState.DISABLED:
+                fresh[endpoint.tenant][id] = endpoint
+            elif known is not None:
+                fresh[known.tenant].pop(id, None)
+        tenant_ids = self.tenant_ids | frozenset(new_tenants)
+        return Roster(revision, tenant_ids, by_id, by_tenant, keys_by_hash)
 
 
 def raise_revision(connection: Connection) -> int:
@@ -105,39 +137,35 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
         roster = Roster()
     seen = roster.revision
     new_tenants = connection.execute(select(tenants.c.id).where(tenants.c.revision > seen)).scalars()
-    return Roster(
-        revision,
-        roster.tenant_ids | frozenset(new_tenants),
-        _changed_endpoints(connection, roster, vault),
-        _changed_keys(connection, roster),
+    return roster.with_changes(
+        revision, new_tenants, _changed_endpoints(connection, seen, vault), _changed_keys(connection, roster)
     )
 
 
-def _changed_endpoints(connection: Connection, roster: Roster, vault: Vault) -> Mapping[bytes, LiveEndpoint]:
-    changed = (
-        connection.execute(select(endpoints).where(endpoints.c.revision > roster.revision)).mappings().all()
-    )
+def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[bytes, LiveEndpoint | None]:
+    changed = connection.execute(select(endpoints).where(endpoints.c.revision > seen)).mappings().all()
     if not changed:
-        return roster.endpoints
-    secrets_of: dict[bytes, list[LiveSecret]] = {}
+        return {}
+    # Not ordered by the database: that would make SQLite go through all secrets in order, after every change.
     rows = connection.execute(
         select(secrets)
         .join(endpoints, endpoints.c.id == secrets.c.endpoint_id)
-        .where(endpoints.c.revision > roster.revision, endpoints.c.deleted_ms.is_(None))
-        .order_by(secrets.c.id.desc())  # newest first: the current secret signs first
+        .where(endpoints.c.revision > seen, endpoints.c.deleted_ms.is_(None))
     ).mappings()
-    for row in rows:
+    secrets_of: dict[bytes, list[LiveSecret]] = {}
+    for row in sorted(
+        rows, key=lambda row: row["id"], reverse=True
+    ):  # the newest, which is current, signs first
         text = vault.open(row["sealed"], row["endpoint_id"]).decode()
         secrets_of.setdefault(row["endpoint_id"], []).append(
             LiveSecret(parse_secret(text), row["expires_ms"])
         )
-    found = dict(roster.endpoints)
-    for row in changed:
-        if row["deleted_ms"] is not None:
-            found.pop(row["id"], None)
-        else:
-            found[row["id"]] = _live_endpoint(row, secrets_of.get(row["id"], []), vault)
-    return found
+    return {
+        row["id"]: None
+        if row["deleted_ms"] is not None
+        else _live_endpoint(row, secrets_of.get(row["id"], []), vault)
+        for row in changed
+    }
 
 
 def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault) -> LiveEndpoint:

@@ -30,6 +30,15 @@ class DeliveryRow(NamedTuple):
     created_ms: int
 
 
+class PageRow(NamedTuple):
+    """A row of ``fanout_pages``: so many endpoints that a wide event is still to be fanned out to."""
+
+    event_id: bytes
+    number: int
+    targets: int
+    endpoint_ids: bytes
+
+
 class ClaimedRow(NamedTuple):
     """What a claim gives: the delivery, its event, and whether the lease of somebody else had expired."""
 

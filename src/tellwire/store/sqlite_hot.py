@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection
 
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
 
 # Few distinct sizes, so that few statements are compiled: each chunk is as large as the rest allows.
 _CHUNKS = (100, 32, 10, 3, 1)
@@ -36,6 +36,10 @@ class SqliteHotStatements:
         driver = driver_of(connection)
         for chunk in _chunks(rows):
             driver.execute(_insert_deliveries(len(chunk)), _flat(chunk))
+
+    def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
+        """Store what is to be fanned out in the background."""
+        _insert(driver_of(connection), "fanout_pages", PageRow._fields, rows)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .roster import Roster
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
 
 T = TypeVar("T")
 
@@ -60,6 +60,9 @@ class HotStatements(Protocol):
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         """Store deliveries; those with a lease are born claimed."""
+
+    def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
+        """Store what is to be fanned out in the background."""
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -62,6 +62,7 @@ tenants = Table(
     Column("name", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("endpoints", Integer, nullable=False, server_default="0", comment="how many it has"),
     Index("tenants_by_revision", "revision"),
 )
 
@@ -167,6 +168,18 @@ Index(
     ready_ms,
     sqlite_where=deliveries.c.state == 0,
     postgresql_where=deliveries.c.state == 0,
+)
+
+fanout_pages = Table(
+    "fanout_pages",
+    metadata,
+    Column("event_id", LargeBinary(16), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("targets", Integer, nullable=False, comment="how many endpoints the page has"),
+    Column("endpoint_ids", LargeBinary, nullable=False, comment="16 bytes each"),
+    PrimaryKeyConstraint("event_id", "number"),
+    Index("fanout_pages_in_turn", "number", "event_id"),
+    comment="what is left of the fan-out of wide events: a page goes when its deliveries are stored",
 )
 
 attempts = Table(

@@ -1,0 +1,133 @@
+"""The fanner: fans out wide events, page after page, in the background.
+
+An event for very many endpoints was stored with pages of endpoint ids instead of deliveries (``publish.fanout``).
+Here a page becomes deliveries in one short transaction, which also removes the page: whatever dies in between, nothing
+is lost and nobody gets the event twice. Several processes share the pages: each takes one that no other has taken.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock, rfc3339
+from tellwire.errors import StoreError
+from tellwire.ids import EVENT, encode
+from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.event import envelope
+from tellwire.store import fanouts
+from tellwire.store.rows import DeliveryRow
+from tellwire.store.store import Store
+from tellwire.telemetry import PageFannedOut, StoreFailed, Telemetry
+
+from .lanes import Admission, Lanes
+from .leases import write_claims
+
+_PAUSE_AFTER_ERROR_S: Final = 1.0
+_PACE_S: Final = 0.005
+_PACES: Final = 200
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """What became of a page: its claims, and what is told of it."""
+
+    claims: list[Claim]
+    fact: PageFannedOut
+
+
+class Fanner:
+    """Turns the pages of wide events into deliveries."""
+
+    def __init__(
+        self,
+        store: Store,
+        lanes: Lanes,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        new_id: Callable[[], bytes],
+        token: Callable[[], int],
+        lease_ms: int,
+        offer: Callable[[list[Claim]], None],
+    ) -> None:
+        """``token`` makes a lease token; ``offer`` takes what was born claimed."""
+        self._store = store
+        self._lanes = lanes
+        self._clock = clock
+        self._telemetry = telemetry
+        self._new_id = new_id
+        self._token = token
+        self._lease_ms = lease_ms
+        self._offer = offer
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There are pages: fan them out."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Fan out until cancelled. Trouble with the store is told and outlived."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while await self._fan_out_page():
+                    await self._pace()
+            except StoreError as error:
+                self._telemetry.emit(StoreFailed("fan out", str(error)))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                self._wake.set()
+
+    async def _pace(self) -> None:
+        """Let what was fanned out be sent first, so that memory does not fill; for a second at most.
+
+        After that it is the lanes that are slow, and not all endpoints are: a healthy one must not wait for them.
+        """
+        for _ in range(_PACES):
+            if self._lanes.open:
+                return
+            await asyncio.sleep(_PACE_S)
+
+    async def _fan_out_page(self) -> bool:
+        """Fan out one page, if there is one."""
+        found: list[_Page] = []
+
+        def accept(page: _Page | None) -> None:
+            if page is not None:
+                found.append(page)
+                self._offer(page.claims)
+                self._telemetry.emit(page.fact)
+
+        await write_claims(self._store, self._take_page, accept)
+        return bool(found)
+
+    def _take_page(self, connection: Connection) -> _Page | None:
+        page = fanouts.take_page(connection)
+        if page is None:
+            return None
+        endpoints = self._store.roster_in(connection).endpoints
+        admission = Admission(self._lanes)
+        now_ms, token, text_id = self._clock.now_ms(), self._token(), encode(EVENT, page.event_id)
+        until_ms = now_ms + self._lease_ms
+        body = envelope(page.type, rfc3339(page.occurred_ms), page.data)
+        rows: list[DeliveryRow] = []
+        claims: list[Claim] = []
+        for endpoint_id in page.endpoint_ids:
+            endpoint = endpoints.get(endpoint_id)
+            if endpoint is None:  # deleted since
+                continue
+            id = self._new_id()
+            claimed = endpoint.state is EndpointState.ENABLED and admission.admit(endpoint_id)
+            row = DeliveryRow(id, page.event_id, endpoint_id, "schedule", now_ms, None, None, now_ms)
+            rows.append(row._replace(lease_token=token, lease_until_ms=until_ms) if claimed else row)
+            if claimed:
+                claims.append(
+                    Claim(id, page.event_id, endpoint_id, text_id, page.type, body, token, until_ms)
+                )
+        self._store.hot.insert_deliveries(connection, rows)
+        deleted = len(page.endpoint_ids) - len(rows)
+        left = fanouts.count_left(connection, page.event_id)
+        return _Page(claims, PageFannedOut(text_id, page.type, len(rows), deleted, left))

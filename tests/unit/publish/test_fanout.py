@@ -1,0 +1,49 @@
+"""Fan-out: which events become deliveries at once, and which become pages."""
+
+import pytest
+
+from tellwire.ids import IdMaker
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.event import NewEvent
+from tellwire.policy.matching import compile_patterns
+from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout
+from tellwire.store.roster import LiveEndpoint, Roster
+
+NOW = 1_700_000_000_000
+
+
+def fanned_out(endpoints: int, events: int) -> Fanout:
+    """A transaction in which so many events were published to so many endpoints."""
+    new_id = IdMaker(lambda: NOW)
+    matcher = compile_patterns(["*"])
+    live = {
+        id: LiveEndpoint(id, "ep", "default", "https://a.example", matcher, EndpointState.ENABLED, {}, ())
+        for id in (new_id() for _ in range(endpoints))
+    }
+    roster = Roster(1, frozenset({"default"})).with_changes(2, (), live, {})
+    fanout = Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
+    accepted = fanout.accept([NewEvent("a.b", b"{}")] * events, listed=True)
+    assert isinstance(accepted, Accepted)
+    assert [receipt.deliveries for receipt in accepted.receipts] == [endpoints] * events
+    return fanout
+
+
+@pytest.mark.parametrize(("endpoints", "pages"), [(AT_ONCE, []), (AT_ONCE + 1, [AT_ONCE, 1])])
+def test_an_event_for_more_than_one_page_is_stored_in_pages(endpoints: int, pages: list[int]) -> None:
+    """Up to the threshold there are deliveries, above it pages, each as large as the threshold but the last."""
+    fanout = fanned_out(endpoints, 1)
+    assert [row.targets for row in fanout.page_rows] == pages
+    assert len(fanout.delivery_rows) == (0 if pages else endpoints)
+    assert [len(row.endpoint_ids) for row in fanout.page_rows] == [16 * targets for targets in pages]
+
+
+def test_a_transaction_makes_a_bounded_number_of_deliveries() -> None:
+    """A whole batch of events for a hundred endpoints each does not become 50,000 rows at once."""
+    fanout = fanned_out(100, 500)
+    assert len(fanout.delivery_rows) == 5_000
+    assert len(fanout.delivery_rows) + sum(row.targets for row in fanout.page_rows) == 50_000
+
+
+def test_few_targets_are_never_paged() -> None:
+    """An event for a few endpoints becomes deliveries at once, however many come with it."""
+    assert not fanned_out(20, 500).page_rows
