@@ -32,7 +32,7 @@ from .model.event import NewEvent, Receipt
 from .model.limits import Limits
 from .publish.declared import Event
 from .publish.fanout import AT_ONCE, Lease
-from .publish.publisher import Publisher
+from .publish.publisher import Answer, Publisher
 from .publish.validation import event_from_python
 from .publish.within import Statements, ground_of, run_any, statements
 from .store.connect import store_for
@@ -235,15 +235,21 @@ class Tellwire:
 
     async def accept(self, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
         """Publish events that are checked already (the HTTP API checks bytes, not Python values)."""
+        return await self._open_publisher().publish(events, listed=listed)
+
+    def submit(self, events: list[NewEvent], answer: Answer) -> None:
+        """Publish checked events; ``answer`` gets the receipts, or the error, when they are durable. For `api`."""
+        self._open_publisher().submit(events, answer, listed=False)
+
+    def _open_publisher(self) -> Publisher:
         if self._publisher is None:
             raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
-        return await self._publisher.publish(events, listed=listed)
+        return self._publisher
 
     async def _accept_in(self, connection: object, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
         if connection is None:
             return await self.accept(events, listed=listed)
-        if self._publisher is None:
-            raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
+        self._open_publisher()
         ground, now_ms = await ground_of(self._store), self._clock.now_ms()
 
         def make(driver: Callable[[], Any]) -> Statements:

@@ -13,8 +13,8 @@ import uvicorn
 
 from .api.app import build_api
 from .api.asgi import App
-from .api.patience import PatientProtocol
 from .api.publish import PublishRoutes
+from .api.shortcut import ShortcutProtocol
 from .clock import SystemClock
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
@@ -77,7 +77,7 @@ def http_server(
         timeout_graceful_shutdown=max(1, round(grace_s)),
         backlog=_BACKLOG,
         limit_concurrency=_max_connections(),
-        http=PatientProtocol,
+        http=ShortcutProtocol,
         ws="none",
         proxy_headers=False,
     )

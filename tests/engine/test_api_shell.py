@@ -71,11 +71,12 @@ async def test_fault_of_ours_tells_nothing_of_itself(
 ) -> None:
     """An unexpected exception is a 500 with a request id; what happened is in the log, under that id."""
 
-    async def broken(*_: object, **__: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret internals")
 
     monkeypatch.setattr(server.tellwire.events, "list", broken)
     monkeypatch.setattr(server.tellwire, "accept", broken)
+    monkeypatch.setattr(server.tellwire, "submit", broken)
     for answer in (
         await server.client.get("/v1/events"),
         await server.client.post("/v1/events", json={"type": "a", "data": {}}),

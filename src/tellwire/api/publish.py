@@ -14,13 +14,13 @@ from tellwire.errors import FieldError, InvalidInputError
 from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.model.key import Scope as KeyScope
+from tellwire.publish.publisher import Answer
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import authorize
 from .bodies import DisconnectedError, check_json, read_body
-from .direct import answer_directly
-from .problems import METHOD_NOT_ALLOWED, RefusedError
+from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
 
 EVENTS: Final = "/v1/events"
 BATCH: Final = "/v1/events/batch"
@@ -49,6 +49,28 @@ class PublishRoutes:
                 return await self._answer(scope, receive, send, self._publish_batch)
         return await self._app(scope, receive, send)
 
+    def take(self, headers: Headers, body: bytes, answer: Answer) -> bool:
+        """See ``shortcut.Taker``: what is wrong with a request is told on the long way, so here it is only noticed."""
+        try:
+            authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            check_json(headers.get(b"content-type"))
+            if len(body) > self._event_bytes:
+                return False
+            self._tellwire.submit([self._event_of(body, headers)], answer)
+        except Exception:
+            return False
+        return True
+
+    def answer_to(self, receipts: list[Receipt]) -> tuple[int, bytes, bytes]:
+        """See ``shortcut.Taker``."""
+        receipt = receipts[0]
+        return (200 if receipt.duplicate else 202), self._new_request_id().encode(), _rendered(receipt)
+
+    def problem_to(self, error: Exception) -> tuple[Problem, bytes]:
+        """See ``shortcut.Taker``."""
+        request_id = self._new_request_id()
+        return problem_of(error, request_id), request_id.encode()
+
     async def _answer(
         self,
         scope: Scope,
@@ -71,17 +93,17 @@ class PublishRoutes:
         except Exception as error:
             await refuse(error, request_id, receive, send)
             return
-        if not answer_directly(send, status, body, request_id):
-            await answer(send, status, body, request_id)
+        await answer(send, status, body, request_id)
 
     async def _publish_one(self, receive: Receive, headers: Headers) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._event_bytes)
+        receipt = (await self._tellwire.accept([self._event_of(body, headers)], listed=False))[0]
+        return (200 if receipt.duplicate else 202), _rendered(receipt)
+
+    def _event_of(self, body: bytes, headers: Headers) -> NewEvent:
         event = parse_event(body, self._tellwire.limits)
         key = headers.get(b"idempotency-key")
-        if key is not None:
-            event = _with_key(event, key, self._tellwire.limits.idempotency_key_chars)
-        receipt = (await self._tellwire.accept([event], listed=False))[0]
-        return (200 if receipt.duplicate else 202), _rendered(receipt)
+        return event if key is None else _with_key(event, key, self._tellwire.limits.idempotency_key_chars)
 
     async def _publish_batch(self, receive: Receive, headers: Headers) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._batch_bytes)

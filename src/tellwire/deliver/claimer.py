@@ -25,7 +25,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
 from .lanes import Lanes
-from .leases import write_claims
+from .leases import ClaimWrites
 
 LOOK_EVERY_S: Final = 0.25
 _FULL_SCAN_EVERY_MS: Final = 30_000
@@ -68,6 +68,7 @@ class Claimer:
         self._lease_ms = lease_ms
         self._offer = offer
         self._fan_out = fan_out
+        self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
         self._next_ms: int | None = 0  # scan at once: something may be left from before
         self._last_scan_ms = 0
@@ -108,9 +109,7 @@ class Claimer:
             await self._scan()
         elif self._wanted:
             wanted, self._wanted = self._wanted, {}
-            await write_claims(
-                self._store, lambda connection: self._claim_wanted(connection, wanted), self._accept
-            )
+            await self._claims.write(lambda connection: self._claim_wanted(connection, wanted), self._accept)
         else:
             await self._sleep(now_ms)
 
@@ -131,7 +130,7 @@ class Claimer:
         self._next_ms = None  # what is expected while the scan runs is set anew
         self._last_scan_ms = self._clock.now_ms()
         self._lanes.forget_idle()
-        await write_claims(self._store, self._claim_ready, self._accept)
+        await self._claims.write(self._claim_ready, self._accept)
 
     def _accept(self, found: _Pass) -> None:
         if found.next_ms is not None:

@@ -24,7 +24,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import PageFannedOut, StoreFailed, Telemetry
 
 from .lanes import Admission, Lanes
-from .leases import write_claims
+from .leases import ClaimWrites
 
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 _PACE_S: Final = 0.005
@@ -62,6 +62,7 @@ class Fanner:
         self._token = token
         self._lease_ms = lease_ms
         self._offer = offer
+        self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -101,7 +102,7 @@ class Fanner:
                 self._offer(page.claims)
                 self._telemetry.emit(page.fact)
 
-        await write_claims(self._store, self._take_page, accept)
+        await self._claims.write(self._take_page, accept)
         return bool(found)
 
     def _take_page(self, connection: Connection) -> _Page | None:

@@ -6,13 +6,14 @@ turns out to be lost is not sent under any more.
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
 from tellwire.model.claim import Claim
+from tellwire.store.group_commit import settle
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
@@ -23,19 +24,31 @@ _CHECK_EVERY_S: Final = 10.0
 T = TypeVar("T")
 
 
-async def write_claims(store: Store, change: Callable[[Connection], T], accept: Callable[[T], None]) -> None:
-    """Run a ``change`` that makes claims and hand its result to ``accept``, also when cancelled meanwhile.
+class ClaimWrites:
+    """Transactions that make claims: hot statements, on the event loop like the others."""
 
-    A claim that nobody holds would wait for its lease to end.
-    """
-    claiming = asyncio.ensure_future(store.write(change))
-    try:
-        accept(await asyncio.shield(claiming))
-    except asyncio.CancelledError:
-        await asyncio.wait([claiming])
-        if not claiming.cancelled() and claiming.exception() is None:
-            accept(claiming.result())
-        raise
+    def __init__(self, store: Store) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._write = store.batched(_run, settle, max_weight=1)
+
+    async def write(self, change: Callable[[Connection], T], accept: Callable[[T], None]) -> None:
+        """Run a ``change`` that makes claims and hand its result to ``accept``, also when cancelled meanwhile.
+
+        A claim that nobody holds would wait for its lease to end.
+        """
+        claiming: asyncio.Future[T] = self._loop.create_future()
+        self._write.submit((change, claiming))
+        try:
+            accept(await asyncio.shield(claiming))
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            if not claiming.cancelled() and claiming.exception() is None:
+                accept(claiming.result())
+            raise
+
+
+def _run(connection: Connection, items: list[Any]) -> list[Any]:
+    return [change(connection) for change, _ in items]
 
 
 class LeaseKeeper:

@@ -5,11 +5,9 @@ one wide line per attempt. Facts carry neither secrets nor payloads; what others
 ``token`` is masked all the same. Logging never stops a delivery: a line that cannot be written is dropped.
 """
 
-import io
 import logging
 import re
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal, TextIO
@@ -31,6 +29,7 @@ from ..telemetry import (
     StoreFailed,
     Telemetry,
 )
+from .lines import LineLogger
 
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -63,7 +62,7 @@ def configure(
     """
     target = sys.stderr if stream is None else stream
     threshold = getattr(logging, level.upper())
-    logger = _LineLogger(target)
+    logger = LineLogger(target)
     structlog.configure(
         processors=[_render_json] if format == "json" else _console_processors(target),
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -100,11 +99,11 @@ def _attempt_writer() -> Callable[[AttemptFinished], None] | None:
     config = structlog.get_config()
     if config["processors"] != [_render_json] or not structlog.get_logger().is_enabled_for(logging.INFO):
         return None
-    logger: _LineLogger = config["logger_factory"]()
+    logger: LineLogger = config["logger_factory"]()
 
     def write(fact: AttemptFinished) -> None:
         words = _EXHAUSTED if fact.state == "exhausted" else _FINISHED
-        logger.info(b'{"timestamp":%b,%b,%b' % (_encode(_now(UTC)), words, _encode(fact)[1:]))
+        logger.soon(b'{"timestamp":%b,%b,%b' % (_encode(_now(UTC)), words, _encode(fact)[1:]))
 
     return write
 
@@ -260,30 +259,6 @@ def _printable(logger: WrappedLogger, method: str, event_dict: EventDict) -> Eve
                 for char in value
             )
     return event_dict
-
-
-class _LineLogger:
-    """Writes and flushes whole lines; drops those that the stream refuses (closed, full, nobody reads it)."""
-
-    def __init__(self, target: TextIO | BinaryIO) -> None:
-        # The bytes below a text stream, if it has them: that saves decoding a line only to encode it again.
-        stream = getattr(target, "buffer", target)
-        self._to_text = isinstance(stream, io.TextIOBase)
-        self._write: Callable[[Any], object] = stream.write
-        self._flush: Callable[[], None] = stream.flush
-        self._lock = threading.Lock()
-
-    def _line(self, line: str | bytes) -> None:
-        encoded = line.encode("utf-8", "backslashreplace") if isinstance(line, str) else line
-        written = encoded + b"\n"
-        try:
-            with self._lock:
-                self._write(written.decode() if self._to_text else written)
-                self._flush()
-        except (OSError, ValueError):
-            pass
-
-    debug = info = warning = error = critical = _line
 
 
 class _Forward(logging.Handler):

@@ -7,7 +7,7 @@ it.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
@@ -23,10 +23,23 @@ from .fanout import AT_ONCE, Accepted, Fanout, Lease, find_known
 _MAX_EVENTS_PER_COMMIT = 500
 
 
+class Answer(Protocol):
+    """Where the outcome of a publish goes: a future, or whatever else can be told."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for the outcome any more."""
+
+    def set_result(self, receipts: list[Receipt], /) -> None:
+        """The events are durable."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """They were refused, or could not be stored."""
+
+
 class _Call(NamedTuple):
     events: Sequence[NewEvent]
     listed: bool
-    future: asyncio.Future[list[Receipt]]
+    answer: Answer
 
 
 class Publisher:
@@ -76,8 +89,12 @@ class Publisher:
             StoreUnavailableError: the database cannot be written now; nothing was stored.
         """
         future: asyncio.Future[list[Receipt]] = self._loop.create_future()
-        self._write.submit(_Call(events, listed, future))
+        self.submit(events, future, listed=listed)
         return await future
+
+    def submit(self, events: Sequence[NewEvent], answer: Answer, *, listed: bool) -> None:
+        """As ``publish``, for callers that are no coroutine: ``answer`` is told on the event loop."""
+        self._write.submit(_Call(events, listed, answer))
 
     def _accept(self, connection: Connection, calls: list[_Call]) -> list[Any]:
         now_ms = self._clock.now_ms()
@@ -107,10 +124,10 @@ class Publisher:
                     events += 1
                     deliveries += 0 if receipt.duplicate else receipt.deliveries
                     duplicates += receipt.duplicate
-                if not call.future.done():
-                    call.future.set_result(outcome.receipts)
-            elif not call.future.done():
-                call.future.set_exception(outcome)
+                if not call.answer.done():
+                    call.answer.set_result(outcome.receipts)
+            elif not call.answer.done():
+                call.answer.set_exception(outcome)
         if claims and self._offer is not None:
             self._offer(claims)
         if self._paged and self._fan_out is not None:
