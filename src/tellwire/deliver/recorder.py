@@ -65,7 +65,7 @@ class Recorder:
         self._telemetry = telemetry
         self._settled = settled
         self._loop = asyncio.get_running_loop()
-        self._write = store.batched(self._run, self._done, max_weight=_MAX_PER_COMMIT)
+        self._write = store.batched(self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True)
 
     def record(self, result: Result) -> None:
         """Have ``result`` written with the next transaction."""

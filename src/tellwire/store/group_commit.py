@@ -26,6 +26,9 @@ LINGER_S = 0.002
 """How long a batch may grow while publishers are many. Measured: see docs/adr/0003-group-commit.md."""
 BUSY_ITEMS = 4
 """A transaction with at least so many items means load: then the next one lingers."""
+PATIENT_LINGERS = 4
+PATIENT_ITEMS = 200
+"""While only items wait for which nobody waits in turn, a batch may grow for so many lingers, or to so many items."""
 
 
 def one(_: Any) -> int:
@@ -47,7 +50,10 @@ def settle(items: list[Any], outcomes: list[Any]) -> None:
 class BatchedWrite:
     """One stage's waiting items, and what to do with them."""
 
-    def __init__(self, run: Run, done: Done, wake: Callable[[], None], weigh: Weigh, max_weight: int) -> None:
+    def __init__(
+        self, run: Run, done: Done, wake: Callable[[], None], weigh: Weigh, max_weight: int, patient: bool
+    ) -> None:
+        self.patient = patient
         self.run = run
         self.done = done
         self._wake = wake
@@ -70,9 +76,9 @@ class BatchedWrite:
         return taken
 
     @property
-    def waiting(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._items)
+    def waiting(self) -> int:
+        """How many items wait."""
+        return len(self._items)
 
 
 class GroupCommit:
@@ -92,9 +98,14 @@ class GroupCommit:
         self._writes: list[BatchedWrite] = []
         self._task: asyncio.Task[None] | None = None
 
-    def register(self, run: Run, done: Done, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
-        """A new kind of write. Kinds are written in the order in which they were registered."""
-        write = BatchedWrite(run, done, self._wake, weigh, max_weight)
+    def register(
+        self, run: Run, done: Done, max_weight: int, weigh: Weigh = one, *, patient: bool = False
+    ) -> BatchedWrite:
+        """A new kind of write. Kinds are written in the order in which they were registered.
+
+        ``patient``: nobody waits for its outcomes, so that under load its items may wait to share a commit.
+        """
+        write = BatchedWrite(run, done, self._wake, weigh, max_weight, patient)
         self._writes.append(write)
         return write
 
@@ -114,9 +125,18 @@ class GroupCommit:
                 outcomes = await self._transact(work)
                 self._hand_over(work, outcomes)
                 if self._linger_s and sum(len(items) for _, items in work) >= BUSY_ITEMS:
-                    await asyncio.sleep(self._linger_s)
+                    await self._linger()
         finally:
             self._task = None
+
+    async def _linger(self) -> None:
+        for _ in range(PATIENT_LINGERS):
+            await asyncio.sleep(self._linger_s)
+            waiting = [write for write in self._writes if write.waiting]
+            if not all(write.patient for write in waiting):
+                return
+            if not waiting or sum(write.waiting for write in waiting) >= PATIENT_ITEMS:
+                return
 
     async def _transact(self, work: Work) -> list[list[Any]]:
         """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""

@@ -101,9 +101,11 @@ class PostgresStore:
         self._changes.submit((change, future))
         return await future
 
-    def batched(self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
+    def batched(
+        self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one, patient: bool = False
+    ) -> BatchedWrite:
         """Register a stage's hot write; call it after ``open``."""
-        return self._opened().register(run, done, max_weight, weigh)
+        return self._opened().register(run, done, max_weight, weigh, patient=patient)
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""

@@ -31,11 +31,13 @@ class Store(Protocol):
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
 
-    def batched(self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one) -> BatchedWrite:
+    def batched(
+        self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one, patient: bool = False
+    ) -> BatchedWrite:
         """Register a stage's hot write: items submitted at about the same time share a transaction.
 
         One transaction takes items until their weights reach ``max_weight``; each weighs one unless ``weigh`` says
-        otherwise.
+        otherwise. ``patient`` items may wait some milliseconds under load to share a commit.
         """
 
     def roster_in(self, connection: Connection) -> Roster:
