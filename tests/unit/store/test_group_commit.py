@@ -1,0 +1,79 @@
+"""Group commit: who shares a transaction with whom."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from tellwire.store import group_commit
+from tellwire.store.group_commit import BatchedWrite, GroupCommit, Work
+
+
+class Commits:
+    """A store that only remembers what came together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.committed = asyncio.Event()
+        self.writes = GroupCommit(self._commit, asyncio.get_running_loop(), linger_s=0.001)
+
+    def kind(self, *, patient: bool = False) -> BatchedWrite:
+        """A kind of write without effect."""
+        return self.writes.register(_outcomes, lambda _, __: None, 100, patient=patient)
+
+    async def _commit(self, work: Work) -> list[list[Any]]:
+        self.batches.append([item for _, items in work for item in items])
+        self.committed.set()
+        return [items for _, items in work]
+
+
+def _outcomes(_: Connection, items: list[Any]) -> list[Any]:
+    return items
+
+
+async def test_patient_items_wait_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load, items that nobody waits for stay until somebody who waits comes, and go with him."""
+    monkeypatch.setattr(group_commit, "PATIENT_LINGERS", 10_000)
+    commits = Commits()
+    results, events = commits.kind(patient=True), commits.kind()
+    for item in range(group_commit.BUSY_ITEMS):
+        results.submit(item)
+    await commits.committed.wait()
+    results.submit("result")
+    await asyncio.sleep(0.02)
+    assert len(commits.batches) == 1
+    events.submit("event")
+    await commits.writes.close()
+    assert commits.batches[1:] == [["result", "event"]]
+
+
+async def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without company, patient items are written after some lingers, and at once where they are many."""
+    commits = Commits()
+    results = commits.kind(patient=True)
+    for item in range(group_commit.BUSY_ITEMS):
+        results.submit(item)
+    await commits.committed.wait()
+    results.submit("alone")
+    await commits.writes.close()
+    monkeypatch.setattr(group_commit, "PATIENT_LINGERS", 10_000)
+    for item in range(group_commit.PATIENT_ITEMS):
+        results.submit(item)
+    await commits.writes.close()
+    assert [len(batch) for batch in commits.batches] == [
+        group_commit.BUSY_ITEMS,
+        1,
+        100,
+        group_commit.PATIENT_ITEMS - 100,
+    ]
+
+
+async def test_nobody_lingers_without_load() -> None:
+    """A single item is written in the turn of the loop after its submission, whoever it is."""
+    commits = Commits()
+    for write in (commits.kind(patient=True), commits.kind()):
+        write.submit("one")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert commits.batches == [["one"], ["one"]]
