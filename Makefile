@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check bench fmt docs clean
+.PHONY: help run test sim check bench fmt docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,15 +19,14 @@ help: ## this list
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv/bench.stamp: .venv/dev.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@touch $@
-
 run: .venv/server.stamp ## install into .venv and start a development server on SQLite
 	@exec $(BIN)/tellwire serve --dev
 
 test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
+
+sim: .venv/dev.stamp ## simulations of several processes, for many seeds (SEEDS=5000; SEED=123 tells the story of one)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
 check: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -35,7 +34,7 @@ check: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/bench.stamp ## measure: throughput and latency, or ARGS="--only growth fanout tls idle"
+bench: .venv/dev.stamp ## the benchmark table: throughput, CPU per event, latency, ratios to a bare loop
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 fmt: .venv/dev.stamp ## format the code and mend what ruff can mend

@@ -11,7 +11,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from .bodies import KEY
+from .served import KEY
 
 
 @dataclass

@@ -35,7 +35,7 @@ from .publish.fanout import AT_ONCE, Lease
 from .publish.publisher import Answer, Publisher
 from .publish.validation import event_from_python
 from .publish.within import Statements, ground_of, run_any, statements
-from .store.connect import store_for
+from .store.connect import MakeStore, store_for
 from .store.probe import write_something
 from .telemetry import Telemetry
 
@@ -98,7 +98,7 @@ class Tellwire:
         clock: Clock | None = None,
         transport: Transport | None = None,
         random: _random.Random | None = None,
-        inline: bool = False,
+        make_store: MakeStore = store_for,
     ) -> None:
         """Prepare; nothing is opened before ``async with`` (or ``open``).
 
@@ -106,7 +106,7 @@ class Tellwire:
             url: of the database: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or
                 ``postgresql://user:password@host/database``.
             options: see ``Options``.
-            clock, transport, random, inline: other parts for simulations and tests.
+            clock, transport, random, make_store: other parts for simulations and tests.
 
         Raises:
             SettingsError: the URL or the key cannot be used.
@@ -117,7 +117,7 @@ class Tellwire:
         self._random = random
         self.limits = self._options.limits
         self.telemetry = Telemetry()
-        self._store, vault = store_for(url, self._options.secret_key, inline=inline, on_change=self._wake)
+        self._store, vault = make_store(url, self._options.secret_key, on_change=self._wake)
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None

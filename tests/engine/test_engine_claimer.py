@@ -1,15 +1,17 @@
 """The claimer at odd hours: clocks that are set back, backlogs that never end, releases that come late."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 from tellwire import Options, Tellwire
 from tellwire.clock import SystemClock
 from tellwire.deliver.engine import EngineOptions
 from tellwire.deliver.lanes import LaneBounds
+from tellwire.model.delivery import State
 from tellwire.policy.retry import RetrySchedule
 
-from .embedded import KEY, LOOPBACK, tellwire_at
+from .embedded import KEY, LOOPBACK, all_are, tellwire_at
 from .receivers import WAIT_S, HeldReceiver
 
 
@@ -65,3 +67,17 @@ async def test_a_busy_process_still_looks_what_others_have_published(tmp_path: P
         assert other.ids == [receipt.id]
         assert len(busy.bodies) < 1_000
         await busy.met(1_000)
+
+
+async def test_what_is_pending_at_a_deleted_endpoint_is_cancelled(tmp_path: Path) -> None:
+    """A publish that did not see yet that an endpoint was deleted leaves a delivery that ends as cancelled."""
+    async with tellwire_at(tmp_path, deliver=False) as publisher:
+        endpoint, _ = await publisher.endpoints.create("https://example.com/", events=["*"])
+        await publisher.publish("order.paid", {"n": 1})
+        await publisher.endpoints.delete(endpoint.id)
+        # What another process leaves behind that read the control plane before the deletion and committed after it.
+        with sqlite3.connect(tmp_path / "tellwire.db") as database:
+            database.execute("UPDATE deliveries SET state = 0, due_ms = created_ms, finished_ms = NULL")
+        database.close()
+    async with tellwire_at(tmp_path) as tellwire:
+        await all_are(tellwire, State.CANCELLED, 1)

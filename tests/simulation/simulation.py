@@ -1,262 +1,252 @@
-"""A simulation: ten days of one database, lived by process after process, with everything going wrong now and then."""
+"""A simulation: some minutes of several processes on one database, with everything going wrong now and then.
 
-import asyncio
-import gc
+It decides, by chance, whose loop takes the next step; when nobody has one, time passes until somebody has. The same
+seed is the same history, to the last step.
+"""
+
+import heapq
 import random
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
-from tellwire.errors import ConflictError, StoreUnavailableError
-from tellwire.hub import Options, Tellwire
-from tellwire.model.delivery import State
-from tellwire.model.endpoint import EndpointState
+from tellwire.hub import Tellwire
 from tellwire.model.event import Receipt
+from tellwire.signing.secret import generate_symmetric
 
-from .virtual import Timeline, VirtualLoop
-from .world import AUDIT, Crash, Disk, Moods, Sent, SimulatedTransport, driver_of, seconds
+from .database import Trouble, Weather, seconds
+from .process import Process
+from .receivers import Moods, Sent
+from .script import CALM_S, Step, enable, plan
+from .virtual import Timeline
 
-KEY = bytes(range(32)).hex()
-DAY_S = 86_400.0
-PUBLISHING_S = 5 * DAY_S
-END_S = 30 * DAY_S
-
-Step = Callable[[Tellwire], Awaitable[None]]
+END_S = CALM_S + 3_000
 
 
-def template(folder: Path) -> Path:
-    """A new database with the audit in it, to be copied by each simulation."""
-    path = folder / "template.db"
-    loop = VirtualLoop(Timeline())
+class Published(NamedTuple):
+    """An acknowledged event, and what its publisher knows of it."""
 
-    async def make() -> None:
-        tellwire = Tellwire(f"sqlite:///{path}", Options(secret_key=KEY, deliver=False), inline=True)
-        await tellwire.open()
-        driver = driver_of(tellwire)
-        driver.executescript(AUDIT)
-        await tellwire.close()
+    receipt: Receipt
+    began: int
+    ended: int
+    n: int
+    key: str | None
 
-    loop.run_until_complete(make())
-    loop.close()
-    return path
+
+class Hand(NamedTuple):
+    """Somebody asked for a delivery to be retried or cancelled."""
+
+    at_s: float
+    order: int
+    move: str
+    delivery: str
+
+
+class NewSecret(NamedTuple):
+    """A secret that an endpoint was to sign with; ``told_s`` is when whoever asked was told, or None."""
+
+    began: int
+    told_s: float | None
+    secret: str
 
 
 class Simulation:
-    """One seed's ten days. ``run`` lives them; what happened is in ``sent``, ``receipts`` and the database."""
+    """One seed's history. ``run`` lives it; ``invariants`` judges it."""
 
     def __init__(self, seed: int, template: Path, folder: Path) -> None:
         self.seed = seed
         self.path = folder / f"seed{seed}.db"
-        # For every other seed each event is a wide one, fanned out in pages.
-        self.options = Options(secret_key=KEY, fan_out_at_once=2 if seed % 2 else 500)
         shutil.copy(template, self.path)
         self.chance = random.Random(f"script {seed}")
         self.timeline = Timeline()
+        self.order = count(1)
+        self.numbers = count(1)
+        self.weather = Weather(self.timeline)
+        self.skew_s = 0.0
+        self.at_once = 2 if seed % 4 == 0 else 500
+        self.processes: list[Process] = []
+        self.trace: list[tuple[float, int, str]] = []
+        self.happened: Counter[str] = Counter()
         self.sent: list[Sent] = []
-        self.receipts: dict[str, Receipt] = {}
-        self.by_hand: list[tuple[float, str, str]] = []
-        self.troubles: list[tuple[float, float]] = []  # spans in which lateness is excused
-        self.crashes = 0
-        self.faults: list[object] = []
-        self.urls = [f"https://receiver{n}.example/" for n in range(3)]
-        gone = 0.04 if seed % 3 == 0 else 0.0
-        self.moods = {
-            self.urls[0]: Moods(),
-            self.urls[1]: Moods(fails=0.6, hangs=0.08),
-            self.urls[2]: Moods(fails=0.1, overloaded=0.2, gone=gone) if seed % 4 else Moods(fails=1.0),
-        }
-        self.endpoint_ids: list[str] = []
-        self._plan = self._planned()
-        self._settled = False
+        self.published: list[Published] = []
+        self.told: dict[str, str] = {}  # by idempotency key, the event
+        self.hands: list[Hand] = []
+        self.secrets: dict[str, list[NewSecret]] = {}
+        self.unwell: list[tuple[float, float]] = []  # spans of trouble for all
+        self.mishaps: list[str] = []
+        self.endpoints: dict[str, str] = {}
+        self.moods = {f"https://receiver{n}.example/": self._mood() for n in range(8)}
+        self._free_urls = list(self.moods)
+        self._names = count(1)
+        self.ever: list[Process] = []
+        self._agenda: list[tuple[float, int, Step]] = []
         self._watch = sqlite3.connect(self.path)
-        self._hubs: list[Tellwire] = []
-        self._transports: list[SimulatedTransport] = []
 
-    # The script
+    def _mood(self) -> Moods:
+        return self.chance.choice(
+            [
+                Moods(),
+                Moods(fails=0.0, hangs=0.0, refuses=0.0, overloaded=0.0),
+                Moods(fails=0.6, hangs=0.08),
+                Moods(fails=0.1, overloaded=0.2, gone=0.04),
+                Moods(slow=0.5),
+                Moods(fails=1.0),
+            ]
+        )
 
-    def _planned(self) -> list[tuple[float, Step]]:
-        chance = self.chance
-        steps: list[tuple[float, Step]] = [(0.0, self._create_endpoints)]
-        for _ in range(chance.randint(3, 7)):
-            steps.append((chance.uniform(1, PUBLISHING_S), self._publish))
-        for _ in range(chance.randint(1, 3)):
-            at = chance.uniform(1, PUBLISHING_S)
-            steps.append((at, self._pause))
-            steps.append((at + chance.uniform(60, DAY_S), self._enable_all))
-        others = [self._crash, self._crash, self._crash_at_commit, self._fill_disk, self._doubt_disk]
-        others += [self._retry_by_hand, self._cancel, self._restart, self._publish_and_crash]
-        others += [self._retry_in_flight, self._retry_in_flight]
-        for step in others:
-            for _ in range(chance.randint(0, 2)):
-                steps.append((chance.uniform(1, 1.6 * PUBLISHING_S), step))
-        # A last hand for what was disabled on the way; whatever is disabled afterwards may wait.
-        steps.append((1.7 * PUBLISHING_S, self._enable_all))
-        return sorted(steps, key=lambda step: step[0])
+    # What the script does
 
-    async def _create_endpoints(self, tellwire: Tellwire) -> None:
-        for url in self.urls:
-            endpoint, _ = await tellwire.endpoints.create(url, events=["order.*"])
-            self.endpoint_ids.append(endpoint.id)
+    def at(self, at_s: float, step: Step) -> None:
+        """Let ``step`` happen then."""
+        heapq.heappush(self._agenda, (at_s, next(self.numbers), step))
 
-    async def _publish(self, tellwire: Tellwire) -> None:
-        key = f"key{len(self.receipts)}" if self.chance.random() < 0.5 else None
-        count = self.chance.choice([1, 1, 1, 3])
-        events = [{"type": "order.paid", "data": {"n": n}} for n in range(count)]
+    def note(self, text: str) -> None:
+        """Write a line of the trace."""
+        self.trace.append((self.timeline.now_s, next(self.order), text))
+
+    def any_process(self) -> Process:
+        """One that is alive, perhaps frozen."""
+        return self.chance.choice(
+            [one for one in self.processes if one.is_open and not one.stopping] or self.processes
+        )
+
+    def any_endpoint(self) -> tuple[str, str]:
+        """URL and id of an endpoint; it may have been deleted."""
+        return self.chance.choice(list(self.endpoints.items()))
+
+    def acknowledge(self, receipt: Receipt, began: int, n: int, key: str | None) -> None:
+        """Whoever published was told so."""
+        self.published.append(Published(receipt, began, next(self.order), n, key))
         if key is not None:
-            events[0]["idempotency_key"] = key
-        for receipt in await tellwire.publish_many(events):
-            self.receipts[receipt.id] = receipt
+            self.told[key] = receipt.id
 
-    async def _publish_and_crash(self, tellwire: Tellwire) -> None:
-        await self._publish(tellwire)
-        await asyncio.sleep(self.chance.choice([0, 0, 0.01, 0.3, 10]))
-        raise Crash
+    def by_hand(self, move: str, delivery: str) -> None:
+        """Somebody asks for this; whether it comes to pass, the database tells."""
+        self.hands.append(Hand(self.timeline.now_s, next(self.order), move, delivery))
 
-    async def _crash(self, _: Tellwire) -> None:
-        raise Crash
+    def create_endpoint(self, process: Process) -> None:
+        """Have an endpoint made."""
+        if not self._free_urls:
+            return
+        url, secret = self._free_urls.pop(0), self._new_secret()
 
-    async def _crash_at_commit(self, tellwire: Tellwire) -> None:
-        self._disk.crash_at_commit = self.chance.choice(["before", "after"])
-        await self._publish(tellwire)
+        async def create(tellwire: Tellwire) -> None:
+            began = next(self.order)
+            endpoint, _ = await tellwire.endpoints.create(url, events=["order.*"], secret=secret)
+            self.endpoints[url] = endpoint.id
+            self.secrets[url] = [NewSecret(began, self.timeline.now_s, secret)]
 
-    async def _fill_disk(self, tellwire: Tellwire) -> None:
-        until_s = self.timeline.now_s + self.chance.uniform(1, 200)
-        self.troubles.append((self.timeline.now_s, until_s + 120))
-        self._disk.full_until_s = until_s
-        await self._publish(tellwire)
+        process.do(create)
 
-    async def _doubt_disk(self, tellwire: Tellwire) -> None:
-        self._disk.uncertain = True
-        self.troubles.append((self.timeline.now_s, self.timeline.now_s + 30 + 120))
-        asyncio.get_running_loop().call_later(30, self._trust_disk)
-        for _ in range(3):
-            try:
-                await self._publish(tellwire)
-            except StoreUnavailableError:
-                await asyncio.sleep(1)
+    async def rotate_secret(self, tellwire: Tellwire, url: str, id: str) -> None:
+        """Have an endpoint sign with a new secret."""
+        secrets, secret = self.secrets[url], self._new_secret()
+        secrets.append(NewSecret(next(self.order), None, secret))
+        await tellwire.endpoints.rotate_secret(id, secret=secret)
+        secrets.append(NewSecret(next(self.order), self.timeline.now_s, secret))
 
-    def _trust_disk(self) -> None:
-        self._disk.uncertain = False
+    def freeze(self, process: Process, span_s: float) -> None:
+        """Let ``process`` stand still."""
+        if process.frozen or not process.alive:
+            return
+        process.frozen = True
+        self._unwell(process, span_s + 5)
+        self.happened["freeze"] += 1
+        self.note(f"{process.name} freezes for {span_s:g} s")
 
-    async def _pause(self, tellwire: Tellwire) -> None:
-        id = self.chance.choice(self.endpoint_ids)
-        if self.chance.random() < 0.5:
-            await tellwire.endpoints.pause(id)
-        else:
-            await tellwire.endpoints.disable(id)
+        def thaw(_: Simulation) -> None:
+            process.frozen = False
+            self.note(f"{process.name} goes on")
 
-    async def _enable_all(self, tellwire: Tellwire) -> None:
-        for id in self.endpoint_ids:
-            await tellwire.endpoints.enable(id)
+        self.at(self.timeline.now_s + span_s, thaw)
 
-    async def _retry_by_hand(self, tellwire: Tellwire) -> None:
-        page = await tellwire.deliveries.list(limit=100)
-        for delivery in self.chance.sample(page.data, min(3, len(page.data))):
-            try:
-                await tellwire.deliveries.retry(delivery.id)
-                self.by_hand.append((self.timeline.now_s, "retry", delivery.id))
-            except ConflictError:
-                assert delivery.state is State.CANCELLED
+    def stop(self, process: Process) -> None:
+        """Let ``process`` end gracefully."""
+        if process.alive and process.is_open and not process.stopping:
+            self.note(f"{process.name} is asked to stop")
+            process.stop()
 
-    async def _retry_in_flight(self, tellwire: Tellwire) -> None:
-        """Retry what is in the air, so that its answers come too late."""
-        await self._publish(tellwire)
-        await asyncio.sleep(0.005)  # so that a stale answer is known by when its attempt began
-        page = await tellwire.deliveries.list(limit=3, state=State.PENDING)
-        for delivery in page.data:
-            await tellwire.deliveries.retry(delivery.id)
-            self.by_hand.append((self.timeline.now_s, "retry", delivery.id))
+    def trouble(self, kind: Trouble, until_s: float, process: Process | None) -> None:
+        """Let something be the matter with the database."""
+        self.note(f"{process.name if process else 'everybody'}: {kind} until {until_s:.1f} s")
+        self.happened[kind] += 1
+        (process or self).weather.begin(kind, until_s)
+        self._unwell(process, until_s + 5 - self.timeline.now_s)
 
-    async def _cancel(self, tellwire: Tellwire) -> None:
-        page = await tellwire.deliveries.list(limit=100, state=State.PENDING)
-        for delivery in page.data[:1]:
-            await tellwire.deliveries.cancel(delivery.id)
-            self.by_hand.append((self.timeline.now_s, "cancel", delivery.id))
+    def _unwell(self, process: Process | None, span_s: float) -> None:
+        (process or self).unwell.append((self.timeline.now_s, self.timeline.now_s + span_s))
 
-    async def _restart(self, tellwire: Tellwire) -> None:
-        raise StopAsyncIteration
+    def _new_secret(self) -> str:
+        return generate_symmetric(self.chance.randbytes)
 
     # Life
 
     def run(self) -> None:
         """Live until nothing is left to do."""
-        while not self._settled:
-            self._live()
-        self._watch.close()
-
-    def _live(self) -> None:
-        """One process, from its start to its crash, its restart or the end."""
-        loop = VirtualLoop(self.timeline)
-        loop.skip_idle_time(self._idle_until)
-        asyncio.set_event_loop(loop)
-        self._disk = Disk(self.timeline, self.chance)
-        processes = 2 if self.seed % 5 == 0 else 1
+        for number in range(self.chance.randint(1, 3)):
+            self._start(engine=number == 0 or self.chance.random() < 0.85)
+        for _ in range(self.chance.randint(1, 3)):
+            self.at(0.5, lambda world: world.create_endpoint(world.any_process()))
+        for at_s, step in plan(self.chance):
+            self.at(max(at_s, 1.0), step)
+        self.at(CALM_S, Simulation._calm_down)
         try:
-            loop.run_until_complete(self._process(processes))
-        except Crash:
-            self.crashes += 1
-            for tellwire in self._hubs:
-                self._disk.die(tellwire)
-            self.timeline.now_s += self.chance.choice([0.1, 5, 45, 3_600])
-        self.faults += loop.faults
-        self._hubs, self._transports = [], []
-        loop.skip_idle_time(lambda: None)
-        loop._ready.clear()  # type: ignore[attr-defined]
-        loop._scheduled.clear()  # type: ignore[attr-defined]
-        loop.close()
-        asyncio.set_event_loop(None)
+            self._live(self._settled)
+            self._at_rest()
+            for process in list(self.processes):
+                self.stop(process)
+            self._live(lambda: not self.processes)
+        finally:
+            self._watch.close()
+            for process in self.ever:
+                process.bury()
+                self.mishaps += [f"{process.name}: {mishap}" for mishap in process.mishaps]
 
-    async def _process(self, processes: int) -> None:
-        # After a start, leases of the dead have to end before all is as usual again.
-        self.troubles.append((self.timeline.now_s - 4_000, self.timeline.now_s + 150))
-        for number in range(processes):
-            born = f"{self.seed} {self.timeline.now_s} {number}"
-            transport = SimulatedTransport(self.timeline, hash_of(born), self.sent, self.moods)
-            tellwire = Tellwire(
-                f"sqlite:///{self.path}",
-                self.options,
-                clock=self.timeline,
-                transport=transport,
-                random=random.Random(born),
-                inline=True,
-            )
-            await tellwire.open()
-            self._disk.attach(tellwire)
-            self._hubs.append(tellwire)
-            self._transports.append(transport)
-        restart = await self._act()
-        for tellwire in self._hubs:
-            await tellwire.close()
-        self._settled = not restart
+    def _live(self, until: Callable[[], bool]) -> None:
+        chance = self.chance
+        while True:
+            ready = [one for one in self.processes if not one.frozen and one.loop.has_work()]
+            if ready:
+                process = ready[0] if len(ready) == 1 else chance.choice(ready)
+                for _ in range(chance.randint(1, 4)):
+                    process.step()
+                    if not process.alive:
+                        self._bury(process)
+                        break
+                    if not process.loop.has_work():
+                        break
+            elif self._agenda and self._agenda[0][0] <= self.timeline.now_s:
+                _, _, step = heapq.heappop(self._agenda)
+                step(self)
+            elif until():
+                return
+            else:
+                self._let_time_pass()
 
-    async def _act(self) -> bool:
-        """Follow the script as far as it goes; true where the process is to be started again."""
-        while self._plan:
-            at_s, step = self._plan[0]
-            await asyncio.sleep(at_s - self.timeline.now_s)
-            self._plan.pop(0)
-            try:
-                await step(self.chance.choice(self._hubs))
-            except StopAsyncIteration:
-                return True
-            except StoreUnavailableError:
-                pass  # told, so not acknowledged
-        while self._next_due_s() is not None:
-            assert self.timeline.now_s < END_S, "deliveries are still pending"
-            await asyncio.sleep(5)  # virtual time: this polls nothing
-        return False
+    def _let_time_pass(self) -> None:
+        target_s = min(
+            (one.loop.next_timer_s for one in self.processes if not one.frozen), default=float("inf")
+        )
+        skip_s = self._idle_until()
+        if skip_s is not None:
+            target_s = max(target_s, skip_s)
+        if self._agenda:
+            target_s = min(target_s, self._agenda[0][0])
+        assert target_s != float("inf"), "everybody waits for something that can never happen"
+        assert target_s < END_S, "deliveries are still pending"
+        self.timeline.now_s = target_s
 
     def _idle_until(self) -> float | None:
-        """Until shortly before something happens, where nothing is held in memory and the disk is sound."""
-        if self.timeline.now_s < self._disk.full_until_s or self._disk.uncertain:
+        """Until shortly before something happens, where nothing is held in memory: looking four times a second for
+        minutes takes too long. A machine that is suspended does the same: its timers end late, all at once."""
+        if not all(one.idle or one.frozen for one in self.processes):
             return None
-        if any(tellwire.engine is None or tellwire.engine.held for tellwire in self._hubs) or not self._hubs:
-            return None
-        times = [
-            at for at in (self._next_due_s(), self._plan[0][0] if self._plan else None) if at is not None
-        ]
-        return min(times) - 0.6 if times else None
+        due_s = self._next_due_s()
+        return None if due_s is None else due_s - 0.6
 
     def _next_due_s(self) -> float | None:
         if self._watch.execute("SELECT 1 FROM fanout_pages").fetchone():
@@ -267,22 +257,44 @@ class Simulation:
         ).fetchone()
         return None if ready_ms is None else seconds(ready_ms)
 
-    @property
-    def disabled(self) -> set[str]:
-        """The urls of endpoints that are not enabled."""
-        with sqlite3.connect(self.path) as database:
-            rows = database.execute(
-                "SELECT url FROM endpoints WHERE state != ?", (EndpointState.ENABLED.value,)
-            ).fetchall()
-        database.close()
-        return {url for (url,) in rows}
+    def _settled(self) -> bool:
+        return (
+            self.timeline.now_s > CALM_S + 10
+            and all(one.idle and not one.frozen for one in self.processes)
+            and self._next_due_s() is None
+        )
 
+    def _at_rest(self) -> None:
+        for process in self.processes:
+            engine = process.tellwire.engine
+            assert engine is None or (engine.held, engine.in_flight) == (0, 0), (
+                f"{process.name} has lost a slot"
+            )
 
-def hash_of(text: str) -> int:
-    """A number that is the same in every run (``hash`` is not)."""
-    return int.from_bytes(text.encode(), "big") % (2**61 - 1)
+    def _calm_down(self) -> None:
+        """Everything works from here on, and whoever was switched off is enabled."""
+        self.note("all is well from here on")
+        self.weather.clear()
+        for process in self.processes:
+            process.weather.clear()
+            process.lives = process.dies_when = None
+        self._start(engine=True)
+        for id in self.endpoints.values():
+            self.at(self.timeline.now_s + 5, lambda world, id=id: enable(world, id))  # type: ignore[misc]
 
+    def _start(self, *, engine: bool) -> None:
+        process = Process(f"{'w' if engine else 'a'}{next(self._names)}", self, engine=engine)
+        self._unwell(process, 5)
+        self.processes.append(process)
+        self.ever.append(process)
 
-def collect() -> None:
-    """Bury the dead processes now, rather than in the middle of somebody else's test."""
-    gc.collect()
+    def _bury(self, process: Process) -> None:
+        """Somebody is gone; a supervisor starts another after a while."""
+        self.processes.remove(process)
+        if self.timeline.now_s < CALM_S:
+            after_s = self.chance.choice([0.1, 3, 30, 90])
+            engine = process.engine
+            if self.processes:
+                self.at(self.timeline.now_s + after_s, lambda world: world._start(engine=engine))
+            else:
+                self._start(engine=engine)

@@ -20,6 +20,7 @@ from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
 from tellwire.store import fanouts
+from tellwire.store.endpoints import cancel_if_deleted
 from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
@@ -168,7 +169,10 @@ class Claimer:
         until_ms, token = now_ms + self._lease_ms, self._token()
         for endpoint_id in endpoint_ids:
             endpoint = endpoints.get(endpoint_id)
-            if endpoint is None or endpoint.state is not EndpointState.ENABLED:
+            if endpoint is None:
+                cancel_if_deleted(connection, endpoint_id, now_ms=now_ms)
+                continue
+            if endpoint.state is not EndpointState.ENABLED:
                 continue
             lane = self._lanes[endpoint_id]
             limit = min(self._lanes.room(lane, len(found.claims)), _PER_LANE_PER_PASS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from tellwire.errors import SettingsError
 from tellwire.signing.vault import Vault
@@ -12,6 +13,15 @@ from .sqlite import SqliteStore
 from .store import Store
 
 _POSTGRES = ("postgresql", "postgres")
+
+
+class MakeStore(Protocol):
+    """Makes the store at a database URL, unopened, and the vault that seals its secrets."""
+
+    def __call__(
+        self, url: str, secret_key: str | None, *, on_change: Callable[[], None]
+    ) -> tuple[Store, Vault]:
+        """See ``store_for``."""
 
 
 def is_postgres(url: str) -> bool:
@@ -30,9 +40,7 @@ def sqlite_path(url: str) -> Path:
     return Path(path)
 
 
-def store_for(
-    url: str, secret_key: str | None, *, inline: bool, on_change: Callable[[], None]
-) -> tuple[Store, Vault]:
+def store_for(url: str, secret_key: str | None, *, on_change: Callable[[], None]) -> tuple[Store, Vault]:
     """The store at ``url`` and the vault that seals its secrets.
 
     ``on_change`` is called when another process has something to deliver, where the database can tell.
@@ -43,7 +51,7 @@ def store_for(
     if not is_postgres(url):
         path = sqlite_path(url)
         vault = vault_beside(path) if secret_key is None else Vault.from_setting(secret_key)
-        return SqliteStore(path, vault, inline=inline), vault
+        return SqliteStore(path, vault), vault
     if secret_key is None:
         raise SettingsError(
             "a database on PostgreSQL needs a secret key, the same for every process: "

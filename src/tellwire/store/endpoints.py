@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
 
 from tellwire.clock import to_datetime
 from tellwire.errors import NotFoundError
@@ -106,9 +106,18 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
         update(tenants).where(tenants.c.id == deleted).values(endpoints=tenants.c.endpoints - 1)
     )
     connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw))
+    cancel_if_deleted(connection, raw, now_ms=now_ms)
+
+
+def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None:
+    """Cancel what is pending for a deleted endpoint.
+
+    Not only where it is deleted: a publish beside that, which read the control plane before it, may commit after it.
+    """
+    deleted = exists().where(endpoints.c.id == id, endpoints.c.deleted_ms.is_not(None))
     connection.execute(
         update(deliveries)
-        .where(deliveries.c.endpoint_id == raw, deliveries.c.state == STATE_CODES[State.PENDING])
+        .where(deliveries.c.endpoint_id == id, deliveries.c.state == STATE_CODES[State.PENDING], deleted)
         .values(
             state=STATE_CODES[State.CANCELLED],
             finished_ms=now_ms,

@@ -1,1 +1,0 @@
-"""The scenarios: each measures one thing and gives one table."""

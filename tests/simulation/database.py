@@ -1,0 +1,346 @@
+"""The database of a simulation: one SQLite file that behaves towards its processes as PostgreSQL over a network does.
+
+Every process has a store of its own on it. Questions and answers travel for a while; others commit between a
+transaction's first look at the control plane and the rest of it; transactions collide and run again; rows that somebody
+else has locked are skipped; the answer to a commit is lost; notifications are late or lost; a server is down, or its
+disk is full. An observer inside the database writes down every change of a delivery, with the true time and order.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from tellwire.errors import StoreUnavailableError
+from tellwire.signing.vault import Vault
+from tellwire.store.group_commit import Work
+from tellwire.store.roster import Roster
+from tellwire.store.rows import ClaimedRow, DeliveryRow
+from tellwire.store.sqlite import SqliteStore
+from tellwire.store.sqlite_hot import SqliteHotStatements
+
+from .virtual import EPOCH_MS, Timeline
+
+T = TypeVar("T")
+
+SKIPPED = "locked rows skipped"
+_TRIES = 5
+"""How often a transaction runs before it gives up, as in ``store.postgres``."""
+
+
+class Trouble(StrEnum):
+    """What may be the matter between a process and the database."""
+
+    DOWN = "the database cannot be reached"
+    FULL = "the disk is full"
+    ANSWERS_LOST = "answers to commits are lost"
+    COLLISIONS = "transactions collide"
+    SLOW = "the database is slow"
+    DEAF = "notifications are lost"
+
+
+class Weather:
+    """The troubles of the present, each until some time."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._until_s: dict[Trouble, float] = {}
+
+    def begin(self, trouble: Trouble, until_s: float) -> None:
+        """Let ``trouble`` last until then."""
+        self._until_s[trouble] = until_s
+
+    def clear(self) -> None:
+        """Let all be well."""
+        self._until_s.clear()
+
+    def has(self, trouble: Trouble) -> bool:
+        """Whether it lasts."""
+        return bool(self._until_s) and self._until_s.get(trouble, 0.0) > self._timeline.now_s
+
+
+class Client(Protocol):
+    """What the database must know of a process."""
+
+    name: str
+
+    def has(self, trouble: Trouble) -> bool:
+        """Whether the process or all of them have that trouble now."""
+
+    async def reached(self, moment: str) -> None:
+        """The process is at this moment of a commit; it may be one at which it dies."""
+
+    def count(self, what: str) -> None:
+        """Something befell the process."""
+
+    def tell_others(self) -> None:
+        """Notify the other processes that there is something to deliver."""
+
+
+class _CollidedError(Exception):
+    """Another transaction was in the way."""
+
+
+class _Hot(SqliteHotStatements):
+    """The hot statements, as concurrent transactions see them."""
+
+    def __init__(self, chance: random.Random, client: Client) -> None:
+        self._chance = chance
+        self._client = client
+        self.news = False  # others must hear of this transaction
+
+    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+        super().insert_deliveries(connection, rows)
+        if any(row.lease_token is None for row in rows):
+            self.news = True
+
+    def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
+        super().release(connection, leases)
+        self.news = True
+
+    def claim(
+        self, connection: Connection, endpoint_id: bytes, *, limit: int, **values: Any
+    ) -> list[ClaimedRow]:
+        # As if some were locked by a transaction that is then rolled back.
+        if self._chance.random() < 0.1:
+            self._client.count(SKIPPED)
+            limit = self._chance.randrange(min(limit, 3))
+        return super().claim(connection, endpoint_id, limit=limit, **values) if limit else []
+
+
+class SharedStore(SqliteStore):
+    """One process's way to the database."""
+
+    def __init__(
+        self,
+        path: Path,
+        vault: Vault,
+        client: Client,
+        timeline: Timeline,
+        next_order: Callable[[], int],
+        chance: random.Random,
+        on_change: Callable[[], None],
+    ) -> None:
+        super().__init__(path, vault, inline=True)
+        self.hot: _Hot = _Hot(chance, client)
+        self._client = client
+        self._timeline = timeline
+        self._next_order = next_order
+        self._chance = chance
+        self._on_change = on_change
+        self._heard = True
+        self._seen: tuple[Roster, int] | None = None  # the control plane as this transaction saw it first
+        self._collides = False
+        self.busy = 0  # questions and transactions whose answers are on their way
+
+    def _open_writer(self) -> None:
+        super()._open_writer()
+        driver: Any = self._connection.connection.driver_connection
+        driver.execute("PRAGMA synchronous = OFF")
+        driver.create_function("simulated_now_ms", 0, self._timeline.now_ms)
+        driver.create_function("simulated_order", 0, self._next_order)
+        driver.create_function("simulated_writer", 0, lambda: self._client.name)
+        self._watch = sqlite3.connect(self._path, isolation_level=None)
+
+    def abandon(self) -> None:
+        """Close what a dead process left open (it never dies in the middle of a transaction: that takes no time)."""
+        if self._commits is not None:
+            self._connection.close()
+            self._write_engine.dispose()
+            self._read_engine.dispose()
+            self._watch.close()
+
+    def hear(self) -> None:
+        """A notification has arrived."""
+        self._heard = True
+        self._on_change()
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        with self._asking():
+            await self._travel()
+            self._opened()
+            found = self._read(query)
+            await self._travel()
+        return found
+
+    async def look(self) -> bool:
+        # As in store.postgres: what was heard, and the revision of the control plane.
+        with self._asking():
+            await self._travel()
+        self._opened()
+        revision = self._revision()
+        heard, self._heard = self._heard, False
+        if revision == self._roster.revision:
+            return heard
+        self._keep(await self.read(super().roster_in))
+        return True
+
+    def roster_in(self, connection: Connection) -> Roster:
+        roster = super().roster_in(connection)
+        if self._seen is not None and roster.revision == self._seen[1]:
+            return self._seen[0]  # others have committed since, and this transaction does not know
+        return roster
+
+    async def _commit(self, work: Work) -> list[list[Any]]:
+        with self._asking():
+            return await self._commit_past_others(work)
+
+    async def _commit_past_others(self, work: Work) -> list[list[Any]]:
+        for _ in range(_TRIES):
+            await self._travel()
+            first_seen = self._roster
+            if self._revision() != first_seen.revision:
+                first_seen = self._read(super().roster_in)
+            if self._chance.random() < 0.3:
+                await self._travel()
+            await self._client.reached("before the commit")
+            self._collides = self._chance.random() < (0.7 if self._client.has(Trouble.COLLISIONS) else 0.01)
+            self.hot.news = False
+            before = self._roster
+            try:
+                self._seen = first_seen, self._revision()
+                outcomes = await super()._commit(work)
+            except _CollidedError:
+                self._client.count("collision")
+                continue
+            finally:
+                self._seen = None
+            after, self._roster = self._roster, before
+            if self.hot.news:
+                self._client.tell_others()
+            await self._client.reached("after the commit")
+            await self._answered()
+            self._keep(after)
+            return outcomes
+        raise StoreUnavailableError(f"other transactions were in the way {_TRIES} times")
+
+    async def _end(self, driver: sqlite3.Connection) -> None:
+        if self._collides:
+            raise _CollidedError
+        if self._client.has(Trouble.FULL):
+            self._client.count("disk full")
+            raise sqlite3.OperationalError("database or disk is full")
+        await super()._end(driver)
+
+    def _revision(self) -> int:
+        """That of the control plane, as committed (not by SQLAlchemy, which takes most of a simulation's time)."""
+        revision: int = self._watch.execute("SELECT value FROM revisions WHERE name = 'control'").fetchone()[
+            0
+        ]
+        return revision
+
+    def _keep(self, roster: Roster) -> None:
+        if roster.revision > self._roster.revision:
+            self._roster = roster
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
+    async def _answered(self) -> None:
+        await asyncio.sleep(self._latency_s())
+        if self._client.has(Trouble.ANSWERS_LOST) and self._chance.random() < 0.5:
+            self._client.count("answer lost")
+            raise StoreUnavailableError("connection was closed in the middle of operation")
+
+    async def _travel(self) -> None:
+        await asyncio.sleep(self._latency_s())
+        if self._client.has(Trouble.DOWN):
+            self._client.count("database down")
+            raise StoreUnavailableError("connection refused")
+
+    def _latency_s(self) -> float:
+        if self._client.has(Trouble.SLOW):
+            return self._chance.uniform(0, 3)
+        return self._chance.choice((0.0, 0.0005, 0.002, 0.02))
+
+
+AUDIT = """
+    CREATE TABLE audit (
+        at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, state_before INTEGER, state INTEGER,
+        made_before INTEGER, made INTEGER, step INTEGER, token_before INTEGER, token INTEGER,
+        until_before INTEGER, until INTEGER, due_before INTEGER, due_ms INTEGER, trigger TEXT, status INTEGER
+    );
+    CREATE TRIGGER audit_birth AFTER INSERT ON deliveries BEGIN
+        INSERT INTO audit VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
+            NULL, new.attempt_count, new.schedule_step, NULL, new.lease_token, NULL, new.lease_until_ms, NULL,
+            new.due_ms, new.trigger, NULL);
+    END;
+    CREATE TRIGGER audit_change AFTER UPDATE ON deliveries BEGIN
+        INSERT INTO audit VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
+            new.state, old.attempt_count, new.attempt_count, new.schedule_step, old.lease_token, new.lease_token,
+            old.lease_until_ms, new.lease_until_ms, old.due_ms, new.due_ms, new.trigger, new.last_status_code);
+    END;
+    CREATE TABLE switches (at_order INTEGER, at_ms INTEGER, writer TEXT, url TEXT, state TEXT);
+    CREATE TRIGGER audit_endpoint AFTER INSERT ON endpoints BEGIN
+        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url, new.state);
+    END;
+    CREATE TRIGGER audit_switch AFTER UPDATE ON endpoints
+        WHEN old.state != new.state OR old.deleted_ms IS NOT new.deleted_ms BEGIN
+        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url,
+            CASE WHEN new.deleted_ms IS NULL THEN new.state ELSE 'deleted' END);
+    END;
+"""
+"""The observer inside the database."""
+
+
+class Change(NamedTuple):
+    """One change of a delivery, as the observer saw it."""
+
+    order: int
+    at_ms: int
+    writer: str
+    delivery: bytes
+    state_before: int | None
+    state: int
+    made_before: int | None
+    made: int
+    step: int
+    token_before: int | None
+    token: int | None
+    until_before: int | None
+    until: int | None
+    due_before: int | None
+    due_ms: int | None
+    trigger: str
+    status: int | None
+
+    @property
+    def grants(self) -> bool:
+        """Whether somebody got a lease by it."""
+        return self.token is not None and self.token != self.token_before
+
+    @property
+    def records(self) -> bool:
+        """Whether it wrote a result."""
+        return self.made_before is not None and self.made > self.made_before
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody retried it, cancelled it or deleted its endpoint."""
+        return self.token is None and not self.records and self.due_ms != self.due_before
+
+
+class Switch(NamedTuple):
+    """An endpoint was made, switched or deleted, as the observer saw it."""
+
+    order: int
+    at_ms: int
+    writer: str
+    url: str
+    state: str
+
+
+def seconds(at_ms: int) -> float:
+    """An instant as seconds since the simulation began."""
+    return (at_ms - EPOCH_MS) / 1000

@@ -1,0 +1,270 @@
+"""What happens in a simulation, by chance: what people ask of the API, and what goes wrong."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from tellwire.errors import ConflictError, NotFoundError
+from tellwire.hub import Tellwire
+from tellwire.model.delivery import State
+
+from .database import Trouble
+
+if TYPE_CHECKING:
+    from .process import Process
+    from .simulation import Simulation
+
+Step = Callable[["Simulation"], None]
+
+PUBLISHING_S = 150.0
+"""How long events are published."""
+ROUGH_S = 300.0
+"""How long things go wrong; whatever began before may last longer."""
+CALM_S = 480.0
+"""From here on everything works, and everything that is pending must come to its end."""
+
+
+def plan(chance: random.Random) -> list[tuple[float, Step]]:
+    """A script: what happens when."""
+    steps: list[tuple[float, Step]] = []
+    for _ in range(chance.randint(3, 8)):
+        steps.append((chance.uniform(1, PUBLISHING_S), chance.choice(_PUBLISHING)))
+    for _ in range(chance.randint(2, 6)):
+        steps.append((chance.uniform(2, ROUGH_S), chance.choice(_PEOPLE)))
+    for _ in range(chance.randint(2, 7)):
+        steps.append((chance.uniform(1, ROUGH_S), chance.choice(_MISFORTUNES)))
+    return sorted(steps, key=lambda step: step[0])
+
+
+# What is published
+
+
+def publish(world: "Simulation", process: "Process | None" = None) -> None:
+    """Somebody publishes an event, or a few at once."""
+    count = world.chance.choice([1, 1, 1, 2, 4])
+    data = [{"n": next(world.numbers)} for _ in range(count)]
+
+    async def ask(tellwire: Tellwire) -> None:
+        began = next(world.order)
+        receipts = await tellwire.publish_many({"type": "order.paid", "data": one} for one in data)
+        for receipt, one in zip(receipts, data, strict=True):
+            world.acknowledge(receipt, began, one["n"], None)
+
+    (process or world.any_process()).do(ask)
+
+
+def publish_once(world: "Simulation") -> None:
+    """Somebody publishes under an idempotency key, again and again until it is acknowledged."""
+    n = next(world.numbers)
+    _publish_until_told(world, f"key{n}", n, 8)
+
+
+def publish_twice(world: "Simulation") -> None:
+    """Two clients publish the same under one idempotency key, at the same time."""
+    n = next(world.numbers)
+    _publish_until_told(world, f"key{n}", n, 8)
+    _publish_until_told(world, f"key{n}", n, 8)
+
+
+def _publish_until_told(world: "Simulation", key: str, n: int, tries: int) -> None:
+    async def ask(tellwire: Tellwire) -> None:
+        began = next(world.order)
+        receipt = await tellwire.publish("order.paid", {"n": n}, idempotency_key=key)
+        world.acknowledge(receipt, began, n, key)
+
+    def again(world: "Simulation") -> None:
+        if key not in world.told and tries:
+            _publish_until_told(world, key, n, tries - 1)
+
+    world.any_process().do(ask)
+    world.at(world.timeline.now_s + world.chance.uniform(1, 15), again)
+
+
+def publish_and_crash(world: "Simulation") -> None:
+    """A process dies while it publishes and delivers."""
+    process = world.any_process()
+    publish(world, process)
+    process.lives = world.chance.randint(1, 80)
+
+
+def publish_and_die_at_commit(world: "Simulation") -> None:
+    """A process dies as it commits: before or after the effect."""
+    process = world.any_process()
+    publish(world, process)
+    process.dies_when = world.chance.choice(["before the commit", "after the commit"])
+
+
+def publish_and_freeze(world: "Simulation") -> None:
+    """A process is frozen while its attempts are in the air."""
+    process = world.any_process()
+    publish(world, process)
+    world.at(world.timeline.now_s + world.chance.uniform(0, 1), lambda world: freeze(world, process))
+
+
+# What people do
+
+
+def retry_by_hand(world: "Simulation") -> None:
+    """Somebody retries a few deliveries, whatever their state."""
+
+    async def ask(tellwire: Tellwire) -> None:
+        page = await tellwire.deliveries.list(limit=100)
+        for delivery in world.chance.sample(page.data, min(3, len(page.data))):
+            world.by_hand("retry", delivery.id)
+            try:
+                await tellwire.deliveries.retry(delivery.id)
+            except ConflictError:
+                pass  # it was cancelled, or its endpoint deleted
+
+    world.any_process().do(ask)
+
+
+def retry_in_flight(world: "Simulation") -> None:
+    """Somebody retries what is in the air."""
+
+    async def ask(tellwire: Tellwire) -> None:
+        page = await tellwire.deliveries.list(limit=3, state=State.PENDING)
+        for delivery in page.data:
+            world.by_hand("retry", delivery.id)
+            try:
+                await tellwire.deliveries.retry(delivery.id)
+            except ConflictError:
+                pass
+
+    publish(world)
+    world.at(world.timeline.now_s + world.chance.uniform(0, 0.3), lambda world: world.any_process().do(ask))
+
+
+def cancel(world: "Simulation") -> None:
+    """Somebody cancels one of the newest deliveries, in the air or waiting."""
+
+    async def ask(tellwire: Tellwire) -> None:
+        page = await tellwire.deliveries.list(limit=4, state=State.PENDING)
+        for delivery in page.data[:1]:
+            world.by_hand("cancel", delivery.id)
+            try:
+                await tellwire.deliveries.cancel(delivery.id)
+            except ConflictError:
+                pass  # it has ended meanwhile
+
+    if world.chance.random() < 0.5:
+        publish(world)
+    world.any_process().do(ask)
+
+
+def switch(world: "Simulation") -> None:
+    """Somebody pauses or disables an endpoint, and enables it later."""
+    _, id = world.any_endpoint()
+    off = world.chance.choice(["pause", "disable"])
+
+    async def switch_off(tellwire: Tellwire) -> None:
+        await getattr(tellwire.endpoints, off)(id)
+
+    world.any_process().do(_if_there(switch_off))
+    if world.chance.random() < 0.7:
+        world.at(world.timeline.now_s + world.chance.uniform(1, 90), lambda world: enable(world, id))
+    if world.chance.random() < 0.5:
+        publish(world)
+
+
+def enable(world: "Simulation", id: str) -> None:
+    """Somebody enables an endpoint."""
+
+    async def ask(tellwire: Tellwire) -> None:
+        await tellwire.endpoints.enable(id)
+
+    world.any_process().do(_if_there(ask))
+
+
+def delete(world: "Simulation") -> None:
+    """Somebody deletes an endpoint."""
+    _, id = world.any_endpoint()
+
+    async def ask(tellwire: Tellwire) -> None:
+        await tellwire.endpoints.delete(id)
+
+    for _ in range(world.chance.randint(0, 3)):
+        world.at(world.timeline.now_s + world.chance.uniform(0, 0.02), publish)
+    world.any_process().do(_if_there(ask))
+
+
+def create(world: "Simulation") -> None:
+    """Somebody makes another endpoint."""
+    world.create_endpoint(world.any_process())
+
+
+def rotate(world: "Simulation") -> None:
+    """Somebody gives an endpoint a new secret."""
+    url, id = world.any_endpoint()
+    world.any_process().do(_if_there(lambda tellwire: world.rotate_secret(tellwire, url, id)))
+
+
+def test(world: "Simulation") -> None:
+    """Somebody sends an example."""
+    _, id = world.any_endpoint()
+
+    async def ask(tellwire: Tellwire) -> None:
+        await tellwire.endpoints.test(id)
+
+    world.any_process().do(_if_there(ask))
+
+
+def _if_there(ask: Callable[[Tellwire], Awaitable[None]]) -> Callable[[Tellwire], Awaitable[None]]:
+    async def ask_anyhow(tellwire: Tellwire) -> None:
+        try:
+            await ask(tellwire)
+        except NotFoundError:
+            pass  # it was deleted
+
+    return ask_anyhow
+
+
+# What goes wrong
+
+
+def crash(world: "Simulation") -> None:
+    """A process dies, at once or after some steps more."""
+    world.any_process().lives = world.chance.choice([0, 1, 5, 20, 100])
+
+
+def freeze(world: "Simulation", process: "Process | None" = None) -> None:
+    """A process stands still, perhaps for longer than its leases last."""
+    process = process or world.any_process()
+    span_s = world.chance.choice([2.0, 20.0, 59.0, 65.0, 100.0, 150.0])
+    world.freeze(process, span_s)
+
+
+def stop(world: "Simulation") -> None:
+    """A process is stopped gracefully, perhaps in the middle of its work."""
+    process = world.any_process()
+    if world.chance.random() < 0.6:
+        publish(world, process)
+    world.at(world.timeline.now_s + world.chance.uniform(0, 0.5), lambda world: world.stop(process))
+
+
+def trouble(world: "Simulation") -> None:
+    """Something is the matter with the database, for one process or for all."""
+    kind = world.chance.choice(list(Trouble))
+    span_s = world.chance.uniform(1, 70 if kind in (Trouble.DOWN, Trouble.DEAF) else 30)
+    process = world.any_process() if world.chance.random() < 0.5 else None
+    world.trouble(kind, world.timeline.now_s + span_s, process)
+    for _ in range(2):
+        at_s = world.timeline.now_s + world.chance.uniform(0, span_s)
+        world.at(at_s, world.chance.choice([*_PUBLISHING, *_PEOPLE]))
+
+
+def set_clock(world: "Simulation") -> None:
+    """The clock of a host is set."""
+    process = world.any_process()
+    process.clock.ahead_s = world.chance.uniform(-world.skew_s, world.skew_s)
+    world.note(f"the clock of {process.name} is set")
+
+
+_PUBLISHING: list[Step] = [
+    publish, publish, publish, publish_once, publish_twice, publish_and_crash, publish_and_die_at_commit,
+    publish_and_freeze,
+]  # fmt: skip
+_PEOPLE: list[Step] = [
+    retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test
+]  # fmt: skip
+_MISFORTUNES: list[Step] = [crash, crash, freeze, freeze, stop, trouble, trouble, trouble, set_clock]
