@@ -19,6 +19,10 @@ help: ## this list
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+.venv/bench.stamp: .venv/dev.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
 run: .venv/server.stamp ## install into .venv and start a development server on SQLite
 	@exec $(BIN)/tellwire serve --dev
 
@@ -34,7 +38,7 @@ check: .venv/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/dev.stamp ## the benchmark table: throughput, CPU per event, latency, ratios to a bare loop
+bench: .venv/bench.stamp ## measure: throughput and latency, or ARGS="--only growth fanout tls idle"
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 fmt: .venv/dev.stamp ## format the code and mend what ruff can mend

@@ -5,9 +5,15 @@ import json
 from tellwire.model.event import envelope
 
 LANES = 4
-"""How many endpoints share the load: with 16 slots each (the default), 64 deliveries are in the air at once."""
+"""How many endpoints share the load where nothing else is said: with 16 slots each (the default), 64 deliveries are
+in the air at once."""
+
+KEY = "tw_benchmark"
+"""The API key that requests carry."""
 
 OCCURRED_AT = "2026-01-01T00:00:00.000Z"
+FIRST_NUMBER = 1_000_000_000
+"""Events that are to be known again count from here, so that all numbers are of one length."""
 
 
 def event_type(lane: int) -> str:
@@ -15,10 +21,10 @@ def event_type(lane: int) -> str:
     return f"bench.lane{lane}"
 
 
-def data_of(size_bytes: int, number: int = 0, sent_ns: int = 0) -> bytes:
-    """A JSON object of exactly ``size_bytes``; ``number`` and ``sent_ns`` come back at the receiver."""
+def data_of(size_bytes: int, number: int = 0) -> bytes:
+    """A JSON object of exactly ``size_bytes``; the receiver notes ``number`` where it is not 0."""
     order = {
-        "bench": [number, sent_ns],
+        "bench": number,
         "order_id": "ord_01hv8q7m3k",
         "currency": "EUR",
         "total": 1234.5,
@@ -43,10 +49,10 @@ def delivered(size_bytes: int, lane: int = 0) -> bytes:
     return envelope(event_type(lane), OCCURRED_AT, data_of(size_bytes))
 
 
-def published(size_bytes: int, lane: int, number: int = 0, sent_ns: int = 0) -> bytes:
+def published(size_bytes: int, lane: int, number: int = 0, tenant: str = "default") -> bytes:
     """The body of ``POST /v1/events``."""
-    data = data_of(size_bytes, number, sent_ns)
-    return b'{"type":"%b","data":%b}' % (event_type(lane).encode(), data)
+    head = f'"type":"{event_type(lane)}"' + ("" if tenant == "default" else f',"tenant":"{tenant}"')
+    return b'{%b,"data":%b}' % (head.encode(), data_of(size_bytes, number))
 
 
 def published_batch(size_bytes: int, events: int) -> bytes:

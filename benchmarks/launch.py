@@ -1,7 +1,8 @@
 """``python -m benchmarks.launch``: a Tellwire server from the ``TELLWIRE_`` environment, where the CLI is not used.
 
-``--profile FILE`` writes what cProfile sees to ``FILE.0`` (the thread of the event loop), ``FILE.1`` (the first other
-thread) and so on.
+``--profile FILE`` writes what cProfile sees to ``FILE.<process>.0`` (the thread of the event loop),
+``FILE.<process>.1`` (the first other thread) and so on. ``--statements FILE`` writes the instant of every statement
+that SQLite is given (monotonic, ns), a line each.
 """
 
 import argparse
@@ -10,8 +11,12 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import uvloop
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from tellwire import server
 from tellwire.observe.logs import configure, subscribe_logs
@@ -23,7 +28,10 @@ def main() -> None:
     """Serve until a signal comes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--profile")
-    profile_path = parser.parse_args().profile
+    parser.add_argument("--statements", type=Path)
+    asked = parser.parse_args()
+    if asked.statements is not None:
+        _note_statements(asked.statements)
     settings = load(os.environ).settings
     configure(settings.log_format, settings.log_level)  # type: ignore[arg-type]  # checked by load
     tellwire = tellwire_for(settings)
@@ -32,9 +40,21 @@ def main() -> None:
     def serve() -> None:
         uvloop.run(server.serve(tellwire, settings, lambda url: print(url, file=sys.stderr)))
 
-    if profile_path is None:
+    if asked.profile is None:
         serve()
-        return
+    else:
+        _profiled(serve, f"{asked.profile}.{os.getpid()}")
+
+
+def _note_statements(path: Path) -> None:
+    notes = path.open("a", buffering=1)
+
+    @event.listens_for(Pool, "connect")
+    def connected(driver: Any, _record: object) -> None:
+        driver.set_trace_callback(lambda _: notes.write(f"{time.monotonic_ns()}\n"))
+
+
+def _profiled(serve: Any, path: str) -> None:
     # CPU time of the thread, not the clock: waiting for the GIL, the disk or the network does not count.
     profiles = [cProfile.Profile(time.thread_time)]
 
@@ -49,7 +69,7 @@ def main() -> None:
         for number, profile in enumerate(profiles):
             profile.create_stats()
             if profile.stats:
-                profile.dump_stats(f"{profile_path}.{number}")
+                profile.dump_stats(f"{path}.{number}")
 
 
 if __name__ == "__main__":

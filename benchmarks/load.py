@@ -11,7 +11,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from .served import KEY
+from .bodies import KEY
 
 
 @dataclass

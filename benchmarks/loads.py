@@ -1,13 +1,16 @@
-"""Offers load: wrk if it is there, or the Python load generator; both with 64 keep-alive connections, closed loop."""
+"""Offers load: wrk if it is there, or the Python load generator; keep-alive connections, closed loop."""
 
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from .bodies import KEY
 from .processes import run_json
-from .served import KEY
 
 _LUA = """
 local bodies = {}
@@ -36,7 +39,7 @@ end
 
 @dataclass(frozen=True)
 class Offered:
-    """What the load generator saw."""
+    """What the load generators saw."""
 
     answered: int
     seconds: float
@@ -55,39 +58,51 @@ class Load:
     concurrency: int
 
 
-def offer(load: Load, port: int, here: Path) -> Offered:
-    """Offer ``load`` to the server at ``port``."""
+def offer(load: Load, ports: Sequence[int], here: Path) -> Offered:
+    """Offer ``load`` to the servers at ``ports``, its connections shared out among them."""
     for index, body in enumerate(load.bodies):
         (here / f"body{index}").write_bytes(body)
     wrk = shutil.which("wrk")
-    if wrk is None:
-        arguments = [f"--{name}={getattr(load, name)}" for name in ("path", "seconds", "most", "concurrency")]
-        files = [here / f"body{index}" for index in range(len(load.bodies))]
-        found = run_json("benchmarks.load", *arguments, f"--port={port}", *files, timeout_s=load.seconds + 60)
-    else:
-        found = _wrk(wrk, load, port, here)
-    return Offered(**found)
+    offer_to = partial(_python, load) if wrk is None else partial(_wrk, wrk, load)
+    connections = load.concurrency // len(ports)
+    with ThreadPoolExecutor(len(ports)) as threads:
+        found = list(threads.map(lambda port: offer_to(port, connections, here), ports))
+    return Offered(
+        answered=sum(each.answered for each in found),
+        seconds=max(each.seconds for each in found),
+        refused=sum(each.refused for each in found),
+        broken=sum(each.broken for each in found),
+    )
 
 
 def load_name() -> str:
     """What ``offer`` starts."""
-    return "wrk (1 thread)" if shutil.which("wrk") else "Python (httptools on uvloop)"
+    return "wrk (1 thread a server)" if shutil.which("wrk") else "Python (httptools on uvloop)"
 
 
-def _wrk(wrk: str, load: Load, port: int, here: Path) -> dict[str, float]:
+def _python(load: Load, port: int, connections: int, here: Path) -> Offered:
+    arguments = [f"--{name}={getattr(load, name)}" for name in ("path", "seconds", "most")]
+    files = [here / f"body{index}" for index in range(len(load.bodies))]
+    found = run_json(
+        "benchmarks.load", *arguments, f"--concurrency={connections}", f"--port={port}", *files,
+        timeout_s=load.seconds + 60,
+    )  # fmt: skip
+    return Offered(**found)
+
+
+def _wrk(wrk: str, load: Load, port: int, connections: int, here: Path) -> Offered:
     values = {
         "KEY": KEY, "HERE": here, "PATH": load.path, "COUNT": len(load.bodies), "MOST": load.most,
     }  # fmt: skip
-    script = _LUA
+    script, file = _LUA, here / f"load-{port}.lua"
     for name, value in values.items():
         script = script.replace(name, str(value))
-    (here / "load.lua").write_text(script)
+    file.write_text(script)
     done = subprocess.run(
-        [wrk, "-t1", f"-c{load.concurrency}", f"-d{max(1, round(load.seconds))}s", "--timeout", "30s",
-         "-s", str(here / "load.lua"), f"http://127.0.0.1:{port}"],
+        [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "30s",
+         "-s", str(file), f"http://127.0.0.1:{port}"],
         capture_output=True, text=True, timeout=load.seconds + 60, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"wrk failed:\n{done.stdout}{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return Offered(**json.loads(done.stdout.splitlines()[-1]))

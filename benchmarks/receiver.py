@@ -1,7 +1,7 @@
-"""``python -m benchmarks.receiver PORT``: answers 200 to every POST and notes when each event first arrived.
+"""``python -m benchmarks.receiver PORT``: answers 200 to every POST and notes when numbered events arrived.
 
-``GET /arrivals`` gives ``{"number": nanoseconds since it was sent}`` of all events so far; senders on the same machine
-share the monotonic clock.
+``GET /arrivals`` gives ``{"number": [nanoseconds, ...]}`` on the monotonic clock, which processes of one machine share:
+one instant for each time that the event arrived.
 """
 
 import asyncio
@@ -14,14 +14,16 @@ from typing import cast
 import httptools
 import uvloop
 
-_MARK = re.compile(rb'"bench":\[(\d+),(\d+)\]')
+from .processes import put_first
+
+_MARK = re.compile(rb'"bench":(\d+)')
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
 class Receiver(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, arrivals: dict[int, int]) -> None:
+    def __init__(self, arrivals: dict[int, list[int]]) -> None:
         self._arrivals = arrivals
         self._parser = httptools.HttpRequestParser(self)
         self._body: list[bytes] = []
@@ -55,16 +57,14 @@ class Receiver(asyncio.Protocol):
             answer = json.dumps(self._arrivals).encode()
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer))
             return
-        if mark is not None:
-            number, sent_ns = int(mark[1]), int(mark[2])
-            if sent_ns:
-                self._arrivals.setdefault(number, now_ns - sent_ns)
+        if mark is not None and mark[1] != b"0":
+            self._arrivals.setdefault(int(mark[1]), []).append(now_ns)
         self._transport.write(_OK)
 
 
 async def main(port: int) -> None:
     """Receive until the process is ended."""
-    arrivals: dict[int, int] = {}
+    arrivals: dict[int, list[int]] = {}
     server = await asyncio.get_running_loop().create_server(
         lambda: Receiver(arrivals), "127.0.0.1", port, backlog=1024
     )
@@ -72,4 +72,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    put_first()
     uvloop.run(main(int(sys.argv[1])))

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .certificates import Certificates
 from .processes import Child, free_port
 
 _NGINX = """
 worker_processes 1;
+worker_rlimit_nofile 65536;
 daemon off;
 pid {here}/nginx.pid;
 error_log {here}/nginx.log;
 {user}
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     client_body_temp_path {here}/nginx_body;
@@ -24,30 +26,46 @@ http {{
     scgi_temp_path {here}/nginx_scgi;
     client_max_body_size 8m;
     keepalive_requests 1000000000;
-    keepalive_timeout 75s;
+    keepalive_timeout {keep_alive_s}s;
+    {tls}
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        {listen}
         location / {{ return 200; }}
     }}
 }}
 """
+_NGINX_TLS = """
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_session_cache off;
+    ssl_session_tickets off;
+"""
+_KEEP_ALIVE_S = 75
 
 
 @contextmanager
 def fast_receiver(here: Path) -> Iterator[int]:
     """The fastest receiver there is; gives its port."""
-    nginx = shutil.which("nginx")
-    if nginx is None:
+    if shutil.which("nginx") is None:
         with python_receiver(here) as port:
             yield port
         return
     port = free_port()
-    config = here / "nginx.conf"
-    user = f"user {Path(here).owner()};" if Path(here).owner() == "root" else ""
-    config.write_text(_NGINX.format(here=here, port=port, user=user))
-    command = [nginx, "-p", str(here), "-e", str(here / "nginx.log"), "-c", str(config)]
-    with Child(command, log=here / "nginx.out") as child:
-        child.wait_for_port(port)
+    with _nginx(here, port, f"listen 127.0.0.1:{port} backlog=1024;"):
+        yield port
+
+
+@contextmanager
+def tls_receiver(
+    here: Path, certificates: Certificates, addresses: list[str], *, keep_alive: bool
+) -> Iterator[int]:
+    """nginx with TLS at each of ``addresses``; gives its port. Without sessions: each handshake is a full one."""
+    port = free_port()
+    listen = " ".join(f"listen {address}:{port} ssl backlog=256;" for address in addresses)
+    tls = _NGINX_TLS.format(chain=certificates.chain, key=certificates.key)
+    with _nginx(
+        here, port, listen, tls=tls, keep_alive_s=_KEEP_ALIVE_S if keep_alive else 0, host=addresses[0]
+    ):
         yield port
 
 
@@ -63,3 +81,25 @@ def python_receiver(here: Path) -> Iterator[int]:
 def fast_receiver_name() -> str:
     """What ``fast_receiver`` starts."""
     return "nginx (1 worker)" if shutil.which("nginx") else "Python (httptools on uvloop)"
+
+
+@contextmanager
+def _nginx(
+    here: Path,
+    port: int,
+    listen: str,
+    *,
+    tls: str = "",
+    keep_alive_s: int = _KEEP_ALIVE_S,
+    host: str = "127.0.0.1",
+) -> Iterator[None]:
+    nginx = shutil.which("nginx")
+    if nginx is None:
+        raise RuntimeError("this scenario needs nginx")
+    config = here / "nginx.conf"
+    user = f"user {Path(here).owner()};" if Path(here).owner() == "root" else ""
+    config.write_text(_NGINX.format(here=here, user=user, listen=listen, tls=tls, keep_alive_s=keep_alive_s))
+    command = [nginx, "-p", str(here), "-e", str(here / "nginx.log"), "-c", str(config)]
+    with Child(command, log=here / "nginx.out") as child:
+        child.wait_for_port(port, host=host)
+        yield

@@ -1,13 +1,12 @@
-"""The Tellwire under test: its server process, and what its database says of the deliveries."""
+"""The Tellwire under test: its server processes on one database, and what they cost."""
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,89 +14,99 @@ from pathlib import Path
 from tellwire.settings import load
 from tellwire.wiring import tellwire_for
 
-from .bodies import LANES, event_type
-from .processes import ROOT, Child, free_port
+from .bodies import KEY, LANES, event_type
+from .databases import Database, anything_pending
+from .processes import ROOT, Child, Cpu, free_port
 
-KEY = "tw_benchmark"
 _CLI = Path(sys.executable).parent / "tellwire"
+_SETTINGS = {
+    "TELLWIRE_ADMIN_KEY": KEY,
+    "TELLWIRE_SECRET_KEY": "YmVuY2htYXJrLWJlbmNobWFyay1iZW5jaG1hcmstMzI=",
+    "TELLWIRE_DEV": "true",
+    "TELLWIRE_LOG_FORMAT": "json",
+    "TELLWIRE_MAX_ENDPOINTS_PER_TENANT": "100000",
+}
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What the database says of the deliveries published since an instant."""
+class Wanted:
+    """An endpoint to make."""
 
-    deliveries: int
-    succeeded: int
-    pending: int
-    seconds: float
-
-    @property
-    def per_s(self) -> float:
-        """Recorded deliveries a second, from the first publish to the last record."""
-        return self.succeeded / self.seconds if self.seconds > 0 else 0.0
+    url: str
+    events: str
+    tenant: str = "default"
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: its process, its port, its database."""
+    """Running servers on one database."""
 
-    child: Child
-    port: int
-    database: Path
+    children: tuple[Child, ...]
+    ports: tuple[int, ...]
+    database: Database
 
-    def wait_until_settled(self, timeout_s: float) -> None:
-        """Return once no delivery is pending, or after ``timeout_s``."""
+    def cpu(self) -> Cpu:
+        """CPU time of all of them together."""
+        return sum((child.cpu() for child in self.children), Cpu())
+
+    def peak_rss_mib(self) -> float:
+        """The most memory that one of them ever held."""
+        return max(child.peak_rss_mib() for child in self.children)
+
+    def wait_until_settled(self, timeout_s: float, since: bytes = b"") -> bool:
+        """Return once no delivery since ``since`` is pending; False after ``timeout_s``."""
         end = time.monotonic() + timeout_s
-        with _reading(self.database) as connection:
-            while time.monotonic() < end and self.child.alive():
-                pending = connection.execute("SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 0)")
-                if not pending.fetchone()[0]:
-                    return
-                time.sleep(0.1)
+        while time.monotonic() < end and all(child.alive() for child in self.children):
+            if not anything_pending(self.database, since):
+                return True
+            time.sleep(0.1)
+        return False
 
-    def recorded_since(self, start_ms: int) -> Recorded:
-        """Count what was published at ``start_ms`` or later."""
-        with _reading(self.database) as connection:
-            row = connection.execute(
-                "SELECT count(*), coalesce(sum(state = 1), 0), coalesce(sum(state = 0), 0),"
-                " coalesce(max(finished_ms) - min(created_ms), 0) FROM deliveries WHERE created_ms >= ?",
-                (start_ms,),
-            ).fetchone()
-        return Recorded(row[0], row[1], row[2], row[3] / 1000)
+
+def lanes_at(receiver_port: int) -> list[Wanted]:
+    """The endpoints that share the load where nothing else is said."""
+    return [
+        Wanted(f"http://127.0.0.1:{receiver_port}/hooks/{lane}", event_type(lane)) for lane in range(LANES)
+    ]
+
+
+def make_endpoints(
+    database: Database, wanted: Sequence[Wanted], settings: Mapping[str, str] | None = None
+) -> None:
+    """Make the tables, the tenants and the endpoints, by Tellwire's own means."""
+    asyncio.run(_make_endpoints(_environment(database, settings), wanted))
 
 
 @contextmanager
 def server(
-    here: Path, receiver_port: int, *, log_level: str, profile: Path | None = None
+    database: Database,
+    here: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    profile: Path | None = None,
+    statements: Path | None = None,
 ) -> Iterator[Served]:
-    """A server on a new database in ``here``, with one endpoint for each lane, log lines as JSON in a file."""
-    here.mkdir()
-    database, port = here / "bench.db", free_port()
-    env = {
-        "TELLWIRE_DATABASE_URL": f"sqlite:///{database}",
-        "TELLWIRE_PORT": str(port),
-        "TELLWIRE_ADMIN_KEY": KEY,
-        "TELLWIRE_DEV": "true",
-        "TELLWIRE_LOG_FORMAT": "json",
-        "TELLWIRE_LOG_LEVEL": log_level,
-    }
-    asyncio.run(_create_endpoints(env, receiver_port))
+    """As many server processes as the database is for, log lines as JSON in files in ``here``."""
+    env = _environment(database, settings)
     command = [sys.executable, "-m", "benchmarks.launch"]
     if profile is not None:
         command += ["--profile", str(profile)]
+    elif statements is not None:
+        command += ["--statements", str(statements)]
     elif has_cli():
-        command = [
-            str(_CLI),
-            "serve",
-            "--database-url",
-            f"sqlite:///{database}",
-            "--port",
-            str(port),
-            "--dev",
-        ]
-    with Child(command, log=here / "tellwire.log", env=_without_tellwire() | env) as child:
-        child.wait_for_port(port)
-        yield Served(child, port, database)
+        command = [str(_CLI), "serve"]
+    ports = tuple(free_port() for _ in range(database.processes))
+    with ExitStack() as stack:
+        children = tuple(
+            stack.enter_context(
+                Child(command, log=here / f"tellwire-{port}.log", env=env | {"TELLWIRE_PORT": str(port)})
+            )
+            for port in ports
+        )
+        for child, port in zip(children, ports, strict=True):
+            child.wait_for_port(port)
+        yield Served(children, ports, database)
 
 
 @cache
@@ -105,32 +114,25 @@ def has_cli() -> bool:
     """Whether ``tellwire serve`` can be started; otherwise ``benchmarks.launch`` takes its place."""
     if not _CLI.is_file():
         return False
-    asked = subprocess.run(
-        [str(_CLI), "serve", "--help"],
-        capture_output=True,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
-        check=False,
-    )
-    return asked.returncode == 0 and b"--database-url" in asked.stdout
+    asked = subprocess.run([str(_CLI), "serve", "--help"], capture_output=True, cwd=ROOT, check=False)
+    return asked.returncode == 0
 
 
-def _without_tellwire() -> dict[str, str]:
-    """Empty values, which count as not set, for what the caller's environment says of Tellwire."""
-    return {name: "" for name in os.environ if name.startswith("TELLWIRE_")}
+def _environment(database: Database, settings: Mapping[str, str] | None) -> dict[str, str]:
+    """What the servers see; empty values, which count as not set, for what the caller's environment says."""
+    cleared = {name: "" for name in os.environ if name.startswith("TELLWIRE_")}
+    return {**cleared, **_SETTINGS, "TELLWIRE_DATABASE_URL": database.url, **(settings or {})}
 
 
-async def _create_endpoints(env: dict[str, str], receiver_port: int) -> None:
+async def _make_endpoints(env: dict[str, str], wanted: Sequence[Wanted]) -> None:
     async with tellwire_for(load(env).settings, deliver=False) as tellwire:
-        for lane in range(LANES):
-            url = f"http://127.0.0.1:{receiver_port}/hooks/{lane}"
-            await tellwire.endpoints.create(url, events=[event_type(lane)])
-
-
-@contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=10)
-    try:
-        yield connection
-    finally:
-        connection.close()
+        for tenant in dict.fromkeys(one.tenant for one in wanted):
+            if tenant != "default":
+                await tellwire.tenants.create(tenant)
+        for start in range(0, len(wanted), _AT_ONCE):
+            await asyncio.gather(
+                *(
+                    tellwire.endpoints.create(one.url, events=[one.events], tenant=one.tenant)
+                    for one in wanted[start : start + _AT_ONCE]
+                )
+            )

@@ -1,0 +1,1 @@
+"""The scenarios: each measures one thing and gives one table."""
