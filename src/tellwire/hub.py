@@ -2,7 +2,7 @@
 
 import asyncio
 import random as _random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,7 @@ from .deliver.engine import Engine, EngineOptions
 from .deliver.leases import LEASE_MS
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
-from .errors import (
-    ClosedError,
-    FieldError,
-    InvalidInputError,
-    LimitExceededError,
-    StoreUnavailableError,
-)
+from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, IdMaker, decode
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
@@ -32,9 +26,9 @@ from .model.event import NewEvent, Receipt
 from .model.limits import Limits
 from .publish.declared import Event
 from .publish.fanout import AT_ONCE, Lease
+from .publish.given import many_events, one_event
 from .publish.publisher import Answer, Publisher
-from .publish.validation import event_from_python
-from .publish.within import Statements, ground_of, run_any, statements
+from .publish.within import Within
 from .store.connect import MakeStore, store_for
 from .store.probe import write_something
 from .telemetry import Telemetry
@@ -121,6 +115,7 @@ class Tellwire:
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None
+        self._within = Within(self._store, self._clock, self._new_id, at_once=self._options.fan_out_at_once)
         self._ready_ms = -_READY_FOR_MS
         store, clock, limits = self._store, self._clock, self.limits
         self.tenants = Tenants(store, clock, limits)
@@ -193,17 +188,18 @@ class Tellwire:
             tenant: whose endpoints are to receive it; ``default`` if not given.
             idempotency_key: publishing the same again gives the first event's receipt.
             occurred_at: when it happened, with a time zone; now if not given.
-            connection: yours, on the same SQLite file, in your transaction: the event exists if you commit. A
-                ``aiosqlite.Connection``, or SQLAlchemy's ``AsyncConnection`` or ``AsyncSession``.
+            connection: yours, on the same database, in your transaction: the event exists exactly if you commit.
+                Of SQLAlchemy, asyncpg, psycopg, Django, aiosqlite or sqlite3.
 
         Raises:
-            InvalidInputError: a field is wrong; nothing was stored.
+            InvalidInputError: a field is wrong, or the connection cannot be used; nothing was stored.
             ConflictError: the idempotency key was used before with other content.
             StoreUnavailableError: the database cannot be written now; nothing was stored.
         """
-        type, data = (event.event_type, event) if isinstance(event, Event) else (event, data)
-        new = event_from_python(type, data, tenant, idempotency_key, occurred_at, self.limits)
-        return (await self._accept_in(connection, [new], listed=False))[0]
+        new = one_event(event, data, tenant, idempotency_key, occurred_at, self.limits)
+        if connection is not None:
+            return (await self.within.publish(connection, [new], listed=False))[0]
+        return (await self.accept([new], listed=False))[0]
 
     async def publish_many(
         self,
@@ -218,20 +214,12 @@ class Tellwire:
         ``event``). ``tenant`` is for those that name none, ``connection``
         as for ``publish``. Errors as for ``publish``, with the index of each fault.
         """
-        new: list[NewEvent] = []
-        faults: list[FieldError] = []
-        for index, event in enumerate(events):
-            try:
-                new.append(self._from_item(event, tenant))
-            except InvalidInputError as error:
-                faults += [fault.under("events", index) for fault in error.errors]
-        most = self.limits.batch_events
-        if len(new) + len(faults) > most:
-            fault = FieldError(("events",), f"has more than {most} events")
-            raise LimitExceededError([fault], limit="batch_events", maximum=most)
-        if faults:
-            raise InvalidInputError(faults)
-        return await self._accept_in(connection, new, listed=True) if new else []
+        new = many_events(events, tenant, self.limits)
+        if not new:
+            return []
+        if connection is not None:
+            return await self.within.publish(connection, new, listed=True)
+        return await self.accept(new, listed=True)
 
     async def accept(self, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
         """Publish events that are checked already (the HTTP API checks bytes, not Python values)."""
@@ -246,18 +234,11 @@ class Tellwire:
             raise ClosedError("Tellwire is not open: use `async with Tellwire(...)`")
         return self._publisher
 
-    async def _accept_in(self, connection: object, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
-        if connection is None:
-            return await self.accept(events, listed=listed)
+    @property
+    def within(self) -> Within:
+        """Publishing on connections of the caller's, which ``SyncTellwire`` does in the caller's thread."""
         self._open_publisher()
-        ground, now_ms = await ground_of(self._store), self._clock.now_ms()
-
-        def make(driver: Callable[[], Any]) -> Statements:
-            return statements(
-                ground, events, listed=listed, now_ms=now_ms, new_id=self._new_id, driver=driver
-            )
-
-        return await run_any(connection, make)
+        return self._within
 
     async def drained(self, timeout_s: float = 30.0) -> bool:
         """Wait until nothing is due or in flight any more (retries that are due later do not count).
@@ -293,23 +274,6 @@ class Tellwire:
     def engine(self) -> Engine | None:
         """The engine of this process, while it delivers."""
         return self._engine
-
-    def _from_item(self, item: Event | Mapping[str, Any], tenant: str | None) -> NewEvent:
-        if isinstance(item, Event):
-            return event_from_python(item.event_type, item, tenant, None, None, self.limits)
-        unknown = set(item) - {"type", "data", "tenant", "idempotency_key", "occurred_at"}
-        if unknown:
-            raise InvalidInputError(
-                [FieldError((name,), "is not a field of an event") for name in sorted(unknown)]
-            )
-        return event_from_python(
-            item.get("type", ""),
-            item.get("data"),
-            item.get("tenant", tenant),
-            item.get("idempotency_key"),
-            item.get("occurred_at"),
-            self.limits,
-        )
 
     def _make_engine(self) -> Engine:
         options = self._options

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,6 +11,7 @@ from .errors import ClosedError
 from .hub import DEFAULT_URL, Options, Tellwire
 from .model.event import Receipt
 from .publish.declared import Event
+from .publish.given import many_events, one_event
 
 T = TypeVar("T")
 
@@ -70,8 +70,16 @@ class SyncTellwire:
         tenant: str | None = None,
         idempotency_key: str | None = None,
         occurred_at: datetime | None = None,
+        connection: object = None,
     ) -> Receipt:
-        """Publish one event; see ``Tellwire.publish``."""
+        """Publish one event; see ``Tellwire.publish``.
+
+        ``connection`` is a sync one of yours; its statements run in the calling thread.
+        """
+        tellwire = self._opened()
+        if connection is not None:
+            new = one_event(event, data, tenant, idempotency_key, occurred_at, tellwire.limits)
+            return tellwire.within.publish_sync(connection, [new], listed=False, call=self._wait_for)[0]
         return self.call(
             lambda tellwire: tellwire.publish(
                 event, data, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at
@@ -79,22 +87,38 @@ class SyncTellwire:
         )
 
     def publish_many(
-        self, events: Iterable[Event | Mapping[str, Any]], *, tenant: str | None = None
+        self,
+        events: Iterable[Event | Mapping[str, Any]],
+        *,
+        tenant: str | None = None,
+        connection: object = None,
     ) -> list[Receipt]:
-        """Publish several events, all or none; see ``Tellwire.publish_many``."""
+        """Publish several events, all or none; see ``Tellwire.publish_many``, and ``publish`` for ``connection``."""
+        tellwire = self._opened()
+        if connection is not None:
+            new = many_events(events, tenant, tellwire.limits)
+            if not new:
+                return []
+            return tellwire.within.publish_sync(connection, new, listed=True, call=self._wait_for)
         return self.call(lambda tellwire: tellwire.publish_many(events, tenant=tenant))
 
     def call(self, what: Callable[[Tellwire], Awaitable[T]]) -> T:
         """Run ``what`` with the Tellwire inside, on its event loop, and give what it gives."""
-        if self._loop is None or self._tellwire is None:
-            raise ClosedError("SyncTellwire is not open: use `with SyncTellwire(...)`")
-        tellwire = self._tellwire
+        tellwire = self._opened()
 
         async def run() -> T:
             return await what(tellwire)
 
-        future: Future[T] = asyncio.run_coroutine_threadsafe(run(), self._loop)
-        return future.result()
+        return self._wait_for(run())
+
+    def _opened(self) -> Tellwire:
+        if self._loop is None or self._tellwire is None:
+            raise ClosedError("SyncTellwire is not open: use `with SyncTellwire(...)`")
+        return self._tellwire
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None  # noqa: S101 - _opened has seen it
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _end_loop(self) -> None:
         loop, thread = self._loop, self._thread

@@ -2,113 +2,122 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiosqlite
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from tests.postgres import database_in
 
-from tellwire import ConflictError, InvalidInputError
+from tellwire import ConflictError, Options, Tellwire
+from tellwire.model.delivery import State
 
-from .conftest import Receiver
-from .embedded import tellwire_at
+from .callers import ASYNC, MODES, SYNC, Caller, Mode, caller
+from .conftest import LOOPBACK, Receiver
+from .embedded import KEY, all_are
 
-KINDS = ["aiosqlite", "AsyncConnection", "AsyncSession"]
+pytestmark = pytest.mark.filterwarnings("ignore:.*pixeltable.*")
+
+
+@pytest.fixture(autouse=True)
+def _let_django_work_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django refuses by itself to work there; whoever allows it gets what every other sync connection gets."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+def url_for(mode: Mode, folder: Path) -> str:
+    return database_in(folder) if mode.store == "postgres" else f"sqlite:///{folder / 'tellwire.db'}"
+
+
+def tellwire_on(url: str, *, deliver: bool = True) -> Tellwire:
+    return Tellwire(url, Options(secret_key=KEY, egress=LOOPBACK, deliver=deliver))
 
 
 @asynccontextmanager
-async def caller(kind: str, folder: Path) -> AsyncIterator[tuple[Any, Callable[[str], Awaitable[None]]]]:
-    """A connection of ``kind``, and how to ``commit`` or ``rollback`` it."""
-    file = folder / "tellwire.db"
-    connection: Any
-    if kind == "aiosqlite":
-        connection = await aiosqlite.connect(file)
-    else:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
-        connection = await engine.connect() if kind == "AsyncConnection" else AsyncSession(engine)
-
-    async def end(how: str) -> None:
-        ended = getattr(connection, how)()
-        if ended is not None:
-            await ended
-
-    yield connection, end
-    await end("close")
+async def both(mode: Mode, folder: Path, *, deliver: bool = True) -> AsyncIterator[tuple[Tellwire, Caller]]:
+    """A Tellwire, and a caller on its database."""
+    url = url_for(mode, folder)
+    async with tellwire_on(url, deliver=deliver) as tellwire, caller(mode, tellwire, url, KEY) as found:
+        yield tellwire, found
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_exists_exactly_if_the_caller_commits(kind: str, tmp_path: Path, receiver: Receiver) -> None:
-    """What is rolled back leaves nothing; what is committed is delivered; a key holds within the transaction."""
-    async with tellwire_at(tmp_path) as tellwire, caller(kind, tmp_path) as (connection, end):
+async def stored(tellwire: Tellwire) -> list[str]:
+    """The ids of all events, oldest first."""
+    return [event.id for event in (await tellwire.events.list()).data][::-1]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+async def test_exists_exactly_if_the_caller_commits(mode: Mode, tmp_path: Path, receiver: Receiver) -> None:
+    """What is rolled back leaves nothing; what is committed is delivered, together with the caller's own rows."""
+    async with both(mode, tmp_path) as (tellwire, caller):
         await tellwire.endpoints.create(receiver.url, events=["*"])
-        await tellwire.publish("order.paid", {"n": 0}, connection=connection)
-        await end("rollback")
-        first = await tellwire.publish("order.paid", {"n": 1}, idempotency_key="k", connection=connection)
-        again = await tellwire.publish("order.paid", {"n": 1}, idempotency_key="k", connection=connection)
-        assert (first.id, first.deliveries, again.id, again.duplicate) == (first.id, 1, first.id, True)
-        with pytest.raises(ConflictError):
-            await tellwire.publish("order.paid", {"n": 2}, idempotency_key="k", connection=connection)
-        assert (await tellwire.events.list()).data == []
-        await end("commit")
+        # To publish comes first: a sync connection on the event loop could wait there for our own writer.
+        await caller.publish("order.paid", {"n": 0}, idempotency_key="k")
+        await caller.run("CREATE TABLE orders (id TEXT)")
+        await caller.rollback()
+        first = await caller.publish("order.paid", {"n": 1}, idempotency_key="k")
+        await caller.run("CREATE TABLE orders (id TEXT)")
+        again = await caller.publish("order.paid", {"n": 1}, idempotency_key="k")
+        assert (first.deliveries, first.duplicate, again.id, again.duplicate) == (1, False, first.id, True)
+        with pytest.raises(ConflictError, match="other content"):
+            await caller.publish("order.paid", {"n": 2}, idempotency_key="k")
+        await caller.run(
+            "INSERT INTO orders VALUES ('o_1')"
+        )  # the transaction goes on after an error of ours
+        assert await stored(tellwire) == []
+        await caller.commit()
         (request,) = await receiver.met(1)
         assert b'"n":1' in request.body
-        assert [event.id for event in (await tellwire.events.list()).data] == [first.id]
+        assert request.headers["webhook-id"] == first.id
+        assert await stored(tellwire) == [first.id]
+        await all_are(tellwire, State.SUCCEEDED, 1)
 
 
-async def test_a_savepoint_that_is_rolled_back_takes_its_event_along(tmp_path: Path) -> None:
-    """Only the outer event exists."""
-    async with tellwire_at(tmp_path) as tellwire, caller("aiosqlite", tmp_path) as (connection, end):
-        outer = await tellwire.publish("a.b", {}, connection=connection)
-        await connection.execute("SAVEPOINT inner_one")
-        await tellwire.publish_many([{"type": "a.c", "data": {}}], connection=connection)
-        await connection.execute("ROLLBACK TO inner_one")
-        await end("commit")
-        assert [event.id for event in (await tellwire.events.list()).data] == [outer.id]
-
-
-async def test_what_cannot_keep_the_promise_is_refused(tmp_path: Path) -> None:
-    """Autocommit, another database, and what is no async connection."""
-    async with tellwire_at(tmp_path) as tellwire:
-        async with (
-            aiosqlite.connect(tmp_path / "tellwire.db", isolation_level=None) as loose,
-            aiosqlite.connect(":memory:") as other,
-        ):
-            for connection, said in [(loose, "autocommit"), (other, "not on Tellwire's"), (42, "it must be")]:
-                with pytest.raises(InvalidInputError, match=said):
-                    await tellwire.publish("a.b", {}, connection=connection)
-        assert (await tellwire.events.list()).data == []
+@pytest.mark.parametrize("mode", MODES, ids=str)
+async def test_savepoints(mode: Mode, tmp_path: Path) -> None:
+    """A savepoint that is rolled back takes its events along, one that is released leaves them to the transaction."""
+    async with both(mode, tmp_path, deliver=False) as (tellwire, caller):
+        outer = await caller.publish("a.b", {})
+        await caller.run("SAVEPOINT one")
+        await caller.publish_many([{"type": "a.c", "data": {}, "idempotency_key": str(n)} for n in range(3)])
+        await caller.run("ROLLBACK TO SAVEPOINT one")
+        await caller.run("SAVEPOINT two")
+        kept = await caller.publish("a.d", {}, idempotency_key="0")
+        await caller.run("RELEASE SAVEPOINT two")
+        assert await stored(tellwire) == []
+        await caller.commit()
+        assert set(await stored(tellwire)) == {outer.id, kept.id}
 
 
 CRASH = """
-import asyncio, os, sys
-import aiosqlite
-from pathlib import Path
-from tests.engine.embedded import tellwire_at
+import asyncio, os, signal, sys
+from tests.engine.callers import Mode, caller
+from tests.engine.embedded import KEY
+from tests.engine.test_within import tellwire_on
 
-async def main(folder, commit):
-    async with tellwire_at(Path(folder), deliver=False) as tellwire:
-        connection = await aiosqlite.connect(Path(folder) / "tellwire.db")
-        await tellwire.publish("order.paid", {}, connection=connection)
-        if commit == "commit":
-            await connection.commit()
-        os._exit(9)
+async def main(url, *mode):
+    async with tellwire_on(url, deliver=False) as tellwire, caller(Mode(*mode), tellwire, url, KEY) as found:
+        await found.publish("order.paid", {"is": "committed"})
+        await found.commit()
+        await found.publish("order.paid", {"is": "not"})
+        os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("commit", "count"), [("commit", 1), ("not", 0)])
-async def test_a_crash_keeps_what_was_committed(
-    commit: str, count: int, tmp_path: Path, receiver: Receiver
-) -> None:
-    """A process that dies before its commit leaves nothing; after it, a later engine delivers."""
-    async with tellwire_at(tmp_path, deliver=False) as tellwire:
+@pytest.mark.parametrize("mode", [*ASYNC, *(mode for mode in SYNC if mode.face == "thread")], ids=str)
+async def test_a_crash_keeps_what_was_committed(mode: Mode, tmp_path: Path, receiver: Receiver) -> None:
+    """Of a process that is killed, what it had committed is delivered by another, and what it had not is nowhere."""
+    url = url_for(mode, tmp_path)
+    async with tellwire_on(url) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
-    ended = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), commit], check=False)  # noqa: ASYNC221
-    assert ended.returncode == 9
-    async with tellwire_at(tmp_path) as tellwire:
-        assert len((await tellwire.events.list()).data) == count
-        await receiver.met(count)
+        ended = subprocess.run(  # noqa: ASYNC221
+            [sys.executable, "-c", CRASH, url, *mode], check=False, capture_output=True, text=True
+        )
+        assert ended.returncode == -9, ended.stderr
+        (request,) = await receiver.met(1)
+        assert b'"is":"committed"' in request.body
+        assert len(await stored(tellwire)) == 1
+        assert await tellwire.drained()
+    assert len(receiver.requests) == 1

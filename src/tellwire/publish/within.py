@@ -2,179 +2,181 @@
 
 A second front door of the life of an event, beside the publisher. The rows are those of any fan-out, but nothing is
 born claimed: whether the caller commits is not known here, so the engine finds the deliveries after the commit. Nothing
-here commits, rolls back or closes. ``statements`` yields SQL and is sent rows.
+here commits, rolls back or closes what is the caller's.
+
+A sync connection that is given on the event loop is used there and then, since some are bound to their thread; where it
+would have to wait for another transaction, the event loop goes on meanwhile (``hurried``).
 """
 
-import os
-import sys
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from inspect import isawaitable
+from typing import Any, TypeVar
 
-import msgspec
-from sqlalchemy import Connection
-
-from tellwire.errors import InvalidInputError, SettingsError, TellwireError
+from tellwire.clock import Clock
+from tellwire.errors import ConflictError, InvalidInputError, TellwireError
+from tellwire.ids import IdMaker
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.store.roster import Roster
-from tellwire.store.rows import DeliveryRow, EventRow, PageRow
 from tellwire.store.store import Store
+from tellwire.store.within import PAUSE_S, Ground, NewRows, Rows, Sql, Steps, Wish
 
+from .connections import Caller, any_caller, sync_caller
 from .fanout import Fanout, Known, known_of
 
-Rows = Sequence[Sequence[Any]]
-Statements = Generator[tuple[str, tuple[Any, ...]], Rows, list[Receipt]]
+T = TypeVar("T")
 
-KINDS = "an aiosqlite.Connection, or SQLAlchemy's AsyncConnection or AsyncSession"
-
-
-class Ground(msgspec.Struct, frozen=True):
-    """Where the rows are computed: the control plane as committed, and the file of our database."""
-
-    roster: Roster
-    file: str
+_TRIES = 5
 
 
-async def ground_of(store: Store) -> Ground:
-    """Read the control plane anew: by a read, since the caller may hold the lock for writing.
+class Within:
+    """Publishes on connections of callers."""
 
-    Raises:
-        SettingsError: the database is none of SQLite.
-    """
+    def __init__(self, store: Store, clock: Clock, new_id: Callable[[], bytes], *, at_once: int) -> None:
+        """``at_once``: events for more endpoints than that are fanned out in pages (see ``fanout``)."""
+        self._at_once = at_once
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._ground: Ground | None = None
 
-    def read(connection: Connection) -> Ground:
-        if connection.dialect.name != "sqlite":
-            raise SettingsError("connection= needs Tellwire's database on SQLite")
-        files = connection.exec_driver_sql("PRAGMA database_list").all()
-        return Ground(store.roster_in(connection), _main_file(files))
+    async def publish(self, connection: object, events: Sequence[NewEvent], *, listed: bool) -> list[Receipt]:
+        """Store ``events`` in the transaction of ``connection``, all or none, and give their receipts in order.
 
-    return await store.read(read)
+        Raises:
+            InvalidInputError: the connection cannot be used for this, or a tenant does not exist.
+            ConflictError: an idempotency key was used before with other content.
+        """
+        caller = await any_caller(connection)
+        steps = self._steps(caller, events, listed, self._new_id, hurried=not caller.is_async)
+        return await _run(steps, caller, self._read_ground)
 
+    def publish_sync(
+        self,
+        connection: object,
+        events: Sequence[NewEvent],
+        *,
+        listed: bool,
+        call: Callable[[Coroutine[Any, Any, Ground]], Ground],
+    ) -> list[Receipt]:
+        """The same in the calling thread, on a sync connection; ``call`` runs a coroutine on the event loop."""
+        caller = sync_caller(connection)
+        # Ids of their own: the maker of the event loop is not made for several threads.
+        steps = self._steps(caller, events, listed, IdMaker(self._clock.now_ms), hurried=False)
 
-def statements(
-    ground: Ground,
-    events: Sequence[NewEvent],
-    *,
-    listed: bool,
-    now_ms: int,
-    new_id: Callable[[], bytes],
-    driver: Callable[[], Any],
-) -> Statements:
-    """What to run on the caller's connection, and at last the receipts. ``driver`` gives the driver's connection."""
-    file = _main_file((yield "PRAGMA database_list", ()))
-    if not file or not ground.file or not os.path.samefile(file, ground.file):
-        raise InvalidInputError.at(
-            "connection", msg=f"is on {file or 'memory'!r}, not on Tellwire's database"
-        )
-    if _commits_at_once(driver()):
-        msg = (
-            "is in autocommit mode and in no transaction: begin one, the event is to exist only if it commits"
-        )
-        raise InvalidInputError.at("connection", msg=msg)
-    known: dict[tuple[str, str], Known] = {}
-    for event in events:
-        if event.idempotency_key is not None:
-            place = (event.tenant, event.idempotency_key)
-            for row in (yield _KNOWN, place):
-                known[place] = known_of(event.tenant, row)
-    fanout = Fanout(ground.roster, known, now_ms=now_ms, new_id=new_id, lease=None)
-    accepted = fanout.accept(events, listed=listed)
-    if isinstance(accepted, TellwireError):
-        raise accepted
-    for event_row in fanout.event_rows:
-        yield _EVENT, tuple(event_row)
-    for delivery_row in fanout.delivery_rows:
-        yield _DELIVERY, tuple(delivery_row)
-    for page_row in fanout.page_rows:
-        yield _PAGE, tuple(page_row)
-    return accepted.receipts
+        async def ground() -> Ground:
+            return call(self._read_ground())
 
-
-def run(steps: Statements, execute: Callable[[str, tuple[Any, ...]], Rows]) -> list[Receipt]:
-    """Run ``steps`` on a sync connection, in the calling thread."""
-    rows: Rows | None = None
-    while True:
         try:
-            sql, values = next(steps) if rows is None else steps.send(rows)
+            _run(steps, caller, ground).send(None)
         except StopIteration as end:
             receipts: list[Receipt] = end.value
             return receipts
-        rows = execute(sql, values)
+        raise AssertionError("a sync connection has nothing to wait for on an event loop")
 
+    def _steps(
+        self,
+        caller: Caller,
+        events: Sequence[NewEvent],
+        listed: bool,
+        new_id: Callable[[], bytes],
+        *,
+        hurried: bool,
+    ) -> Steps[list[Receipt]]:
+        """Everything that runs on the caller's connection, in its order."""
+        within = self._store.within
+        ground = yield from self._find(caller)
+        revision = yield from within.revision(ground.schema, hurried=hurried)
+        roster = self._store.roster
+        if roster.revision != revision:
+            roster = (yield Wish.GROUND).roster
+        if roster.revision > revision:
+            roster = yield from self._as_seen(ground.schema, roster, events)
+        places = sorted({(e.tenant, e.idempotency_key) for e in events if e.idempotency_key is not None})
+        for _ in range(_TRIES):
+            known = yield from self._known(ground.schema, places, events)
+            fanout = Fanout(
+                roster,
+                known,
+                now_ms=self._clock.now_ms(),
+                new_id=new_id,
+                lease=None,
+                at_once=self._at_once,
+            )
+            accepted = fanout.accept(events, listed=listed)
+            if isinstance(accepted, TellwireError):
+                raise accepted
+            rows = NewRows(fanout.event_rows, fanout.delivery_rows, fanout.page_rows)
+            if not rows.events or (
+                yield from within.insert(ground.schema, rows, keyed=bool(places), hurried=hurried)
+            ):
+                return accepted.receipts
+        raise ConflictError("idempotency keys are used and removed by others at this moment: try again")
 
-def run_sync(connection: Any, make: Callable[[Callable[[], Any]], Statements]) -> list[Receipt]:
-    """Publish on the sync side of SQLAlchemy's async kinds."""
-    if is_a(connection, "sqlalchemy.orm", "Session"):
-        connection.flush()
-        connection = connection.connection()
-    if not isinstance(connection, Connection):
-        raise InvalidInputError.at(
-            "connection", msg=f"is a {type(connection).__qualname__}; it must be {KINDS}"
+    def _find(self, caller: Caller) -> Steps[Ground]:
+        """Where our tables are, if the caller is on their database and in a transaction."""
+        within, elsewhere = self._store.within, "is not on Tellwire's database"
+        if caller.dialect != within.dialect:
+            raise InvalidInputError.at("connection", msg=f"{elsewhere}, but on {caller.dialect}")
+        place = yield from within.place()
+        ground = self._ground
+        if ground is None or ground.place != place:  # a server that was restarted is another place
+            ground = self._ground = yield Wish.GROUND
+        if place is None or ground.place != place:
+            raise InvalidInputError.at("connection", msg=elsewhere)
+        if caller.commits_at_once():
+            msg = "is in autocommit mode and in no transaction: begin one, the event is to exist only if it commits"
+            raise InvalidInputError.at("connection", msg=msg)
+        return ground
+
+    def _as_seen(self, schema: str, roster: Roster, events: Sequence[NewEvent]) -> Steps[Roster]:
+        """The roster without the endpoints that are newer than what the caller's transaction sees."""
+        targets = {e.id for event in events for e in roster.targets(event.tenant, event.type)}
+        visible = yield from self._store.within.visible(schema, list(targets))
+        return roster.with_changes(roster.revision, (), dict.fromkeys(targets - visible), roster.keys)
+
+    def _known(
+        self, schema: str, places: Sequence[tuple[str, str]], events: Sequence[NewEvent]
+    ) -> Steps[dict[tuple[str, str], Known]]:
+        if not places:
+            return {}
+        rows: Rows = yield from self._store.within.known(schema, places)
+        types = {(e.tenant, e.idempotency_key): e.type for e in events}
+        known: dict[tuple[str, str], Known] = {}
+        for number, fingerprint, id, *rest in rows:
+            place = places[number]
+            # The type is part of the fingerprint: where it differs, there is no receipt but a conflict.
+            known[place] = known_of(place[0], (bytes(fingerprint), bytes(id), types[place], *rest))
+        return known
+
+    async def _read_ground(self) -> Ground:
+        # By a read: the caller may hold the lock for writing.
+        return await self._store.read(
+            lambda connection: Ground(
+                *self._store.within.place_in(connection), self._store.roster_in(connection)
+            )
         )
-    found = connection
-    if found.dialect.name != "sqlite":
-        raise InvalidInputError.at(
-            "connection", msg=f"is on {found.dialect.name}, not on Tellwire's database"
-        )
-
-    def execute(sql: str, values: tuple[Any, ...]) -> Rows:
-        result = found.exec_driver_sql(sql, values)
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-    return run(make(lambda: found.connection.driver_connection), execute)
 
 
-async def run_any(connection: Any, make: Callable[[Callable[[], Any]], Statements]) -> list[Receipt]:
-    """Publish on an async connection.
-
-    A sync one would wait for the lock of our own writer, which needs this event loop: it is refused.
-
-    Raises:
-        InvalidInputError: the connection is of no kind that is known.
-    """
-    for name in ("AsyncConnection", "AsyncSession"):
-        if is_a(connection, "sqlalchemy.ext.asyncio", name):
-            receipts: list[Receipt] = await connection.run_sync(run_sync, make)
-            return receipts
-    if not is_a(connection, "aiosqlite", "Connection"):
-        raise InvalidInputError.at(
-            "connection", msg=f"is a {type(connection).__qualname__}; it must be {KINDS}"
-        )
-    steps, rows = make(lambda: connection), None
+async def _run(steps: Steps[T], caller: Caller, ground: Callable[[], Coroutine[Any, Any, Ground]]) -> T:
+    """Run ``steps``; errors of the driver go to them, since they may have something to undo."""
+    answer: Any = None
+    error: BaseException | None = None
     while True:
         try:
-            sql, values = next(steps) if rows is None else steps.send(rows)
+            wish = steps.send(answer) if error is None else steps.throw(error)
         except StopIteration as end:
-            return list(end.value)
-        rows = list(await connection.execute_fetchall(sql, values))
-
-
-def is_a(found: object, module: str, name: str) -> bool:
-    """Whether ``found`` is of a class of a library that is imported already, if at all."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind, type) and isinstance(found, kind)
-
-
-def _main_file(rows: Rows) -> str:
-    return next((str(row[2] or "") for row in rows if row[1] == "main"), "")
-
-
-def _commits_at_once(driver: Any) -> bool:
-    if driver.in_transaction:
-        return False
-    return driver.isolation_level is None or getattr(driver, "autocommit", None) is True
-
-
-def _insert(table: str, columns: tuple[str, ...], rest: str = "") -> str:
-    # Table and columns are our own constants.
-    names, marks = ",".join(columns), ",".join("?" * len(columns))
-    more = ",state,attempt_count,schedule_step" if rest else ""
-    return f"INSERT INTO {table} ({names}{more}) VALUES ({marks}{rest})"  # noqa: S608
-
-
-_EVENT = _insert("events", EventRow._fields)
-_DELIVERY = _insert("deliveries", DeliveryRow._fields, ",0,0,0")
-_PAGE = _insert("fanout_pages", PageRow._fields)
-_KNOWN = (
-    "SELECT fingerprint, id, type, occurred_ms, created_ms, deliveries FROM events "
-    "WHERE tenant = ? AND idempotency_key = ?"
-)
+            result: T = end.value
+            return result
+        answer = error = None
+        try:
+            if isinstance(wish, Sql):
+                answer = caller.execute(*wish)
+                if isawaitable(answer):
+                    answer = await answer
+            elif wish is Wish.GROUND:
+                answer = await ground()
+            else:
+                await asyncio.sleep(PAUSE_S)
+        except BaseException as found:
+            error = found

@@ -24,6 +24,7 @@ from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of
 from .postgres_faults import collided, translated
 from .postgres_hot import NEWS, PostgresHotStatements, driver_of
 from .postgres_news import CHANNEL, News
+from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class PostgresStore:
     def __init__(self, url: str, vault: Vault, *, on_change: Callable[[], None] | None = None) -> None:
         """``on_change`` is called on the event loop as soon as another process has something to deliver."""
         self.hot = PostgresHotStatements()
+        self.within = PostgresWithin()
         self._url = url
         self._name = name_of(url)
         self._vault = vault

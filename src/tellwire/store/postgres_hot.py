@@ -4,7 +4,7 @@ Each statement takes a whole batch as one array a column (``unnest``), so that i
 plans it once. They go to asyncpg directly: SQLAlchemy's own way costs more than the statement does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import asyncpg
@@ -110,22 +110,50 @@ def _storable(row: AttemptRow) -> AttemptRow:
 
 REVISION = "SELECT value FROM revisions WHERE name = 'control'"
 
-_INSERT_EVENTS = """
-    INSERT INTO events (id, tenant, type, data, occurred_ms, created_ms, deliveries, idempotency_key, fingerprint)
-    SELECT * FROM unnest(
-        $1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[], $7::integer[], $8::text[],
-        $9::bytea[])"""
+EVENT_COLUMNS = {
+    "id": "bytea",
+    "tenant": "text",
+    "type": "text",
+    "data": "bytea",
+    "occurred_ms": "bigint",
+    "created_ms": "bigint",
+    "deliveries": "integer",
+    "idempotency_key": "text",
+    "fingerprint": "bytea",
+}
+"""The fields of ``EventRow`` and their types."""
 
-_INSERT_DELIVERIES = """
-    INSERT INTO deliveries (id, event_id, endpoint_id, trigger, due_ms, lease_token, lease_until_ms, created_ms,
-        state, attempt_count, schedule_step)
-    SELECT new.*, 0, 0, 0 FROM unnest(
-        $1::bytea[], $2::bytea[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::bigint[]) AS new"""
+DELIVERY_COLUMNS = {
+    "id": "bytea",
+    "event_id": "bytea",
+    "endpoint_id": "bytea",
+    "trigger": "text",
+    "due_ms": "bigint",
+    "lease_token": "bigint",
+    "lease_until_ms": "bigint",
+    "created_ms": "bigint",
+}
+"""The fields of ``DeliveryRow`` and their types."""
 
-_INSERT_PAGES = """
-    INSERT INTO fanout_pages (event_id, number, targets, endpoint_ids)
-    SELECT * FROM unnest($1::bytea[], $2::integer[], $3::integer[], $4::bytea[])"""
+PAGE_COLUMNS = {"event_id": "bytea", "number": "integer", "targets": "integer", "endpoint_ids": "bytea"}
+"""The fields of ``PageRow`` and their types."""
+
+
+def unnest(columns: Mapping[str, str], after: int = 0) -> str:
+    """Rows from one array a column; ``after`` so many other parameters."""
+    arrays = (f"${number}::{type}[]" for number, type in enumerate(columns.values(), after + 1))
+    return f"unnest({', '.join(arrays)})"
+
+
+_INSERT_EVENTS = f"""
+    INSERT INTO events ({", ".join(EVENT_COLUMNS)}) SELECT * FROM {unnest(EVENT_COLUMNS)}"""  # noqa: S608 - constants
+
+_INSERT_DELIVERIES = f"""
+    INSERT INTO deliveries ({", ".join(DELIVERY_COLUMNS)}, state, attempt_count, schedule_step)
+    SELECT new.*, 0, 0, 0 FROM {unnest(DELIVERY_COLUMNS)} AS new"""  # noqa: S608 - constants
+
+_INSERT_PAGES = f"""
+    INSERT INTO fanout_pages ({", ".join(PAGE_COLUMNS)}) SELECT * FROM {unnest(PAGE_COLUMNS)}"""  # noqa: S608
 
 _INSERT_ATTEMPTS = """
     INSERT INTO attempts (delivery_id, number, id, started_ms, duration_ms, status_code, error, detail,

@@ -35,6 +35,7 @@ from .migrations.migrate import migrate
 from .roster import Roster, refresh
 from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
+from .sqlite_within import SqliteWithin
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class SqliteStore:
         """``inline`` runs everything on the event loop, for simulations in virtual time; ``lock_wait_s`` is for
         another process to end its transaction."""
         self.hot = SqliteHotStatements()
+        self.within = SqliteWithin()
         self._path = path
         self._vault = vault
         self._inline = inline

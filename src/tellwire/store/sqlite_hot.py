@@ -29,17 +29,21 @@ class SqliteHotStatements:
 
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
-        _insert(driver_of(connection), "events", EventRow._fields, rows)
+        driver = driver_of(connection)
+        for statement in event_inserts(rows):
+            driver.execute(*statement)
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         """Store deliveries; those with a lease are born claimed."""
         driver = driver_of(connection)
-        for chunk in _chunks(rows):
-            driver.execute(_insert_deliveries(len(chunk)), _flat(chunk))
+        for statement in delivery_inserts(rows):
+            driver.execute(*statement)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
-        _insert(driver_of(connection), "fanout_pages", PageRow._fields, rows)
+        driver = driver_of(connection)
+        for statement in page_inserts(rows):
+            driver.execute(*statement)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
@@ -91,6 +95,24 @@ class SqliteHotStatements:
         return [ClaimedRow(*row) for row in found]
 
 
+def event_inserts(rows: Sequence[EventRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The statements that store events, with their values."""
+    for chunk in _chunks(rows):
+        yield _insert_sql("main.events", EventRow._fields, len(chunk)), tuple(_flat(chunk))
+
+
+def delivery_inserts(rows: Sequence[DeliveryRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The statements that store deliveries, with their values."""
+    for chunk in _chunks(rows):
+        yield _insert_deliveries(len(chunk)), tuple(_flat(chunk))
+
+
+def page_inserts(rows: Sequence[PageRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The statements that store pages of wide events, with their values."""
+    for chunk in _chunks(rows):
+        yield _insert_sql("main.fanout_pages", PageRow._fields, len(chunk)), tuple(_flat(chunk))
+
+
 def driver_of(connection: Connection) -> sqlite3.Connection:
     """The driver's own connection below SQLAlchemy's."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
@@ -128,7 +150,7 @@ def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
 def _insert_deliveries(rows: int) -> str:
     row = f"({','.join('?' * len(DeliveryRow._fields))},0,0,0)"
     columns = (*DeliveryRow._fields, "state", "attempt_count", "schedule_step")
-    return f"INSERT INTO deliveries ({','.join(columns)}) VALUES {','.join([row] * rows)}"  # noqa: S608 - constants
+    return f"INSERT INTO main.deliveries ({','.join(columns)}) VALUES {','.join([row] * rows)}"  # noqa: S608
 
 
 @cache

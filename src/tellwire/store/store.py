@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .roster import Roster
 from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
+from .within import WithinStatements
 
 T = TypeVar("T")
 
@@ -49,6 +50,10 @@ class Store(Protocol):
     @property
     def hot(self) -> "HotStatements":
         """The statements of the hot path."""
+
+    @property
+    def within(self) -> WithinStatements:
+        """The statements for a connection and transaction of the caller's."""
 
 
 class HotStatements(Protocol):
