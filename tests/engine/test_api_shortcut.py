@@ -193,3 +193,22 @@ async def test_a_client_that_leaves_harms_nobody(server: Server, monkeypatch: py
         await server.tellwire.publish("order.later", {})  # shares its commit or follows it
         assert len((await server.tellwire.events.list(type="order.left")).data) == 1
     assert (await server.client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HELLO\r\n\r\n",
+        b"POST /v1/events HTTP/1.1\r\nno colon\r\n\r\n",
+        b"POST /v1/events HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        b"POST /v1/events HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_told_so(server: Server, sent: bytes) -> None:
+    """Bytes that are no request are answered with a problem document, then the connection is closed."""
+    async with Connection(server) as connection:
+        ((status, problem),) = await connection.answers([sent])
+        assert (status, problem["status"]) == (400, 400)
+        assert str(problem["type"]).endswith("#malformed")
+        assert await connection.reader.read() == b""
+    assert (await server.client.get("/healthz")).status_code == 200

@@ -34,6 +34,7 @@ _SCHEMES: Final = {
     "api_key": {"type": "http", "scheme": "bearer", "description": "An API key: `tw_...`."},
 }
 _DETAILS: Final = {
+    problems.MALFORMED: "the bytes that came are no HTTP/1.1 request",
     problems.UNAUTHORIZED: "an API key is required: send the header Authorization: Bearer tw_...",
     problems.FORBIDDEN: "this API key lacks the scope 'manage'",
     problems.NOT_FOUND: "there is no endpoint 'ep_01k5w3m8qhe5sbd3y0t2vwz9ra'",

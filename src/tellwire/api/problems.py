@@ -37,6 +37,7 @@ class Kind(NamedTuple):
     status: int
 
 
+MALFORMED = Kind("malformed", "This is no HTTP request", 400)
 UNAUTHORIZED = Kind("unauthorized", "A good API key is required", 401)
 FORBIDDEN = Kind("forbidden", "The API key lacks a scope", 403)
 NOT_FOUND = Kind("not-found", "There is no such thing", 404)
@@ -50,7 +51,7 @@ INTERNAL = Kind("internal", "Something went wrong on our side", 500)
 UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
 
 KINDS: Final = (
-    UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
+    MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
     WRONG_MEDIA_TYPE, INVALID, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 

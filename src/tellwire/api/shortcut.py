@@ -18,7 +18,7 @@ from tellwire.model.event import Receipt
 from tellwire.publish.publisher import Answer
 
 from .patience import PatientProtocol
-from .problems import Problem
+from .problems import MALFORMED, Problem, RefusedError
 
 PREFIX: Final = b"POST /v1/events HTTP/1.1\r\n"
 _UNUSUAL: Final = (b"expect", b"upgrade")
@@ -42,6 +42,13 @@ class Taker(Protocol):
 
     def problem_to(self, error: Exception) -> tuple[Problem, bytes]:
         """The answer to one that is not, and its request id."""
+
+
+def _written(problem: Problem, request_id: bytes, *more: str) -> bytes:
+    head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
+    head += [f"{name}: {value}" for name, value in problem.headers.items()]
+    head += [f"content-length: {len(problem.body)}", f"x-request-id: {request_id.decode()}", *more, "", ""]
+    return "\r\n".join(head).encode() + problem.body
 
 
 class _Request:
@@ -154,10 +161,18 @@ class ShortcutProtocol(PatientProtocol):
         problem, request_id = self._taker.problem_to(error)
         if problem.status == 500:
             _log.error("request %s failed", request_id.decode(), exc_info=error)
-        head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
-        head += [f"{name}: {value}" for name, value in problem.headers.items()]
-        head += [f"content-length: {len(problem.body)}", f"x-request-id: {request_id.decode()}", "", ""]
-        self._reply("\r\n".join(head).encode() + problem.body)
+        self._reply(_written(problem, request_id))
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP: tell so as the API tells every error, and hang up."""
+        if self._taker is None:
+            super().send_400_response(msg)
+            return
+        problem, request_id = self._taker.problem_to(
+            RefusedError(MALFORMED, "the bytes that came are no HTTP/1.1 request")
+        )
+        self.transport.write(_written(problem, request_id, "connection: close"))
+        self.transport.close()
 
     def _is_free(self) -> bool:
         cycle = self.cycle
