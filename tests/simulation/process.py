@@ -8,9 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.lanes import LaneBounds
 from tellwire.errors import ClosedError, StoreUnavailableError
 from tellwire.hub import Options, Tellwire
 from tellwire.policy.retry import RetrySchedule
@@ -26,7 +25,8 @@ KEY = bytes(range(32)).hex()
 SCHEDULE = RetrySchedule((2_000, 10_000, 45_000, 120_000, 300_000))
 SLOW_POLL_S = 31.0
 """Within this time a process finds what it was not told of."""
-_OPTIONS = Options(secret_key=KEY, engine=EngineOptions(schedule=SCHEDULE))
+_NARROW = LaneBounds(per_endpoint=1, per_process=2, held=4)
+"""So few slots that claims wait in lanes and backlogs in the store, for every other seed."""
 
 
 class World(Protocol):
@@ -170,7 +170,12 @@ class Process:
         )
         tellwire = Tellwire(
             f"sqlite:///{world.path}",
-            msgspec.structs.replace(_OPTIONS, deliver=self.engine, fan_out_at_once=world.at_once),
+            Options(
+                secret_key=KEY,
+                deliver=self.engine,
+                fan_out_at_once=world.at_once,
+                engine=EngineOptions(schedule=SCHEDULE, bounds=_NARROW if world.seed % 2 else LaneBounds()),
+            ),
             clock=self.clock,
             transport=transport,
             random=self._chance,

@@ -183,8 +183,10 @@ def delete(world: "Simulation") -> None:
     async def ask(tellwire: Tellwire) -> None:
         await tellwire.endpoints.delete(id)
 
-    for _ in range(world.chance.randint(0, 3)):
-        world.at(world.timeline.now_s + world.chance.uniform(0, 0.02), publish)
+    if world.chance.random() < 0.5:  # so that others publish meanwhile who have not heard of it
+        world.trouble(Trouble.SLOW, world.timeline.now_s + 4, None)
+    for _ in range(world.chance.randint(0, 4)):
+        world.at(world.timeline.now_s + world.chance.uniform(0, 3), publish)
     world.any_process().do(_if_there(ask))
 
 
