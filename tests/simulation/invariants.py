@@ -104,6 +104,7 @@ class Notes:
             for id, key, data, deliveries in rows("SELECT id, idempotency_key, data, deliveries FROM events")
         }
         database.close()
+        self.stopped = {one.name: one.stopped for one in simulation.ever if one.stopped}
         self.unwell = {one.name: one.unwell for one in simulation.ever}
 
     def history(self) -> list[object]:
@@ -142,6 +143,7 @@ def check(notes: Notes) -> None:
         attempts_are_bounded(life)
         it_has_ended(notes, life)
         leases_are_exclusive(life)
+        a_stop_gives_leases_back(notes, life)
         results_belong_to_their_lease(notes, life)
         sends_are_under_a_lease(life)
         what_is_sent_is_recorded_or_sent_again(notes, life)
@@ -252,9 +254,6 @@ def it_has_ended(notes: Notes, life: Life) -> None:
         life.require(endpoint == "deleted" or notes.hands(life, "cancel"), "cancelled by nobody")
     else:
         life.require(endpoint in ("disabled", "paused"), f"left pending at an endpoint that is {endpoint}")
-        holder = next((change.writer for change in reversed(life.changes) if change.grants), None)
-        died = any(one.name == holder and one.died for one in notes.simulation.ever)
-        life.require(life.token is None or died, f"{holder} has stopped, and still holds its lease")
 
 
 def leases_are_exclusive(life: Life) -> None:
@@ -263,6 +262,18 @@ def leases_are_exclusive(life: Life) -> None:
         if change.grants and change.token_before is not None:
             life.require(change.until_before is not None, "a lease without an end")
             life.require((change.until_before or 0) <= change.at_ms, "a live lease was taken away")
+
+
+def a_stop_gives_leases_back(notes: Notes, life: Life) -> None:
+    """Whoever stopped gracefully while all was well has left no lease behind."""
+    for grant, end, _ in _leases(life):
+        stopped = notes.stopped.get(grant.writer)
+        if stopped is None or not notes.was_well(grant.writer, seconds(grant.at_ms), stopped[1]):
+            continue
+        asked_s, _, order = stopped
+        life.require(
+            end is not None and end.order < order, f"{grant.writer} stopped at {asked_s} s with a lease"
+        )
 
 
 def _leases(life: Life) -> Iterator[tuple[Change, Change | None, int]]:

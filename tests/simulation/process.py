@@ -58,6 +58,9 @@ class Process:
         self.alive = True
         self.stopping = False
         self.died = False
+        self.stopped: tuple[float, float, int] | None = (
+            None  # asked at, done at, and when among all that happened
+        )
         self.frozen = False
         self.lives: int | None = None  # steps until it dies
         self.dies_when: str | None = None  # a moment of a commit
@@ -204,7 +207,9 @@ class Process:
         self.is_open = True
         self._world.note(f"{self.name} has started")
         await self._stop.wait()
+        asked_s = self.loop.time()
         await self.tellwire.close()
+        self.stopped = asked_s, self.loop.time(), next(self._world.order)
         self.is_open = self.alive = False
         self._world.note(f"{self.name} has stopped")
         self._world.happened["graceful stop"] += 1

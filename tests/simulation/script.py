@@ -160,9 +160,14 @@ def switch(world: "Simulation") -> None:
     async def switch_off(tellwire: Tellwire) -> None:
         await getattr(tellwire.endpoints, off)(id)
 
-    world.any_process().do(_if_there(switch_off))
+    for _ in range(world.chance.choice([0, 0, 3, 6])):  # so that claims wait for the endpoint
+        publish(world)
+    world.at(
+        world.timeline.now_s + world.chance.uniform(0, 1),
+        lambda world: world.any_process().do(_if_there(switch_off)),
+    )
     if world.chance.random() < 0.7:
-        world.at(world.timeline.now_s + world.chance.uniform(1, 90), lambda world: enable(world, id))
+        world.at(world.timeline.now_s + world.chance.uniform(3, 90), lambda world: enable(world, id))
     if world.chance.random() < 0.5:
         publish(world)
 
@@ -239,7 +244,7 @@ def freeze(world: "Simulation", process: "Process | None" = None) -> None:
 def stop(world: "Simulation") -> None:
     """A process is stopped gracefully, perhaps in the middle of its work."""
     process = world.any_process()
-    if world.chance.random() < 0.6:
+    for _ in range(world.chance.choice([0, 1, 5])):
         publish(world, process)
     world.at(world.timeline.now_s + world.chance.uniform(0, 0.5), lambda world: world.stop(process))
 
