@@ -16,6 +16,7 @@ with warnings.catch_warnings():
 from .processes import Cpu, family_cpu, family_pss_mib
 
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+_WAL_SEGMENTS = 64
 
 
 class PostgresServer:
@@ -28,6 +29,7 @@ class PostgresServer:
             self._server = get_server(folder, cleanup_mode="stop")
         self._runner = asyncio.Runner()
         self._connections: dict[str, asyncpg.Connection[Any]] = {}
+        self._break_in()
 
     def close(self) -> None:
         """Stop it."""
@@ -93,7 +95,7 @@ class PostgresServer:
             raise RuntimeError(f"this PostgreSQL does not wait for the disk: {found}")
         return (
             f"PostgreSQL {found['server_version']} with its defaults (shared_buffers {found['shared_buffers']}), "
-            "fsync and synchronous_commit on, over its socket"
+            "fsync and synchronous_commit on, 1 GB of log segments to use again, over its socket"
         )
 
     @contextmanager
@@ -104,8 +106,16 @@ class PostgresServer:
         try:
             yield self._server.log
         finally:
-            self.execute("postgres", "ALTER SYSTEM RESET ALL")
+            self.execute("postgres", "ALTER SYSTEM RESET log_statement")
             self.execute("postgres", "SELECT pg_reload_conf()")
+
+    def _break_in(self) -> None:
+        """Make the log segments that a server in use has and a new one has not: making one stalls it for 50 ms."""
+        self.execute("postgres", "ALTER SYSTEM SET min_wal_size = '1GB'")
+        self.execute("postgres", "SELECT pg_reload_conf()")
+        for _ in range(_WAL_SEGMENTS):
+            self.execute("postgres", "SELECT pg_logical_emit_message(false, 'bench', 'x'), pg_switch_wal()")
+        self.execute("postgres", "CHECKPOINT")
 
     def _leave(self, database: str) -> None:
         if database in self._connections:

@@ -54,13 +54,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "notes": self.notes,
-            "rows": [asdict(r) for r in self.rows],
-        }
+        """As a JSON object, from which ``join`` makes the table again."""
+        return asdict(self)
 
     def printed(self) -> str:
         """As Markdown, with what it says of CPU time by thread and with the doubts."""
