@@ -39,7 +39,10 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
     """The answer has every field; the secret is in the 201 alone."""
     made = await created(
         server,
-        subscriptions=[{"events": ["order.*"]}, {"events": ["invoice.paid", "order.*"]}],
+        subscriptions=[
+            {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}}},
+            {"events": ["invoice.paid", "order.*"]},
+        ],
         description="the shop",
         headers={"X-Shop": "north"},
         metadata={"plan": "gold"},
@@ -52,7 +55,10 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
         "url": URL,
         "description": "the shop",
         "events": ["order.*", "invoice.paid"],
-        "subscriptions": [{"events": ["order.*"]}, {"events": ["invoice.paid", "order.*"]}],
+        "subscriptions": [
+            {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}}},
+            {"events": ["invoice.paid", "order.*"], "filter": None},
+        ],
         "headers": {"X-Shop": "north"},
         "metadata": {"plan": "gold"},
         "state": "enabled",
@@ -76,7 +82,15 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
         ({"url": URL, "events": []}, ["events"]),
         ({"url": URL, "events": ["a", "b!"]}, ["events", 1]),
         ({"url": URL, "subscriptions": [{"events": ["a", "b!"]}]}, ["subscriptions", 0, "events", 1]),
-        ({"url": URL, "subscriptions": [{"events": ["a"], "filter": {}}]}, ["subscriptions", 0, "filter"]),
+        ({"url": URL, "subscriptions": [{"events": ["a"], "filter": 1}]}, ["subscriptions", 0, "filter"]),
+        (
+            {"url": URL, "subscriptions": [{"events": ["a"], "filter": {"data": {"n": {"$gt": None}}}}]},
+            ["subscriptions", 0, "filter", "data", "n", "$gt"],
+        ),
+        (
+            {"url": URL, "subscriptions": [{"events": ["a"], "filter": {"data": {"n": "x" * 4096}}}]},
+            ["subscriptions", 0, "filter"],
+        ),
         ({"url": URL, "events": ["a"], "subscriptions": []}, ["subscriptions"]),
         ({"url": URL, "tenant": "nobody"}, ["tenant"]),
         ({"url": URL, "headers": {"Host": "x"}}, ["headers", "Host"]),
@@ -159,6 +173,25 @@ async def test_endpoint_is_subscribed_and_unsubscribed(server: Server) -> None:
         assert (answer.status_code, answer.json()["events"]) == (200, after)
     assert locs(await server.client.post(f"{path}/subscribe", json={"events": ["x", "-"]})) == [["events", 1]]
     assert locs(await server.client.post(f"{path}/subscribe", json={})) == [["events"]]
+
+
+async def test_subscriptions_with_a_filter_are_left_alone(server: Server) -> None:
+    """Subscribing and unsubscribing change the subscriptions without a filter; a patch changes all of them."""
+    filtered = {"events": ["a", "b"], "filter": {"data": {"n": 1}}}
+    path = f"/v1/endpoints/{(await created(server, subscriptions=[filtered]))['id']}"
+    for verb, events, plain in [
+        ("subscribe", ["a", "a"], [["a"]]),
+        ("subscribe", ["c"], [["a", "c"]]),
+        ("unsubscribe", ["a", "b"], [["c"]]),
+        ("unsubscribe", ["c"], []),
+    ]:
+        answer = (await server.client.post(f"{path}/{verb}", json={"events": events})).json()
+        assert answer["subscriptions"] == [filtered, *({"events": one, "filter": None} for one in plain)]
+    changed = {"events": ["a"], "filter": {"tenant": "x"}}
+    answer = (await server.client.patch(path, json={"subscriptions": [changed]})).json()
+    assert answer["subscriptions"] == [changed]
+    answer = (await server.client.patch(path, json={"events": ["a"]})).json()
+    assert answer["subscriptions"] == [{"events": ["a"], "filter": None}]
 
 
 async def test_endpoint_is_switched(server: Server) -> None:

@@ -21,8 +21,8 @@ def text_id(number: int) -> str:
     return encode(ENDPOINT, raw(number))
 
 
-def targets(roster: Roster, type: str = "order.paid") -> list[bytes]:
-    return [endpoint.id for endpoint in roster.targets("default", type)]
+def targets(roster: Roster, type: str = "order.paid", data: bytes = b"{}") -> list[bytes]:
+    return [endpoint.id for endpoint in roster.targets("default", type, data)]
 
 
 def secrets_of(endpoint: LiveEndpoint, now_ms: int) -> list[str]:
@@ -54,6 +54,33 @@ async def test_a_changed_endpoint_is_routed_to_by_its_new_patterns(store: Store,
     assert targets(store.roster) == []
     assert targets(store.roster, "user.created") == [id]
     assert store.roster.endpoints[id].url == "https://new.example/"
+
+
+async def test_a_filter_decides_event_by_event(store: Store, vault: Vault) -> None:
+    """An endpoint gets what passes one of its filters, and whatever a subscription without a filter wants."""
+    every = await add_endpoint(store, vault, 1, events=("order.*",))
+    some = await add_endpoint(store, vault, 2)
+    subscriptions = (
+        Subscription(("order.*",), {"data": {"amount": {"$gt": 99.5}}}),
+        Subscription(("order.paid",), {"data": {"urgent": True, "amount": 2**70}}),
+        Subscription(("user.*",)),
+        Subscription(("user.*",), {"tenant": "nobody"}),
+    )
+    fields = {"subscriptions": subscriptions}
+    changed = await store.write(
+        lambda connection: endpoints.change(connection, vault, text_id(2), fields, now_ms=NOW)
+    )
+    assert changed.subscriptions == subscriptions
+    for type, data, wanted in [
+        ("order.paid", b'{"amount":99.50000000000000000001}', [every, some]),
+        ("order.paid", b'{"amount":99.5}', [every]),
+        ("order.paid", b'{"amount":1180591620717411303424,"urgent":true}', [every, some]),
+        ("order.lost", b'{"urgent":true}', [every]),
+        ("user.created", b"{}", [some]),
+        ("cart.emptied", b'{"amount":100}', []),
+    ]:
+        for _ in range(2):  # the second time from what is remembered of the type
+            assert targets(store.roster, type, data) == wanted
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from fastapi import Query
 from tellwire.model.tenant import DEFAULT_TENANT
 
 from .hub import Hub
-from .inputs import EndpointBody, EndpointPatch, RotateBody, SubscriptionBody, TenantPageQuery, TryBody
+from .inputs import EndpointBody, EndpointPatch, PatternsBody, RotateBody, TenantPageQuery, TryBody
 from .outputs import DeliveryOutput, EndpointOutput, ListOutput, NewEndpointOutput, SecretOutput
 
 
@@ -109,18 +109,19 @@ async def resume_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
     return EndpointOutput.of(await tellwire.endpoints.resume(id))
 
 
-async def subscribe(tellwire: Hub, id: str, asked: SubscriptionBody) -> EndpointOutput:
+async def subscribe(tellwire: Hub, id: str, asked: PatternsBody) -> EndpointOutput:
     """Subscribe an endpoint to more events
 
-    The patterns are added to its first subscription; those that it has already stay as they are.
+    The patterns are added to its first subscription without a filter; those that it has already stay as they are.
     """
     return EndpointOutput.of(await tellwire.endpoints.subscribe(id, asked.events))
 
 
-async def unsubscribe(tellwire: Hub, id: str, asked: SubscriptionBody) -> EndpointOutput:
+async def unsubscribe(tellwire: Hub, id: str, asked: PatternsBody) -> EndpointOutput:
     """Unsubscribe an endpoint from events
 
-    The patterns are taken out of all its subscriptions, literally; those that it does not have are passed over.
+    The patterns are taken out of all its subscriptions without a filter, literally; those that it does not have are
+    passed over.
     """
     return EndpointOutput.of(await tellwire.endpoints.unsubscribe(id, asked.events))
 

@@ -28,7 +28,7 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "url": "https://example.com/hook",
     "description": "the shop",
     "events": ["order.*"],
-    "subscriptions": [{"events": ["order.*"]}],
+    "subscriptions": [{"events": ["order.*"], "filter": None}],
     "headers": {},
     "metadata": {},
     "state": "enabled",
@@ -99,7 +99,7 @@ _KEY: Final = {
 
 
 def _subscribed(*events: str) -> dict[str, Any]:
-    return {**_CHANGED, "events": list(events), "subscriptions": [{"events": list(events)}]}
+    return {**_CHANGED, "events": list(events), "subscriptions": [{"events": list(events), "filter": None}]}
 
 
 def _page(item: dict[str, Any]) -> dict[str, Any]:

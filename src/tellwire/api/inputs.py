@@ -14,6 +14,7 @@ from tellwire.model.delivery import State
 from tellwire.model.key import Scope
 from tellwire.model.subscription import Subscription
 from tellwire.publish.occurred import occurred_ms
+from tellwire.publish.strict_json import with_decimals
 
 _DAY_S: Final = 86_400
 
@@ -34,6 +35,11 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:30:00.123Z"]}),
 ]
 """RFC 3339 with a zone."""
+
+JsonObject = Annotated[dict[str, Any], BeforeValidator(with_decimals)]
+"""Any JSON object; its numbers keep all their digits."""
+
+_FILTER: Final[dict[str, Any]] = {"data": {"amount": {"$gte": 1000}}}
 
 Limit = Annotated[
     int,
@@ -84,16 +90,29 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class SubscriptionBody(Body):
+class PatternsBody(Body):
     """Event-type patterns."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["invoice.paid"]}]})
 
     events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
 
+
+class SubscriptionBody(Body):
+    """Event-type patterns, and optionally a filter."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["order.paid"], "filter": _FILTER}]})
+
+    events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
+    filter: JsonObject | None = Field(
+        default=None,
+        description="What else the event must be like: conditions on its `type`, `tenant` and `data`.",
+        examples=[_FILTER],
+    )
+
     def subscription(self) -> Subscription:
         """The subscription that this describes."""
-        return Subscription(tuple(self.events))
+        return Subscription(tuple(self.events), self.filter)
 
 
 class EndpointBody(Body):
@@ -107,7 +126,7 @@ class EndpointBody(Body):
                     "url": "https://example.com/hook",
                     "tenant": "acme",
                     "subscriptions": [
-                        {"events": ["order.paid", "order.refunded"]},
+                        {"events": ["order.paid", "order.refunded"], "filter": _FILTER},
                         {"events": ["invoice.*"]},
                     ],
                     "headers": {"X-Shop": "north"},

@@ -64,9 +64,10 @@ class WholeEventOutput(EventOutput):
 
 
 class SubscriptionOutput(Output):
-    """Event-type patterns."""
+    """Event-type patterns, and the filter that an event must pass besides."""
 
     events: list[str] = Field(examples=[["order.*"]])
+    filter: dict[str, Any] | None = Field(examples=[{"data": {"amount": {"$gte": 1000}}}])
 
 
 class EndpointOutput(Output):
@@ -95,7 +96,7 @@ class EndpointOutput(Output):
             url=noun.url,
             description=noun.description,
             events=list(dict.fromkeys(event for one in noun.subscriptions for event in one.events)),
-            subscriptions=[SubscriptionOutput(events=list(one.events)) for one in noun.subscriptions],
+            subscriptions=[SubscriptionOutput.of(one) for one in noun.subscriptions],
             headers=noun.headers,
             metadata=noun.metadata,
             state=noun.state,

@@ -7,6 +7,7 @@ from typing import Any, Final
 from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
 from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
+from tellwire.policy.filter_syntax import check_filter
 from tellwire.policy.matching import check_patterns
 
 CheckUrl = Callable[[str], None]
@@ -40,6 +41,8 @@ class Faults:
     def take(self, error: InvalidInputError, *prefix: str | int) -> None:
         """The faults of an error that was raised elsewhere."""
         self._errors += [fault.under(*prefix) for fault in error.errors]
+        if isinstance(error, LimitExceededError):
+            self._limit = self._limit or (error.limit, error.maximum)
 
     def raise_any(self) -> None:
         """Raise InvalidInputError (or LimitExceededError) where there were faults."""
@@ -49,9 +52,13 @@ class Faults:
             raise InvalidInputError(self._errors)
 
 
-def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> None:
-    """Check those fields of an endpoint that are given. Raises InvalidInputError, LimitExceededError."""
+def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> dict[str, Any]:
+    """Check those fields of an endpoint that are given, and give them as they can be stored.
+
+    Raises InvalidInputError, LimitExceededError.
+    """
     faults = Faults()
+    checked = dict(fields)
     if "url" in fields:
         try:
             check_url(fields["url"])
@@ -61,7 +68,7 @@ def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits)
         limit = ("description_chars", limits.description_chars)
         faults.add("description", msg=f"must have at most {limits.description_chars} characters", limit=limit)
     if "subscriptions" in fields:
-        _check_subscriptions(fields["subscriptions"], limits, faults)
+        checked["subscriptions"] = checked_subscriptions(fields["subscriptions"], limits, faults)
     if "headers" in fields:
         _check_headers(fields["headers"], limits, faults)
     size_bytes = sum(len(text.encode()) for pair in fields.get("metadata", {}).items() for text in pair)
@@ -69,16 +76,29 @@ def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits)
         limit = ("metadata_bytes", limits.metadata_bytes)
         faults.add("metadata", msg=f"must have at most {limits.metadata_bytes} bytes in all", limit=limit)
     faults.raise_any()
+    return checked
 
 
-def _check_subscriptions(subscriptions: Sequence[Subscription], limits: Limits, faults: Faults) -> None:
+def checked_subscriptions(
+    subscriptions: Sequence[Subscription], limits: Limits, faults: Faults
+) -> tuple[Subscription, ...]:
+    """The subscriptions of an endpoint with their filters as plain JSON; what is wrong goes into ``faults``."""
     if len(subscriptions) > limits.subscriptions_per_endpoint:
         limit = ("subscriptions_per_endpoint", limits.subscriptions_per_endpoint)
         faults.add("subscriptions", msg=f"must be at most {limits.subscriptions_per_endpoint}", limit=limit)
-        return
+        return ()
+    checked: list[Subscription] = []
     for index, subscription in enumerate(subscriptions):
         for fault in check_patterns(subscription.events, limits):
             faults.add("subscriptions", index, "events", *fault.loc, msg=fault.msg)
+        filter = subscription.filter
+        if filter is not None:
+            try:
+                filter = check_filter(filter, limits)
+            except InvalidInputError as error:
+                faults.take(error, "subscriptions", index, "filter")
+        checked.append(Subscription(subscription.events, filter))
+    return tuple(checked)
 
 
 def _check_headers(headers: Mapping[str, str], limits: Limits, faults: Faults) -> None:

@@ -90,7 +90,7 @@ class Endpoints:
             "headers": dict(headers or {}),
             "metadata": dict(metadata or {}),
         }
-        self._check(fields, shorthand=events is not None)
+        fields = self._checked(fields, shorthand=events is not None)
         secret = _checked_secret(secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         endpoint = Endpoint(
@@ -142,7 +142,7 @@ class Endpoints:
 
         def change(connection: Connection) -> Endpoint:
             fields = _merged(endpoints.get(connection, self._vault, id), patch)
-            self._check(fields, shorthand="events" in patch)
+            fields = self._checked(fields, shorthand="events" in patch)
             return endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
 
         return await self._store.write(change)
@@ -153,17 +153,18 @@ class Endpoints:
         await self._store.write(lambda connection: endpoints.delete(connection, id, now_ms=now_ms))
 
     async def subscribe(self, id: str, events: Sequence[str]) -> Endpoint:
-        """Add patterns to an endpoint's first subscription; those that it has already stay as they are."""
-        return await self._change_events(
-            id, events, lambda now: tuple(dict.fromkeys([*now, *events])), first_only=True
-        )
+        """Add patterns to an endpoint's first subscription without a filter, which is made where there is none.
+
+        Patterns that it has already stay as they are.
+        """
+        return await self._change_events(id, events, lambda now: _with(now, events))
 
     async def unsubscribe(self, id: str, events: Sequence[str]) -> Endpoint:
-        """Take patterns out of all subscriptions of an endpoint; those that it does not have are passed over."""
-        gone = set(events)
-        return await self._change_events(
-            id, events, lambda now: tuple(event for event in now if event not in gone), first_only=False
-        )
+        """Take patterns out of all subscriptions without a filter; those that are in none are passed over.
+
+        Subscriptions with a filter stay as they are: change them with ``update``.
+        """
+        return await self._change_events(id, events, lambda now: _without(now, events))
 
     async def enable(self, id: str) -> Endpoint:
         """Deliver (again); what is pending becomes due. Raises NotFoundError."""
@@ -256,9 +257,9 @@ class Endpoints:
         self._wake()
         return delivery
 
-    def _check(self, fields: Mapping[str, Any], *, shorthand: bool) -> None:
+    def _checked(self, fields: Mapping[str, Any], *, shorthand: bool) -> dict[str, Any]:
         try:
-            check_fields(fields, self._check_url, self._limits)
+            return check_fields(fields, self._check_url, self._limits)
         except InvalidInputError as error:
             if not shorthand:
                 raise
@@ -280,22 +281,15 @@ class Endpoints:
         self,
         id: str,
         events: Sequence[str],
-        changed: Callable[[tuple[str, ...]], tuple[str, ...]],
-        *,
-        first_only: bool,
+        changed: Callable[[tuple[Subscription, ...]], tuple[Subscription, ...]],
     ) -> Endpoint:
-        self._check({"subscriptions": (Subscription(tuple(events)),)}, shorthand=True)
+        self._checked({"subscriptions": (Subscription(tuple(events)),)}, shorthand=True)
         now_ms = self._clock.now_ms()
 
         def change(connection: Connection) -> Endpoint:
-            before = endpoints.get(connection, self._vault, id).subscriptions or (Subscription(()),)
-            after = tuple(
-                Subscription(changed(one.events)) if index == 0 or not first_only else one
-                for index, one in enumerate(before)
-            )
-            kept = tuple(one for one in after if one.events)
-            self._check({"subscriptions": kept}, shorthand=True)
-            return endpoints.change(connection, self._vault, id, {"subscriptions": kept}, now_ms=now_ms)
+            after = changed(endpoints.get(connection, self._vault, id).subscriptions)
+            fields = self._checked({"subscriptions": after}, shorthand=True)
+            return endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
 
         return await self._store.write(change)
 
@@ -310,6 +304,24 @@ def _subscriptions(
     events: Sequence[str] | None, subscriptions: Sequence[Subscription] | None
 ) -> tuple[Subscription, ...]:
     return tuple(subscriptions or ()) if events is None else (Subscription(tuple(events)),)
+
+
+def _with(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[Subscription, ...]:
+    for index, one in enumerate(before):
+        if one.filter is None:
+            wider = Subscription(tuple(dict.fromkeys([*one.events, *events])))
+            return (*before[:index], wider, *before[index + 1 :])
+    return (*before, Subscription(tuple(dict.fromkeys(events))))
+
+
+def _without(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[Subscription, ...]:
+    left = [
+        one
+        if one.filter is not None
+        else Subscription(tuple(event for event in one.events if event not in events))
+        for one in before
+    ]
+    return tuple(one for one in left if one.events)
 
 
 def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class Fanout:
         now_ms, event_id = self._now_ms, self._new_id()
         text_id = encode(EVENT, event_id)
         occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
-        targets = self._roster.targets(event.tenant, event.type)
+        targets = self._roster.targets(event.tenant, event.type, event.data)
         if self._is_wide(len(targets)):
             self._page(event_id, targets)
         elif targets:

@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import FieldError, InvalidInputError, LimitExceededError
 from ..model.limits import Limits
+from ..policy.filtering import decimal_of
 
 _PLACE: Final = re.compile(r"(.*) at line (\d+) column (\d+)", re.DOTALL)
 _MAX_TOKENS: Final = 500_000
@@ -71,6 +72,21 @@ def too_deep(text: bytes, value: object, max_depth: int) -> bool:
         if not level:
             return False
     return True
+
+
+def with_decimals(value: object) -> object:
+    """What ``parse`` made, with each ``LosslessFloat`` as a decimal of the same digits.
+
+    An exponent that no decimal can have makes it infinite or zero: see ``policy.filtering``.
+    """
+    match value:
+        case jiter.LosslessFloat():
+            return decimal_of(str(value))
+        case dict():
+            return {name: with_decimals(inner) for name, inner in value.items()}
+        case list():
+            return [with_decimals(inner) for inner in value]
+    return value
 
 
 def shorten(name: str) -> str:

@@ -131,7 +131,7 @@ class Within:
 
     def _as_seen(self, schema: str, roster: Roster, events: Sequence[NewEvent]) -> Steps[Roster]:
         """The roster without the endpoints that are newer than what the caller's transaction sees."""
-        targets = {e.id for event in events for e in roster.targets(event.tenant, event.type)}
+        targets = {e.id for event in events for e in roster.targets(event.tenant, event.type, event.data)}
         visible = yield from self._store.within.visible(schema, list(targets))
         return roster.with_changes(roster.revision, (), dict.fromkeys(targets - visible), roster.keys)
 

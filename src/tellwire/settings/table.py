@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..model.limits import MAX_PAYLOAD_HARD_BYTES, Limits
+from ..model.limits import KIB, MAX_PAYLOAD_HARD_BYTES, Limits
 from ..policy.retry import RetrySchedule
 from . import kinds
 from .kinds import Kind, Network, choice, seconds, size, whole
@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_endpoints_per_tenant: int = _LIMITS.endpoints_per_tenant
     max_subscriptions_per_endpoint: int = _LIMITS.subscriptions_per_endpoint
     max_pattern_chars: int = _LIMITS.pattern_chars
+    max_filter_bytes: int = _LIMITS.filter_bytes
+    max_filter_depth: int = _LIMITS.filter_depth
     max_custom_headers: int = _LIMITS.custom_headers
     max_custom_headers_bytes: int = _LIMITS.custom_headers_bytes
     max_url_chars: int = _LIMITS.url_chars
@@ -254,6 +256,10 @@ TABLE: tuple[Setting, ...] = (
     Setting("max_endpoints_per_tenant", whole(1), LIMITS, "Endpoints of one tenant."),
     Setting("max_subscriptions_per_endpoint", whole(1), LIMITS, "Subscriptions of one endpoint."),
     Setting("max_pattern_chars", whole(1), LIMITS, "Characters of an event-type pattern."),
+    Setting(
+        "max_filter_bytes", size(2, 32 * KIB), LIMITS, "The filter of one subscription, as compact JSON."
+    ),
+    Setting("max_filter_depth", whole(1, 32), LIMITS, "Levels of nesting in the filter of a subscription."),
     Setting("max_custom_headers", whole(0), LIMITS, "Custom headers of one endpoint."),
     Setting(
         "max_custom_headers_bytes", size(0), LIMITS, "Names and values of one endpoint's custom headers."

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, RowMapping, select, update
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.key import Scope
-from tellwire.policy.matching import Matcher, compile_patterns
+from tellwire.model.subscription import Subscription
+from tellwire.policy.filtering import Filter, any_matches, event_of
+from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
 
@@ -37,7 +39,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     text_id: str
     tenant: str
     url: str
-    matcher: Matcher
+    wants: Wants
     state: EndpointState
     headers: Mapping[str, str]
     secrets: tuple[LiveSecret, ...]
@@ -45,6 +47,28 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
         return [live.secret for live in self.secrets if live.expires_ms is None or live.expires_ms > now_ms]
+
+
+class Targets(msgspec.Struct, frozen=True, eq=False):
+    """The endpoints that may be to receive events of one type.
+
+    ``filters`` stands in the same order, None where no endpoint has any: of the filters of an endpoint, an event has to
+    pass one, if there are any.
+    """
+
+    endpoints: tuple[LiveEndpoint, ...]
+    filters: tuple[tuple[Filter, ...], ...] | None
+
+    def passed(self, type: str, tenant: str, data: bytes) -> tuple[LiveEndpoint, ...]:
+        """The endpoints whose filters let this event pass. Its data is parsed once for all of them, if at all."""
+        if self.filters is None:
+            return self.endpoints
+        event = event_of(type, tenant, data)
+        return tuple(
+            endpoint
+            for endpoint, filters in zip(self.endpoints, self.filters, strict=True)
+            if not filters or any_matches(filters, event)
+        )
 
 
 class LiveKey(msgspec.Struct, frozen=True):
@@ -72,18 +96,28 @@ class Roster:
         self.endpoints: Mapping[bytes, LiveEndpoint] = endpoints_by_id or {}
         self.keys: Mapping[bytes, LiveKey] = keys_by_hash or {}
         self._by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] = endpoints_by_tenant or {}
-        self._targets: dict[tuple[str, str], tuple[LiveEndpoint, ...]] = {}
+        self._targets: dict[tuple[str, str], Targets] = {}
 
-    def targets(self, tenant: str, type: str) -> tuple[LiveEndpoint, ...]:
-        """The endpoints of ``tenant`` that are to receive events of ``type``: not disabled, a pattern matches."""
+    def targets(self, tenant: str, type: str, data: bytes) -> tuple[LiveEndpoint, ...]:
+        """The endpoints of ``tenant`` that are to receive this event: not disabled, and a subscription wants it.
+
+        By type this is remembered; ``data`` is looked at only where an endpoint has filters for the type.
+        """
         found = self._targets.get((tenant, type))
         if found is None:
-            endpoints_of = self._by_tenant.get(tenant, {}).values()
-            found = tuple(e for e in endpoints_of if e.matcher.matches(type))
+            found = self._targets_of(tenant, type)
             if len(self._targets) >= _MAX_REMEMBERED_TARGETS:  # type names come from outside: stay bounded
                 self._targets.clear()
             self._targets[tenant, type] = found
-        return found
+        return found.endpoints if found.filters is None else found.passed(type, tenant, data)
+
+    def _targets_of(self, tenant: str, type: str) -> Targets:
+        asked = [(e, e.wants.filters_for(type)) for e in self._by_tenant.get(tenant, {}).values()]
+        found = [(endpoint, filters) for endpoint, filters in asked if filters is not None]
+        endpoints_of = tuple(endpoint for endpoint, _ in found)
+        if not any(filters for _, filters in found):
+            return Targets(endpoints_of, None)
+        return Targets(endpoints_of, tuple(filters for _, filters in found))
 
     def with_changes(
         self,
@@ -169,13 +203,13 @@ def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[
 
 
 def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault) -> LiveEndpoint:
-    subscriptions: list[dict[str, list[str]]] = msgspec.json.decode(row["subscriptions"])
+    subscriptions = msgspec.json.decode(row["subscriptions"], type=list[Subscription])
     return LiveEndpoint(
         id=row["id"],
         text_id=encode(ENDPOINT, row["id"]),
         tenant=row["tenant"],
         url=row["url"],
-        matcher=compile_patterns(pattern for one in subscriptions for pattern in one["events"]),
+        wants=compile_subscriptions(subscriptions),
         state=EndpointState(row["state"]),
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
         secrets=tuple(live_secrets),

@@ -5,7 +5,8 @@ import pytest
 from tellwire.ids import IdMaker
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent
-from tellwire.policy.matching import compile_patterns
+from tellwire.model.subscription import Subscription
+from tellwire.policy.subscribing import compile_subscriptions
 from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout
 from tellwire.store.roster import LiveEndpoint, Roster
 
@@ -15,9 +16,9 @@ NOW = 1_700_000_000_000
 def fanned_out(endpoints: int, events: int) -> Fanout:
     """A transaction in which so many events were published to so many endpoints."""
     new_id = IdMaker(lambda: NOW)
-    matcher = compile_patterns(["*"])
+    wants = compile_subscriptions([Subscription(("*",))])
     live = {
-        id: LiveEndpoint(id, "ep", "default", "https://a.example", matcher, EndpointState.ENABLED, {}, ())
+        id: LiveEndpoint(id, "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, ())
         for id in (new_id() for _ in range(endpoints))
     }
     roster = Roster(1, frozenset({"default"})).with_changes(2, (), live, {})
