@@ -2,12 +2,16 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from tests.docs.blocks import ROOT
 from tests.docs.receiver import receiver
 
@@ -36,39 +40,87 @@ def test_embedded(tmp_path: Path) -> None:
 
 def test_fastapi_app(tmp_path: Path) -> None:
     """An order that is paid over HTTP reaches the customer's endpoint, signed; paying twice publishes once."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    with listener, receiver() as (port, requests):
-        app = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--fd", str(listener.fileno()), "examples.fastapi_app:app"],
-            cwd=ROOT,
-            env={
-                **_ENVIRONMENT,
-                "TELLWIRE_DEV": "true",
-                "SHOP_DATABASE": f"sqlite:///{tmp_path / 'shop.db'}",
-            },
-            pass_fds=[listener.fileno()],
-        )
-        try:
-            # The socket listens already: what is asked before the app is up waits for it. Our own copy is closed, so
-            # that an app that cannot start refuses instead of keeping everybody waiting.
-            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            listener.close()
-            with httpx.Client(base_url=address, timeout=60) as client:
-                url = f"http://127.0.0.1:{port}/hook"
-                secret = client.post("/endpoints", params={"url": url}).raise_for_status().json()["secret"]
-                paid = client.post("/orders/o_1/pay").raise_for_status().json()
-                again = client.post("/orders/o_1/pay").raise_for_status().json()
-
+    with receiver() as (port, requests):
+        with (
+            serving("examples.fastapi_app:app", tmp_path) as address,
+            httpx.Client(base_url=address, timeout=60) as client,
+        ):
+            url = f"http://127.0.0.1:{port}/hook"
+            secret = client.post("/endpoints", params={"url": url}).raise_for_status().json()["secret"]
+            paid = client.post("/orders/o_1/pay").raise_for_status().json()
+            again = client.post("/orders/o_1/pay").raise_for_status().json()
             received = requests.get(timeout=30)
-        finally:
-            app.terminate()
-            app.wait(60)
 
         assert again == paid
         assert received.headers["webhook-id"] == paid["event"]
         assert b'"data":{"order_id":"o_1","amount":4200}' in received.body
         verify([parse_secret(secret)], received.headers, received.body, int(time.time()))
         assert requests.empty()
+
+
+@pytest.mark.parametrize("app", ["fastapi_sqlalchemy", "flask_app", "django_app"])
+def test_app_publishes_in_its_own_transaction(app: str, tmp_path: Path) -> None:
+    """Of an order whose payment fails there is no event; those before and after it arrive, each once."""
+    with receiver() as (port, requests):
+        with serving(APPS[app], tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
+            client.post("/endpoints", params={"url": f"http://127.0.0.1:{port}/hook"}).raise_for_status()
+            first = client.post("/orders/o_1/pay").raise_for_status().json()
+            declined = client.post("/orders/declined_1/pay")
+            second = client.post("/orders/o_2/pay").raise_for_status().json()
+            received = {requests.get(timeout=30).headers["webhook-id"] for _ in range(2)}
+
+        assert declined.status_code == 409
+        assert received == {first["event"], second["event"]}
+        assert requests.empty()
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+            assert connection.execute("SELECT id FROM orders ORDER BY id").fetchall() == [("o_1",), ("o_2",)]
+            assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
+
+
+APPS: dict[str, str | list[str]] = {
+    "fastapi_sqlalchemy": "examples.fastapi_sqlalchemy:app",
+    "flask_app": ["-m", "flask", "--app", "examples/flask_app.py", "run", "--port"],
+    "django_app": ["examples/django_app.py", "runserver", "--noreload", "--skip-checks"],
+}
+
+
+@contextmanager
+def serving(app: str | list[str], folder: Path) -> Iterator[str]:
+    """Run an app: one of uvicorn's on a socket that listens already, or by a command that ends in the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    if isinstance(app, str):
+        command, inherited = ["-m", "uvicorn", "--fd", str(listener.fileno()), app], [listener.fileno()]
+    else:
+        command, inherited = [*app, str(port)], []
+        listener.close()
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={
+            **_ENVIRONMENT,
+            "TELLWIRE_DEV": "true",
+            "SHOP_DATABASE": f"sqlite:///{folder / 'shop.db'}",
+            "PYTHONPATH": str(ROOT),
+        },
+        pass_fds=inherited,
+    )
+    try:
+        # A socket that listens already keeps who asks until the app is up. Our own copy is closed, so that an app that
+        # cannot start refuses instead of keeping everybody waiting.
+        listener.close()
+        while not inherited and not _listens(port):
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_every_example_is_listed() -> None:

@@ -52,6 +52,17 @@ def test_app_on_the_page_is_the_example() -> None:
     assert f"```python\n{example}```\n" in (ROOT / "docs" / "how-to" / "embed-in-your-app.md").read_text()
 
 
+def test_parts_of_examples_are_parts_of_them() -> None:
+    """A block that says of which example it is a part stands there word for word."""
+    found = 0
+    for block in BLOCKS:
+        first, _, rest = block.text.partition("\n")
+        if first.startswith("# not run: part of "):
+            found += 1
+            assert rest in (ROOT / first.removeprefix("# not run: part of ")).read_text(), block.name
+    assert found
+
+
 def test_readme_example_is_short() -> None:
     """The example in the README is read at a glance."""
     first = next(blocks(ROOT / "README.md", "python"))
