@@ -45,7 +45,7 @@ fmt: .venv/dev.stamp ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/dev.stamp ## make the generated reference pages (settings, command line) anew
+docs: .venv/dev.stamp ## make the generated reference pages (settings, command line, metrics) anew
 	$(BIN)/python -m docs.generate
 
 clean: ## remove what was installed and generated here

@@ -6,10 +6,11 @@ Only these are generated. The other pages are written by hand, and ``tests/docs`
 from pathlib import Path
 
 from tellwire.cli import reference as cli
+from tellwire.observe import reference as metrics
 from tellwire.settings import reference as settings
 
 REFERENCE = Path(__file__).parent / "reference"
-PAGES = {"settings.md": settings.render, "cli.md": cli.render}
+PAGES = {"settings.md": settings.render, "cli.md": cli.render, "metrics.md": metrics.render}
 
 
 def main() -> None:

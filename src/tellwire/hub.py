@@ -31,6 +31,7 @@ from .publish.publisher import Answer, Publisher
 from .publish.within import Within
 from .store.connect import MakeStore, store_for
 from .store.probe import write_something
+from .store.rows import PoolUse
 from .telemetry import Telemetry
 
 DEFAULT_URL = "sqlite:///tellwire.db"
@@ -112,6 +113,7 @@ class Tellwire:
         self.limits = self._options.limits
         self.telemetry = Telemetry()
         self._store, vault = make_store(url, self._options.secret_key, on_change=self._wake)
+        self._store.tell(self.telemetry)
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None
@@ -269,6 +271,11 @@ class Tellwire:
                     f"the database was not written within {_READY_WITHIN_S} s"
                 ) from None
             self._ready_ms = now_ms
+
+    @property
+    def connections(self) -> tuple[PoolUse, ...]:
+        """How many connections of each pool of the database are in use; nothing where there are no pools."""
+        return self._store.connections
 
     @property
     def engine(self) -> Engine | None:

@@ -83,3 +83,8 @@ def decode(prefix: str, text: str) -> bytes | None:
     for start in range(0, 26, 2):
         value = (value << 10) | _VALUES[digits[start : start + 2]]
     return value.to_bytes(16, "big")
+
+
+def time_ms(raw: bytes) -> int:
+    """When an id was made (RFC 9562 section 5.7: its first 48 bits)."""
+    return int.from_bytes(raw[:6], "big")

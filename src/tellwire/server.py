@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -18,6 +19,8 @@ from .api.shortcut import ShortcutProtocol
 from .clock import SystemClock
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
+from .observe.metrics import Metrics
+from .observe.page import page as metrics_page
 from .settings import Settings
 
 _KEEP_ALIVE_S: Final = 65
@@ -25,8 +28,11 @@ _BACKLOG: Final = 2_048
 _MAX_CONNECTIONS: Final = 10_000
 
 
-def build_app(tellwire: Tellwire) -> App:
-    """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind."""
+def build_app(tellwire: Tellwire, metrics: Metrics | None = None, *, metrics_access: str = "key") -> App:
+    """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind.
+
+    ``metrics_access`` says who may read the ``metrics`` (see the setting ``metrics``).
+    """
     # One id of this process, counted up in its last eight characters: a request id costs next to nothing.
     process = encode(REQUEST, IdMaker(SystemClock().now_ms)())[:-8]
     numbers = itertools.count()
@@ -34,18 +40,17 @@ def build_app(tellwire: Tellwire) -> App:
     def new_request_id() -> str:
         return f"{process}{next(numbers) & 0xFFFFFFFF:08x}"
 
-    return PublishRoutes(build_api(tellwire, new_request_id), tellwire, new_request_id)
+    page = partial(metrics_page, metrics or Metrics(tellwire)) if metrics_access != "off" else None
+    api = build_api(tellwire, new_request_id, page, metrics_open=metrics_access == "open")
+    return PublishRoutes(api, tellwire, new_request_id)
 
 
-@asynccontextmanager
-async def running(tellwire: Tellwire) -> AsyncIterator[App]:
-    """Open ``tellwire`` and give its app; in the end let attempts land, record them and close."""
-    async with tellwire:
-        yield build_app(tellwire)
-
-
-async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str], None]) -> None:
+async def serve(
+    tellwire: Tellwire, settings: Settings, started: Callable[[str], None], *, metrics: Metrics | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; ``started`` is told the address once requests are answered.
+
+    ``metrics`` are those of this process, where they share a board with others.
 
     On a signal: no new requests, those under way may finish, then the engine stops (see ``Engine.stop``). A second
     signal ends the process at once.
@@ -54,10 +59,26 @@ async def serve(tellwire: Tellwire, settings: Settings, started: Callable[[str],
         OSError: the address cannot be listened on.
         StoreError, SettingsError: see ``Tellwire.open``.
     """
-    async with running(tellwire) as app:
+    if metrics is None and settings.metrics != "off":
+        metrics = Metrics(tellwire)
+    async with tellwire, _sampled(metrics):
+        app = build_app(tellwire, metrics, metrics_access=settings.metrics)
         _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
         await server.serve()
+
+
+@asynccontextmanager
+async def _sampled(metrics: Metrics | None) -> AsyncIterator[None]:
+    """Meanwhile, let other processes of this server see the gauges of this one."""
+    if metrics is None or metrics.board.rows == 1:
+        yield
+        return
+    sampling = asyncio.create_task(metrics.keep_sampling(), name="tellwire-metrics")
+    try:
+        yield
+    finally:
+        sampling.cancel()
 
 
 def http_server(

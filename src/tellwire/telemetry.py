@@ -35,8 +35,25 @@ class PageFannedOut(Fact, frozen=True):
     left: int
 
 
+class StageShare(msgspec.Struct, frozen=True):
+    """What one stage had in a transaction: so many items, and the time that its statements took."""
+
+    stage: str
+    items: int
+    duration_s: float
+
+
+class TransactionCommitted(Fact, frozen=True):
+    """A transaction is durable. ``duration_s`` is all of it; what no stage had its share of is beginning, waiting for
+    locks and committing."""
+
+    duration_s: float
+    shares: tuple[StageShare, ...]
+
+
 class AttemptFinished(Fact, frozen=True):
-    """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards."""
+    """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards; ``age_ms``
+    the time from the publishing of its event to the end of the try."""
 
     event_id: str
     delivery_id: str
@@ -50,6 +67,7 @@ class AttemptFinished(Fact, frozen=True):
     error: str | None
     detail: str | None
     duration_ms: int
+    age_ms: int
     retry_in_ms: int | None
 
 

@@ -94,6 +94,7 @@ def _tags() -> list[dict[str, str]]:
         "deliveries": "Events on their way to endpoints.",
         "tenants": "Your customers.",
         "keys": "API keys.",
+        "metrics": "For Prometheus.",
         "health": "For load balancers; open to everybody.",
     }
     return [{"name": name, "description": description} for name, description in words.items()]
@@ -122,7 +123,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
 def _exemplify(operation: dict[str, Any]) -> None:
     """Give the answer of one operation its example."""
     for status, response in operation["responses"].items():
-        if status.startswith("2") and "content" in response:
+        if status.startswith("2") and "application/json" in response.get("content", {}):
             response["content"]["application/json"]["example"] = ANSWERS[operation["operationId"]]
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
 
-from . import deliveries, endpoints, events, health, keys, tenants
+from . import deliveries, endpoints, events, health, keys, metrics, tenants
 from .guard import SCOPE_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
@@ -20,7 +21,7 @@ MANAGE: Final = Scope.MANAGE
 
 
 class Route(NamedTuple):
-    """One route; ``refusals`` are statuses of problems that others of its kind do not answer."""
+    """One route; ``refusals`` are statuses of problems that others of its kind do not answer; ``text``: not JSON."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Route(NamedTuple):
     status: int = 200
     refusals: tuple[int, ...] = ()
     shape: Any = None
+    text: bool = False
 
 
 ROUTES: Final = (
@@ -61,14 +63,20 @@ ROUTES: Final = (
     Route("DELETE", "/v1/keys/{id}", MANAGE, keys.revoke_key, 204),
     Route("GET", "/healthz", None, health.get_health),
     Route("GET", "/readyz", None, health.get_readiness),
+    Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True),
 )
 
 
-def add_routes(app: FastAPI) -> None:
-    """Give ``app`` every route of the table."""
+def add_routes(
+    app: FastAPI, *, without: frozenset[str] = frozenset(), unguarded: frozenset[str] = frozenset()
+) -> None:
+    """Give ``app`` every route of the table, but those to the paths ``without``; ``unguarded`` ones need no key."""
     for route in ROUTES:
+        if route.path in without:
+            continue
+        scope = None if route.path in unguarded else route.scope
         summary, _, rest = (route.answer.__doc__ or "").strip().partition("\n")
-        add = FastAPI.add_api_route if route.scope is None else _add_guarded
+        add = FastAPI.add_api_route if scope is None else _add_guarded
         add(
             app,
             route.path,
@@ -80,9 +88,14 @@ def add_routes(app: FastAPI) -> None:
             operation_id=route.answer.__name__,
             tags=[route.path.removeprefix("/v1").split("/")[1] if route.scope else "health"],
             responses={status: {} for status in route.refusals},
-            openapi_extra={SCOPE_FIELD: route.scope} if route.scope else None,
-            **({"response_model": route.shape} if route.shape else {}),
+            openapi_extra={SCOPE_FIELD: scope} if scope else None,
+            **_form(route),
         )
+
+
+def _form(route: Route) -> dict[str, Any]:
+    form: dict[str, Any] = {"response_model": route.shape} if route.shape else {}
+    return form | ({"response_class": PlainTextResponse} if route.text else {})
 
 
 def _add_guarded(app: FastAPI, path: str, answer: Callable[..., Any], **options: Any) -> None:

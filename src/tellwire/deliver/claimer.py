@@ -201,4 +201,5 @@ def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) ->
         row.attempt_count,
         row.schedule_step,
         row.trigger,
+        row.due_ms,
     )

@@ -26,7 +26,7 @@ from tellwire.telemetry import EngineFaulted, Telemetry
 from .claimer import Claimer
 from .executor import Executor
 from .fanner import Fanner
-from .lanes import Admission, Lane, LaneBounds, Lanes
+from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import LEASE_MS, LeaseKeeper
 from .pruner import Pruner
 from .recorder import Recorder, Result
@@ -60,6 +60,7 @@ class Engine:
         random: _random.Random | None = None,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._telemetry = telemetry
         self._transport = transport
         self._grace_s = options.grace_s
@@ -71,7 +72,7 @@ class Engine:
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
         self._lanes = Lanes(options.bounds, self._start)
-        self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000)
+        self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000, stage="release")
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled)
         self._executor = Executor(
             store,
@@ -152,6 +153,10 @@ class Engine:
             await self._store.write(lambda _: None)
         except Exception:  # noqa: S110 - what could not be recorded is sent again when its lease ends
             pass
+
+    def load(self) -> Load:
+        """How much there is to do in this process at this moment."""
+        return self._lanes.load(self._clock.now_ms())
 
     @property
     def in_flight(self) -> int:

@@ -126,7 +126,17 @@ class Fanner:
             rows.append(row._replace(lease_token=token, lease_until_ms=until_ms) if claimed else row)
             if claimed:
                 claims.append(
-                    Claim(id, page.event_id, endpoint_id, text_id, page.type, body, token, until_ms)
+                    Claim(
+                        id,
+                        page.event_id,
+                        endpoint_id,
+                        text_id,
+                        page.type,
+                        body,
+                        token,
+                        until_ms,
+                        due_ms=now_ms,
+                    )
                 )
         self._store.hot.insert_deliveries(connection, rows)
         deleted = len(page.endpoint_ids) - len(rows)

@@ -28,6 +28,22 @@ class LaneBounds(msgspec.Struct, frozen=True):
     held: int = 10_000
 
 
+class Load(msgspec.Struct, frozen=True):
+    """What the lanes of a process hold at one moment, for those who look on.
+
+    ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that have
+    due deliveries left in the store. ``waiting_ms`` tells for how long the oldest claim that waits has been due.
+    """
+
+    in_flight: int
+    held: int
+    waiting: int
+    waiting_ms: int
+    lanes: int
+    limited: int
+    behind: int
+
+
 class Lane:
     """One endpoint's claims in this process."""
 
@@ -141,6 +157,21 @@ class Lanes:
         lane.held -= 1
         self.held -= 1
         self.held_bytes -= len(claim.body)
+
+    def load(self, now_ms: int) -> Load:
+        """What they hold; goes through all lanes, so not to be asked for each claim."""
+        lanes = list(self._lanes.values())
+        waiting = [lane.waiting for lane in lanes if lane.waiting]
+        oldest_ms = min((claims[0].due_ms for claims in waiting), default=now_ms)
+        return Load(
+            self.in_flight,
+            self.held,
+            sum(map(len, waiting)),
+            max(now_ms - oldest_ms, 0),
+            len(lanes),
+            sum(lane.limit.allowed < lane.limit.maximum for lane in lanes),
+            sum(lane.backlog for lane in lanes),
+        )
 
     def stop(self) -> list[Claim]:
         """Start nothing more; gives the claims that were still waiting."""

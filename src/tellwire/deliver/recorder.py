@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreUnavailableError
-from tellwire.ids import DELIVERY, ENDPOINT, encode
+from tellwire.ids import DELIVERY, ENDPOINT, encode, time_ms
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import TRANSITIONS, Move, State
@@ -65,7 +65,9 @@ class Recorder:
         self._telemetry = telemetry
         self._settled = settled
         self._loop = asyncio.get_running_loop()
-        self._write = store.batched(self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True)
+        self._write = store.batched(
+            self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True, stage="record"
+        )
 
     def record(self, result: Result) -> None:
         """Have ``result`` written with the next transaction."""
@@ -131,6 +133,7 @@ class Recorder:
                 error=evidence.error,
                 detail=evidence.detail,
                 duration_ms=evidence.duration_ms,
+                age_ms=max(result.ended_ms - time_ms(claim.event_id), 0),
                 retry_in_ms=verdict.retry_in_ms,
             )
         )

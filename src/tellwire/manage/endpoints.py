@@ -1,6 +1,7 @@
 """Endpoints: where a tenant receives. Made, changed, switched on and off, subscribed, given new secrets."""
 
 import secrets as _secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,10 @@ class Endpoints:
                 connection, self._vault, tenant=tenant, limit=limit, cursor=cursor
             )
         )
+
+    def count_by_state(self) -> Mapping[EndpointState, int]:
+        """How many endpoints there are in each state, by the roster in memory."""
+        return Counter(endpoint.state for endpoint in self._store.roster.endpoints.values())
 
     async def update(self, id: str, patch: Mapping[str, Any]) -> Endpoint:
         """Change what ``patch`` names, as a JSON merge patch: None clears, ``headers`` and ``metadata`` merge.

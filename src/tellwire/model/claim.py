@@ -7,7 +7,7 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     """A delivery that this process may send until ``lease_until_ms``; ``token`` proves it to the store.
 
     ``body`` is made once per event and shared by all its deliveries. ``attempt_count`` and ``schedule_step`` are those
-    before the attempt that this claim is for.
+    before the attempt that this claim is for, which was due at ``due_ms``.
     """
 
     delivery_id: bytes
@@ -21,3 +21,4 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     attempt_count: int = 0
     schedule_step: int = 0
     trigger: str = "schedule"
+    due_ms: int = 0

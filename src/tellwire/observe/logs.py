@@ -127,6 +127,7 @@ def _attempt(log: FilteringBoundLogger, fact: AttemptFinished) -> None:
         error=fact.error,
         detail=fact.detail,
         duration_ms=fact.duration_ms,
+        age_ms=fact.age_ms,
         retry_in_ms=fact.retry_in_ms,
     )
 

@@ -139,7 +139,17 @@ class Fanout:
                 if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint.id):
                     token, until_ms = lease.token, lease.until_ms
                     accepted.claims.append(
-                        Claim(delivery_id, event_id, endpoint.id, text_id, event.type, body, token, until_ms)
+                        Claim(
+                            delivery_id,
+                            event_id,
+                            endpoint.id,
+                            text_id,
+                            event.type,
+                            body,
+                            token,
+                            until_ms,
+                            due_ms=now_ms,
+                        )
                     )
                 self.delivery_rows.append(
                     DeliveryRow(

@@ -76,6 +76,7 @@ class Publisher:
             self._acknowledge,
             max_weight=_MAX_EVENTS_PER_COMMIT,
             weigh=lambda call: len(call.events),
+            stage="publish",
         )
 
     async def publish(self, events: Sequence[NewEvent], *, listed: bool) -> list[Receipt]:

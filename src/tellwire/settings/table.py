@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dns_servers: tuple[str, ...] = ()
     log_format: str = "console"
     log_level: str = "info"
+    metrics: str = "key"
     max_payload_bytes: int = _LIMITS.payload_bytes
     max_batch_events: int = _LIMITS.batch_events
     max_batch_bytes: int = _LIMITS.batch_bytes
@@ -122,7 +123,7 @@ SERVER, SECURITY, DELIVERY, EGRESS, LOGS, LIMITS = (
     "Keys",
     "Delivery",
     "Egress: where deliveries may go",
-    "Logs",
+    "Logs and metrics",
     "Limits on what is accepted",
 )
 
@@ -248,6 +249,12 @@ TABLE: tuple[Setting, ...] = (
         choice("debug", "info", "warning", "error"),
         LOGS,
         "The least severe lines that are written.",
+    ),
+    Setting(
+        "metrics",
+        choice("key", "open", "off"),
+        LOGS,
+        "Who may read `GET /metrics`: whoever shows a key with the scope `read`, everybody, or nobody.",
     ),
     Setting("max_payload_bytes", size(1, MAX_PAYLOAD_HARD_BYTES), LIMITS, "The `data` of one event."),
     Setting("max_batch_events", whole(1), LIMITS, "Events in one batch."),

@@ -11,11 +11,13 @@ gets their outcomes on the event loop, after the commit. An outcome that is an e
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy import Connection
 
 from tellwire.errors import StoreUnavailableError
+from tellwire.telemetry import StageShare, Telemetry, TransactionCommitted
 
 Run = Callable[[Connection, list[Any]], list[Any]]
 Done = Callable[[list[Any], list[Any]], None]
@@ -51,15 +53,33 @@ class BatchedWrite:
     """One stage's waiting items, and what to do with them."""
 
     def __init__(
-        self, run: Run, done: Done, wake: Callable[[], None], weigh: Weigh, max_weight: int, patient: bool
+        self,
+        stage: str,
+        run: Run,
+        done: Done,
+        wake: Callable[[], None],
+        weigh: Weigh,
+        max_weight: int,
+        patient: bool,
     ) -> None:
+        self.stage = stage
         self.patient = patient
-        self.run = run
         self.done = done
+        self.spent_s = 0.0
+        """How long ``run`` took in the transaction that is being written."""
+        self._run = run
         self._wake = wake
         self._weigh = weigh
         self._max_weight = max_weight
         self._items: deque[Any] = deque()
+
+    def run(self, connection: Connection, items: list[Any]) -> list[Any]:
+        """Do what ``items`` ask for inside the transaction; gives an outcome for each."""
+        started = perf_counter()
+        try:
+            return self._run(connection, items)
+        finally:
+            self.spent_s += perf_counter() - started
 
     def submit(self, item: Any) -> None:
         """Put ``item`` into the next transaction."""
@@ -90,8 +110,10 @@ class GroupCommit:
         loop: asyncio.AbstractEventLoop,
         *,
         linger_s: float = LINGER_S,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """``commit`` writes a batch in one transaction and gives an outcome for each item, or raises."""
+        self._telemetry = telemetry or Telemetry()
         self._commit = commit
         self._loop = loop
         self._linger_s = linger_s
@@ -99,13 +121,21 @@ class GroupCommit:
         self._task: asyncio.Task[None] | None = None
 
     def register(
-        self, run: Run, done: Done, max_weight: int, weigh: Weigh = one, *, patient: bool = False
+        self,
+        run: Run,
+        done: Done,
+        max_weight: int,
+        weigh: Weigh = one,
+        *,
+        patient: bool = False,
+        stage: str = "other",
     ) -> BatchedWrite:
         """A new kind of write. Kinds are written in the order in which they were registered.
 
         ``patient``: nobody waits for its outcomes, so that under load its items may wait to share a commit.
+        ``stage``: whose write it is, for telemetry.
         """
-        write = BatchedWrite(run, done, self._wake, weigh, max_weight, patient)
+        write = BatchedWrite(stage, run, done, self._wake, weigh, max_weight, patient)
         self._writes.append(write)
         return write
 
@@ -140,14 +170,24 @@ class GroupCommit:
 
     async def _transact(self, work: Work) -> list[list[Any]]:
         """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""
+        started = perf_counter()
+        for write, _ in work:
+            write.spent_s = 0.0
         try:
-            return await self._commit(work)
+            outcomes = await self._commit(work)
+            self._tell(work, perf_counter() - started)
+            return outcomes
         except StoreUnavailableError as error:
             return [[error] * len(items) for _, items in work]
         except Exception as error:
             if sum(len(items) for _, items in work) == 1:
                 return [[error]]
         return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
+
+    def _tell(self, work: Work, duration_s: float) -> None:
+        if self._telemetry.active:
+            shares = tuple([StageShare(write.stage, len(items), write.spent_s) for write, items in work])
+            self._telemetry.emit(TransactionCommitted(duration_s, shares))
 
     def _hand_over(self, work: Work, outcomes: list[list[Any]]) -> None:
         for (write, items), results in zip(work, outcomes, strict=True):

@@ -16,16 +16,18 @@ from sqlalchemy.util import await_only
 
 from tellwire.errors import ClosedError, TellwireError
 from tellwire.signing.vault import Vault
+from tellwire.telemetry import Telemetry
 
 from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one, settle
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
-from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of
+from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of, use_of
 from .postgres_faults import collided, translated
 from .postgres_hot import NEWS, PostgresHotStatements, driver_of
 from .postgres_news import CHANNEL, News
 from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
+from .rows import PoolUse
 
 T = TypeVar("T")
 
@@ -39,6 +41,7 @@ class PostgresStore:
 
     def __init__(self, url: str, vault: Vault, *, on_change: Callable[[], None] | None = None) -> None:
         """``on_change`` is called on the event loop as soon as another process has something to deliver."""
+        self._telemetry = Telemetry()
         self.hot = PostgresHotStatements()
         self.within = PostgresWithin()
         self._url = url
@@ -48,6 +51,7 @@ class PostgresStore:
         self._own_name = secrets.token_hex(8)
         self._news = News(partial(connect, url), self._own_name, on_change)
         self._commits: GroupCommit | None = None
+        self._alone = False
 
     @property
     def roster(self) -> Roster:
@@ -77,9 +81,9 @@ class PostgresStore:
             raise
         self._roster = roster
         self._loop = asyncio.get_running_loop()
-        self._commits = GroupCommit(self._commit_past_others, self._loop)
+        self._commits = GroupCommit(self._commit_past_others, self._loop, telemetry=self._telemetry)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
+        self._changes = self._commits.register(self._run_changes, settle, max_weight=50, stage="change")
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
@@ -104,10 +108,27 @@ class PostgresStore:
         return await future
 
     def batched(
-        self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one, patient: bool = False
+        self,
+        run: Run,
+        done: Done,
+        *,
+        max_weight: int,
+        weigh: Weigh = one,
+        patient: bool = False,
+        stage: str = "other",
     ) -> BatchedWrite:
         """Register a stage's hot write; call it after ``open``."""
-        return self._opened().register(run, done, max_weight, weigh, patient=patient)
+        return self._opened().register(run, done, max_weight, weigh, patient=patient, stage=stage)
+
+    def tell(self, telemetry: Telemetry) -> None:
+        """Tell ``telemetry`` of each commit; call it before ``open``."""
+        self._telemetry = telemetry
+
+    @property
+    def connections(self) -> tuple[PoolUse, ...]:
+        """How many connections of each pool are in use."""
+        self._opened()
+        return (use_of("write", self._write_engine), use_of("read", self._read_engine))
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
@@ -167,12 +188,8 @@ class PostgresStore:
         connection.info.pop(NEWS, None)
         try:
             await_only(driver.execute("BEGIN"))
-            alone = sum(len(items) for _, items in work) == 1
-            outcomes = [
-                self._run_alone(connection, items) if alone and write is self._changes
-                else write.run(connection, items)
-                for write, items in work
-            ]  # fmt: skip
+            self._alone = sum(len(items) for _, items in work) == 1
+            outcomes = [write.run(connection, items) for write, items in work]
             roster = self.roster_in(connection)
             if connection.info.pop(NEWS, False):
                 await_only(driver.execute(f"SELECT pg_notify('{CHANNEL}', '{self._own_name}')"))
@@ -188,11 +205,9 @@ class PostgresStore:
         except Exception:  # it is lost, and its transaction with it
             connection.invalidate()
 
-    def _run_alone(self, connection: Connection, items: list[Any]) -> list[Any]:
-        """A change that shares its transaction with nobody needs no savepoint."""
-        return [change(connection) for change, _ in items]
-
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
+        if self._alone:  # a change that shares its transaction with nobody needs no savepoint
+            return [change(connection) for change, _ in items]
         driver = driver_of(connection)
         outcomes: list[Any] = []
         for change, _ in items:

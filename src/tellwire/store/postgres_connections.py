@@ -1,16 +1,18 @@
 """Connections to PostgreSQL: how they are made, pooled, and replaced when the server has closed them."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tellwire.errors import SettingsError
 
 from .postgres_hot import NEWS
+from .rows import PoolUse
 
 CONNECT_WITHIN_S: Final = 5.0
 _WAIT_FOR_ONE_S: Final = 10
@@ -58,6 +60,12 @@ def pool_of(url: str, connections: int) -> AsyncEngine:
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "before_cursor_execute", _note_news)
     return engine
+
+
+def use_of(name: str, engine: AsyncEngine) -> PoolUse:
+    """How many connections of a pool that ``pool_of`` made are in use."""
+    pool = cast(AsyncAdaptedQueuePool, engine.pool)
+    return PoolUse(name, pool.checkedout(), pool.size())
 
 
 def _refuse_closed(driver: Any, *_: object) -> None:

@@ -50,6 +50,7 @@ class ClaimedRow(NamedTuple):
     type: str
     data: bytes
     occurred_ms: int
+    due_ms: int
     rescued: bool
 
 
@@ -81,3 +82,11 @@ class AttemptRow(NamedTuple):
     response_headers: bytes
     response_body: bytes
     trigger: str
+
+
+class PoolUse(NamedTuple):
+    """How many connections of a pool are in use, and how many there may be at most."""
+
+    name: str
+    used: int
+    most: int

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from tellwire.errors import ClosedError, StoreError, TellwireError
 from tellwire.signing.vault import Vault
+from tellwire.telemetry import Telemetry
 
 from .group_commit import (
     LINGER_S,
@@ -33,6 +34,7 @@ from .group_commit import (
 from .key_check import check_key
 from .migrations.migrate import migrate
 from .roster import Roster, refresh
+from .rows import PoolUse
 from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
 from .sqlite_within import SqliteWithin
@@ -57,6 +59,7 @@ class SqliteStore:
         self._vault = vault
         self._inline = inline
         self._lock_wait_s = lock_wait_s
+        self._telemetry = Telemetry()
         self._commit_s = _QUICK_COMMIT_S  # how long commits take at present
         self._roster = Roster()
         self._data_version = -1
@@ -85,9 +88,9 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tellwire-writer")
         await self._aside(self._open_writer)
         linger_s = 0.0 if self._inline else LINGER_S
-        self._commits = GroupCommit(self._commit, self._loop, linger_s=linger_s)
+        self._commits = GroupCommit(self._commit, self._loop, linger_s=linger_s, telemetry=self._telemetry)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, settle, max_weight=50)
+        self._changes = self._commits.register(self._run_changes, settle, max_weight=50, stage="change")
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
@@ -116,10 +119,26 @@ class SqliteStore:
         return await future
 
     def batched(
-        self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one, patient: bool = False
+        self,
+        run: Run,
+        done: Done,
+        *,
+        max_weight: int,
+        weigh: Weigh = one,
+        patient: bool = False,
+        stage: str = "other",
     ) -> BatchedWrite:
         """Register a stage's hot write; call it after ``open``."""
-        return self._opened().register(run, done, max_weight, weigh, patient=patient)
+        return self._opened().register(run, done, max_weight, weigh, patient=patient, stage=stage)
+
+    def tell(self, telemetry: Telemetry) -> None:
+        """Tell ``telemetry`` of each commit; call it before ``open``."""
+        self._telemetry = telemetry
+
+    @property
+    def connections(self) -> tuple[PoolUse, ...]:
+        """None that would be worth counting."""
+        return ()
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""

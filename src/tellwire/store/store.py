@@ -5,9 +5,11 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from tellwire.telemetry import Telemetry
+
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .roster import Roster
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow, PoolUse
 from .within import WithinStatements
 
 T = TypeVar("T")
@@ -33,13 +35,28 @@ class Store(Protocol):
         """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
 
     def batched(
-        self, run: Run, done: Done, *, max_weight: int, weigh: Weigh = one, patient: bool = False
+        self,
+        run: Run,
+        done: Done,
+        *,
+        max_weight: int,
+        weigh: Weigh = one,
+        patient: bool = False,
+        stage: str = "other",
     ) -> BatchedWrite:
         """Register a stage's hot write: items submitted at about the same time share a transaction.
 
         One transaction takes items until their weights reach ``max_weight``; each weighs one unless ``weigh`` says
-        otherwise. ``patient`` items may wait some milliseconds under load to share a commit.
+        otherwise. ``patient`` items may wait some milliseconds under load to share a commit. ``stage`` is whose write
+        it is, for telemetry.
         """
+
+    def tell(self, telemetry: Telemetry) -> None:
+        """Tell ``telemetry`` of each commit; call it before ``open``."""
+
+    @property
+    def connections(self) -> tuple[PoolUse, ...]:
+        """How many connections of each pool are in use, where there are pools."""
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""

@@ -56,6 +56,7 @@ def attempt(state: str = "succeeded", detail: str | None = None) -> AttemptFinis
         error=None,
         detail=detail,
         duration_ms=12,
+        age_ms=340,
         retry_in_ms=5_000 if state == "pending" else None,
     )
 
@@ -104,6 +105,7 @@ def test_one_wide_line_per_attempt() -> None:
         "error": None,
         "detail": None,
         "duration_ms": 12,
+        "age_ms": 340,
         "retry_in_ms": 5000,
     }
 
