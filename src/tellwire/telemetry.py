@@ -111,6 +111,12 @@ class EventsPruned(Fact, frozen=True):
     events: int
 
 
+class TenantRemoved(Fact, frozen=True):
+    """Nothing is left of a tenant that was deleted."""
+
+    tenant: str
+
+
 Subscriber = Callable[[Fact], None]
 
 

@@ -31,7 +31,7 @@ def secrets_of(endpoint: LiveEndpoint, now_ms: int) -> list[str]:
 
 async def test_a_new_database_knows_the_default_tenant(store: Store) -> None:
     """The tenant ``default`` exists from the start; there are no endpoints and no keys."""
-    assert store.roster.tenant_ids == {"default"}
+    assert store.roster.tenants.keys() == {"default"}
     assert not store.roster.endpoints
     assert not store.roster.keys
 
@@ -144,7 +144,7 @@ async def test_a_change_that_is_refused_leaves_the_roster_alone(store: Store, va
         await store.write(_create_and_fail)
     assert store.roster is before
     await store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
-    assert store.roster.tenant_ids == {"default", "acme"}
+    assert store.roster.tenants.keys() == {"default", "acme"}
 
 
 def _create_and_fail(connection: Connection) -> None:
@@ -179,7 +179,7 @@ async def test_other_processes_see_changes_when_they_look(store: Store, second: 
     assert await second.look()
     assert targets(second.roster) == [kept]
     assert secrets_of(second.roster.endpoints[kept], NOW) == [OTHER_SECRET, SECRET]
-    assert second.roster.tenant_ids == {"default", "acme"}
+    assert second.roster.tenants.keys() == {"default", "acme"}
 
 
 async def test_other_processes_route_by_changes_without_looking(

@@ -86,7 +86,14 @@ _ATTEMPTS: Final = [
         "trigger": "schedule",
     },
 ]
-_TENANT: Final = {"id": "acme", "name": "Acme Inc.", "created_at": _BEFORE}
+_TENANT: Final[dict[str, Any]] = {
+    "id": "acme",
+    "name": "Acme Inc.",
+    "metadata": {"plan": "gold"},
+    "limits": {"endpoints": 500, "payload_bytes": None},
+    "state": "active",
+    "created_at": _BEFORE,
+}
 _KEY: Final = {
     "id": "key_01k5w3m8qhe5sbd3y0t2vwz9ra",
     "name": "shop",
@@ -141,6 +148,12 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "create_tenant": _TENANT,
     "list_tenants": _page(_TENANT),
     "get_tenant": _TENANT,
+    "change_tenant": {
+        **_TENANT,
+        "name": "Acme Corp.",
+        "limits": {"endpoints": 500, "payload_bytes": 65_536},
+    },
+    "delete_tenant": {**_TENANT, "state": "deleting"},
     "create_key": {**_KEY, "key": "tw_Zx81a..."},
     "list_keys": _page(_KEY),
     "get_key": _KEY,

@@ -13,6 +13,7 @@ from tellwire.clock import to_datetime
 from tellwire.model.delivery import State
 from tellwire.model.key import Scope
 from tellwire.model.subscription import Subscription
+from tellwire.model.tenant import TenantLimits
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
 
@@ -191,13 +192,57 @@ class TryBody(Body):
     type: str | None = Field(default=None, description="`tellwire.test` if not given.")
 
 
+class TenantLimitsBody(Body):
+    """A tenant's own limits; null leaves it with the server's."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"endpoints": 500}]})
+
+    endpoints: int | None = Field(default=None, description="How many endpoints it may have.")
+    payload_bytes: int | None = Field(
+        default=None, description="What the data of one event may have; at most the server's own limit."
+    )
+
+    def limits(self) -> TenantLimits:
+        """The limits that this describes."""
+        return TenantLimits(**dict(self))
+
+
 class TenantBody(Body):
     """A new tenant."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "acme", "name": "Acme Inc."}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "acme",
+                    "name": "Acme Inc.",
+                    "metadata": {"plan": "gold"},
+                    "limits": {"endpoints": 500},
+                }
+            ]
+        }
+    )
 
     id: str = Field(description="Your own: 1 to 64 of `A-Z a-z 0-9 . _ -`.")
     name: str | None = Field(default=None, description="The id if not given.")
+    metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
+    limits: TenantLimitsBody | None = None
+
+
+class TenantPatch(Body):
+    """Changes to a tenant, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Acme Corp.", "limits": {"payload_bytes": 65_536}}]}
+    )
+
+    name: str | None = Field(default=None, description="Cleared, it is the id again.")
+    metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
+    limits: TenantLimitsBody | None = Field(default=None, description="Merged limit by limit.")
+
+    def patch(self) -> dict[str, Any]:
+        """What was given, null included."""
+        return self.model_dump(exclude_unset=True)
 
 
 class KeyBody(Body):

@@ -13,6 +13,7 @@ from tellwire.model.attempt import Attempt, AttemptError, Trigger
 from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.key import Scope
+from tellwire.model.tenant import TenantState
 
 T = TypeVar("T")
 
@@ -180,11 +181,21 @@ class WholeDeliveryOutput(DeliveryOutput):
         return cls(**dict(own), attempts=[AttemptOutput.of(attempt) for attempt in attempts])
 
 
+class TenantLimitsOutput(Output):
+    """A tenant's own limits; null where the server's holds."""
+
+    endpoints: int | None
+    payload_bytes: int | None
+
+
 class TenantOutput(Output):
     """One of your customers."""
 
     id: str = Field(examples=["acme"])
     name: str
+    metadata: dict[str, str]
+    limits: TenantLimitsOutput
+    state: TenantState = Field(description="`deleting` while what is left of it is being removed.")
     created_at: Time
 
 

@@ -57,6 +57,8 @@ ROUTES: Final = (
     Route("POST", "/v1/tenants", MANAGE, tenants.create_tenant, 201, refusals=(409,)),
     Route("GET", "/v1/tenants", READ, tenants.list_tenants),
     Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
+    Route("PATCH", "/v1/tenants/{id}", MANAGE, tenants.change_tenant),
+    Route("DELETE", "/v1/tenants/{id}", MANAGE, tenants.delete_tenant, 202, refusals=(409,)),
     Route("POST", "/v1/keys", MANAGE, keys.create_key, 201),
     Route("GET", "/v1/keys", MANAGE, keys.list_keys),
     Route("GET", "/v1/keys/{id}", MANAGE, keys.get_key),

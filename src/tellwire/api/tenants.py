@@ -5,13 +5,20 @@ from typing import Annotated
 from fastapi import Query
 
 from .hub import Hub
-from .inputs import PageQuery, TenantBody
+from .inputs import PageQuery, TenantBody, TenantPatch
 from .outputs import ListOutput, TenantOutput
 
 
 async def create_tenant(tellwire: Hub, asked: TenantBody) -> TenantOutput:
     """Create a tenant"""
-    return TenantOutput.of(await tellwire.tenants.create(asked.id, name=asked.name))
+    return TenantOutput.of(
+        await tellwire.tenants.create(
+            asked.id,
+            name=asked.name,
+            metadata=asked.metadata,
+            limits=None if asked.limits is None else asked.limits.limits(),
+        )
+    )
 
 
 async def list_tenants(tellwire: Hub, asked: Annotated[PageQuery, Query()]) -> ListOutput[TenantOutput]:
@@ -25,3 +32,20 @@ async def list_tenants(tellwire: Hub, asked: Annotated[PageQuery, Query()]) -> L
 async def get_tenant(tellwire: Hub, id: str) -> TenantOutput:
     """Get a tenant"""
     return TenantOutput.of(await tellwire.tenants.get(id))
+
+
+async def change_tenant(tellwire: Hub, id: str, asked: TenantPatch) -> TenantOutput:
+    """Change a tenant
+
+    A JSON merge patch (RFC 7396): null clears, what is left out stays. `application/merge-patch+json` is welcome too.
+    """
+    return TenantOutput.of(await tellwire.tenants.update(id, asked.patch()))
+
+
+async def delete_tenant(tellwire: Hub, id: str) -> TenantOutput:
+    """Delete a tenant
+
+    Nothing is published or delivered for it any more. Its endpoints, secrets, events, deliveries and attempts go in
+    the background; until that is done, it is there as `deleting`, and its id is taken.
+    """
+    return TenantOutput.of(await tellwire.tenants.delete(id))

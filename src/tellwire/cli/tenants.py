@@ -1,10 +1,11 @@
 """``tellwire tenants``: your customers."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .given import Cursor, Limit
+from ..model.tenant import TenantLimits
+from .given import Cursor, Limit, pairs
 from .groups import group
 from .local import on_database
 from .show import Shown, listed, one
@@ -14,18 +15,74 @@ if TYPE_CHECKING:
 
 tenants = group("tenants", "Your customers: each owns its endpoints and events.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Your own id of the tenant.", show_default=False)]
-Name = Annotated[str | None, typer.Option("--name", help="For people; else the id.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="For people; the id if none was ever given.", show_default=False),
+]
 
 
-async def create(tellwire: "Tellwire", id: Id, name: Name = None) -> Shown:
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the tenant; several times for several."),
+]
+MaxEndpoints = Annotated[
+    int | None,
+    typer.Option("--max-endpoints", metavar="NUMBER", help="Its own limit, instead of the server's."),
+]
+ServerLimits = Annotated[
+    bool, typer.Option("--server-limits", help="Take away limits of its own that are not given here.")
+]
+MaxPayload = Annotated[
+    int | None,
+    typer.Option("--max-payload-bytes", metavar="BYTES", help="Its own limit, lower than the server's."),
+]
+
+
+async def create(
+    tellwire: "Tellwire",
+    id: Id,
+    name: Name = None,
+    metadata: Metadata = None,
+    max_endpoints: MaxEndpoints = None,
+    max_payload_bytes: MaxPayload = None,
+) -> Shown:
     """Make a tenant known."""
-    return one(await tellwire.tenants.create(id, name=name))
+    kept = {key: value or "" for key, value in pairs(metadata or (), "--metadata", "=").items()}
+    limits = TenantLimits(endpoints=max_endpoints, payload_bytes=max_payload_bytes)
+    return one(await tellwire.tenants.create(id, name=name, metadata=kept, limits=limits))
+
+
+async def update(
+    tellwire: "Tellwire",
+    id: Id,
+    name: Name = None,
+    metadata: Metadata = None,
+    max_endpoints: MaxEndpoints = None,
+    max_payload_bytes: MaxPayload = None,
+    server_limits: ServerLimits = False,
+) -> Shown:
+    """Change a tenant; metadata with an empty value (NAME=) is taken away."""
+    patch: dict[str, Any] = {} if name is None else {"name": name}
+    if metadata:
+        patch["metadata"] = pairs(metadata, "--metadata", "=")
+    given = {"endpoints": max_endpoints, "payload_bytes": max_payload_bytes}
+    limits = {key: value for key, value in given.items() if server_limits or value is not None}
+    if limits:
+        patch["limits"] = limits
+    return one(await tellwire.tenants.update(id, patch))
+
+
+async def delete(tellwire: "Tellwire", id: Id) -> Shown:
+    """Remove a tenant with all endpoints, events and deliveries of its own; the rest is done by the server."""
+    return one(await tellwire.tenants.delete(id))
 
 
 async def list_(tellwire: "Tellwire", limit: Limit = 50, cursor: Cursor = None) -> Shown:
     """List tenants by id."""
     page = await tellwire.tenants.list(limit=limit, cursor=cursor)
-    return listed(page, ("id", "name", "created_at"), lambda it: (it.id, it.name, it.created_at))
+    return listed(
+        page, ("id", "name", "state", "created_at"), lambda it: (it.id, it.name, it.state, it.created_at)
+    )
 
 
 async def get(tellwire: "Tellwire", id: Id) -> Shown:
@@ -36,3 +93,5 @@ async def get(tellwire: "Tellwire", id: Id) -> Shown:
 tenants.command("create")(on_database(create, creates=True))
 tenants.command("list")(on_database(list_))
 tenants.command("get")(on_database(get))
+tenants.command("update")(on_database(update))
+tenants.command("delete")(on_database(delete))

@@ -30,6 +30,7 @@ from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import LEASE_MS, LeaseKeeper
 from .pruner import Pruner
 from .recorder import Recorder, Result
+from .remover import Remover
 from .transport import Transport
 
 _ANSWER_MARGIN_MS: Final = 5_000
@@ -108,6 +109,7 @@ class Engine:
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held))
         self._pruner = Pruner(store, clock, telemetry, options.retention_days)
+        self._remover = Remover(store, clock, telemetry)
 
     def start(self) -> None:
         """Begin to claim and deliver."""
@@ -116,6 +118,7 @@ class Engine:
             "fanner": self._fanner.run,
             "leases": self._keeper.run,
             "pruner": self._pruner.run,
+            "remover": self._remover.run,
         }
         self._agents = [
             asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")

@@ -1,4 +1,7 @@
-"""The pruner: removes events that are older than the retention and have nothing pending, a few at a time."""
+"""The pruner: removes events that are older than the retention and have nothing pending, a few at a time.
+
+What is left of deleted tenants so long after, an empty row each, goes too.
+"""
 
 import asyncio
 from typing import Final
@@ -7,6 +10,7 @@ from tellwire.clock import Clock
 from tellwire.errors import StoreError
 from tellwire.store.pruning import prune
 from tellwire.store.store import Store
+from tellwire.store.tenant_removal import forget_removed
 from tellwire.telemetry import EventsPruned, StoreFailed, Telemetry
 
 _EVERY_S: Final = 600.0
@@ -38,6 +42,7 @@ class Pruner:
     async def prune(self) -> int:
         """Remove everything that is too old now; gives the number of events."""
         before_ms = max(self._clock.now_ms() - self._retention_ms, 0)
+        await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
         removed = 0
         while True:
             some = await self._store.write(

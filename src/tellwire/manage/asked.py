@@ -1,5 +1,6 @@
-"""What a caller asks: how many items of a list, from when to when, under what name."""
+"""What a caller asks: how many items of a list, from when to when, under what name, with what metadata."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from tellwire.clock import to_ms
@@ -31,3 +32,20 @@ def check_name(name: str) -> None:
     """A name that people read. Raises InvalidInputError outside of 1 to 200 printable characters."""
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise InvalidInputError.at("name", msg="must have 1 to 200 printable characters")
+
+
+def check_metadata(metadata: Mapping[str, str], limits: Limits) -> None:
+    """What somebody keeps with a noun. Raises LimitExceededError over the limit ``metadata_bytes``."""
+    size_bytes = sum(len(text.encode()) for pair in metadata.items() for text in pair)
+    if size_bytes > limits.metadata_bytes:
+        error = InvalidInputError.at(
+            "metadata", msg=f"must have at most {limits.metadata_bytes} bytes in all"
+        )
+        raise LimitExceededError(error.errors, limit="metadata_bytes", maximum=limits.metadata_bytes)
+
+
+def merged(before: Mapping[str, str], patch: Mapping[str, str | None] | None) -> dict[str, str]:
+    """A mapping after a JSON merge patch (RFC 7396): None clears, a name or the whole."""
+    if patch is None:
+        return {}
+    return {key: value for key, value in {**before, **patch}.items() if value is not None}

@@ -23,7 +23,7 @@ from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, endpoints
 from tellwire.store.store import Store
 
-from .asked import asked_limit
+from .asked import asked_limit, merged
 from .endpoint_checks import CheckUrl, check_fields
 
 DEFAULT_OVERLAP_S = 86_400
@@ -274,11 +274,12 @@ class Endpoints:
                 raise LimitExceededError(errors, limit=error.limit, maximum=error.maximum) from None
             raise InvalidInputError(errors) from None
 
-    def _check_room(self, tenant: str, count: int | None) -> None:
-        if count is None:
+    def _check_room(self, tenant: str, room: endpoints.Room | None) -> None:
+        if room is None:
             raise InvalidInputError.at("tenant", msg=str(NotFoundError("tenant", tenant)))
-        most = self._limits.endpoints_per_tenant
-        if count > most:
+        own = room.limits.endpoints
+        most = self._limits.endpoints_per_tenant if own is None else own
+        if room.taken > most:
             fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} endpoints, which is the limit")
             raise LimitExceededError([fault], limit="endpoints_per_tenant", maximum=most)
 
@@ -343,19 +344,13 @@ def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
     if "subscriptions" in patch:
         fields["subscriptions"] = tuple(patch["subscriptions"] or ())
     if "metadata" in patch:
-        fields["metadata"] = _merge(endpoint.metadata, patch["metadata"])
+        fields["metadata"] = merged(endpoint.metadata, patch["metadata"])
     if "headers" in patch:
         # The case of a header's name means nothing (RFC 9110 section 5.1), so it must not keep an old value alive.
         given = {name.lower() for name in patch["headers"] or ()}
         kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in given}
-        fields["headers"] = _merge(kept, patch["headers"])
+        fields["headers"] = merged(kept, patch["headers"])
     return fields
-
-
-def _merge(before: Mapping[str, str], patch: Mapping[str, str | None] | None) -> dict[str, str]:
-    if patch is None:
-        return {}
-    return {key: value for key, value in {**before, **patch}.items() if value is not None}
 
 
 def _checked_secret(secret: str | None) -> str:

@@ -1,37 +1,69 @@
-"""Tenants: your customers, under the ids that you call them by."""
+"""Tenants: your customers, under the ids that you call them by. Made, changed, removed with everything of theirs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
 
 from tellwire.clock import Clock
-from tellwire.errors import InvalidInputError
+from tellwire.errors import ConflictError, InvalidInputError
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
-from tellwire.model.tenant import Tenant, is_tenant_id
+from tellwire.model.tenant import (
+    DEFAULT_TENANT,
+    MAX_TENANT_ENDPOINTS,
+    Tenant,
+    TenantLimits,
+    is_tenant_id,
+)
 from tellwire.store import tenants
 from tellwire.store.store import Store
 
-from .asked import asked_limit, check_name
+from .asked import asked_limit, check_metadata, check_name, merged
 
 
 class Tenants:
-    """Create, get and list tenants."""
+    """Create, change, look at and delete tenants."""
 
     def __init__(self, store: Store, clock: Clock, limits: Limits) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
 
-    async def create(self, id: str, *, name: str | None = None) -> Tenant:
-        """Make a tenant known; its name is its id unless one is given.
+    async def create(
+        self,
+        id: str,
+        *,
+        name: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limits: TenantLimits | None = None,
+    ) -> Tenant:
+        """Make a tenant known.
+
+        Args:
+            id: your own.
+            name: for people; the id if not given.
+            metadata: yours; Tellwire only keeps it.
+            limits: its own, where they are to differ from the server's.
 
         Raises:
-            InvalidInputError: the id has other characters than ``A-Z a-z 0-9 . _ -``, or more than 64.
-            ConflictError: there is one of that id.
+            InvalidInputError: the id has other characters than ``A-Z a-z 0-9 . _ -``, or more than 64; a limit that
+                cannot be.
+            LimitExceededError: too much metadata.
+            ConflictError: there is one of that id, or one is being deleted.
         """
         if not is_tenant_id(id):
             raise InvalidInputError.at("id", msg="must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
         name = id if name is None else name
-        check_name(name)
+        metadata, limits = dict(metadata or {}), limits or TenantLimits()
+        self._check(name, metadata, limits)
         now_ms = self._clock.now_ms()
-        return await self._store.write(lambda connection: tenants.create(connection, id, name, now_ms=now_ms))
+        return await self._store.write(
+            lambda connection: tenants.create(
+                connection, id, name, metadata=metadata, limits=limits, now_ms=now_ms
+            )
+        )
 
     async def get(self, id: str) -> Tenant:
         """One tenant. Raises NotFoundError."""
@@ -43,3 +75,67 @@ class Tenants:
         return await self._store.read(
             lambda connection: tenants.list_page(connection, limit=limit, cursor=cursor)
         )
+
+    async def update(self, id: str, patch: Mapping[str, Any]) -> Tenant:
+        """Change what ``patch`` names, as a JSON merge patch: None clears, ``metadata`` and ``limits`` merge.
+
+        Keys: ``name`` (cleared, it is the id again), ``metadata``, ``limits`` (a mapping with the fields of
+        ``TenantLimits``).
+
+        Raises:
+            NotFoundError: there is no such tenant.
+            InvalidInputError, LimitExceededError: as for ``create``.
+        """
+
+        def change(connection: Connection) -> Tenant:
+            before = tenants.get(connection, id)
+            fields: dict[str, Any] = {}
+            if "name" in patch:
+                fields["name"] = id if patch["name"] is None else patch["name"]
+            if "metadata" in patch:
+                fields["metadata"] = merged(before.metadata, patch["metadata"])
+            if "limits" in patch:
+                fields["limits"] = _limits(before.limits, patch["limits"])
+            self._check(
+                fields.get("name", before.name),
+                fields.get("metadata", {}),
+                fields.get("limits", TenantLimits()),
+            )
+            return tenants.change(connection, id, fields)
+
+        return await self._store.write(change)
+
+    async def delete(self, id: str) -> Tenant:
+        """Remove a tenant with its endpoints, secrets, events, deliveries and attempts.
+
+        It publishes and delivers no more when this returns. What is stored goes a few seconds later and in small
+        pieces, by the engine of whichever process delivers; until then the tenant is there as ``deleting``, and its id
+        is taken.
+
+        Raises:
+            NotFoundError: there is no such tenant.
+            ConflictError: it is ``default``.
+        """
+        if id == DEFAULT_TENANT:
+            raise ConflictError("the tenant 'default' cannot be deleted: it is there from the start")
+        now_ms = self._clock.now_ms()
+        return await self._store.write(lambda connection: tenants.mark_deleted(connection, id, now_ms=now_ms))
+
+    def _check(self, name: str, metadata: Mapping[str, str], limits: TenantLimits) -> None:
+        check_name(name)
+        check_metadata(metadata, self._limits)
+        if limits.endpoints is not None and not 0 <= limits.endpoints <= MAX_TENANT_ENDPOINTS:
+            raise InvalidInputError.at("limits", "endpoints", msg=f"must be 0 to {MAX_TENANT_ENDPOINTS}")
+        most = self._limits.payload_bytes
+        if limits.payload_bytes is not None and not 1 <= limits.payload_bytes <= most:
+            msg = f"must be 1 to {most}, which is the server's own limit"
+            raise InvalidInputError.at("limits", "payload_bytes", msg=msg)
+
+
+def _limits(before: TenantLimits, patch: Mapping[str, int | None] | None) -> TenantLimits:
+    if patch is None:
+        return TenantLimits()
+    try:
+        return msgspec.convert({**msgspec.to_builtins(before), **patch}, TenantLimits)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError.at("limits", msg=str(error)) from None

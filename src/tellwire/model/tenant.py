@@ -1,7 +1,9 @@
 """Tenant: one of your customers. Owns endpoints and events."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -9,7 +11,29 @@ import msgspec
 DEFAULT_TENANT: Final = "default"
 """Exists from the start, so that who has no customers of their own need not know the word."""
 
+MAX_TENANT_ENDPOINTS: Final = 1_000_000
+"""No limit of a tenant's own allows it more endpoints."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class TenantState(StrEnum):
+    """Whether a tenant is there, or being removed with everything of its own."""
+
+    ACTIVE = "active"
+    DELETING = "deleting"
+
+
+class TenantLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A tenant's own limits; None leaves it with the server's (``model.limits``).
+
+    Attributes:
+        endpoints: how many it may have, fewer or more than ``endpoints_per_tenant``.
+        payload_bytes: the data of one of its events; never more than the server's ``payload_bytes``.
+    """
+
+    endpoints: int | None = None
+    payload_bytes: int | None = None
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -17,6 +41,9 @@ class Tenant(msgspec.Struct, frozen=True):
 
     id: str
     name: str
+    metadata: Mapping[str, str]
+    limits: TenantLimits
+    state: TenantState
     created_at: datetime
 
 

@@ -28,6 +28,7 @@ from ..telemetry import (
     ResultsDropped,
     StoreFailed,
     Telemetry,
+    TenantRemoved,
 )
 from .lines import LineLogger
 
@@ -171,6 +172,10 @@ def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:
     log.info("events pruned", events=fact.events)
 
 
+def _removed(log: FilteringBoundLogger, fact: TenantRemoved) -> None:
+    log.info("tenant removed", tenant=fact.tenant)
+
+
 _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     AttemptFinished: _attempt,
     EventsPublished: _published,
@@ -180,6 +185,7 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     EndpointDisabled: _disabled,
     StoreFailed: _store_failed,
     EventsPruned: _pruned,
+    TenantRemoved: _removed,
     EngineFaulted: _faulted,
 }
 

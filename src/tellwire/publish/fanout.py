@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection, select, tuple_
 
 from tellwire.clock import rfc3339
-from tellwire.errors import ConflictError, FieldError, InvalidInputError, TellwireError
+from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, TellwireError
 from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
@@ -101,14 +101,19 @@ class Fanout:
         return accepted
 
     def _refuse(self, batch: Sequence[NewEvent], listed: bool) -> TellwireError | None:
-        tenants = self._roster.tenant_ids
-        errors = [
-            FieldError(("events", index, "tenant") if listed else ("tenant",), _no_tenant(event.tenant))
-            for index, event in enumerate(batch)
-            if event.tenant not in tenants
-        ]
+        errors: list[FieldError] = []
+        too_large: list[LimitExceededError] = []
+        for index, event in enumerate(batch):
+            tenant = self._roster.tenants.get(event.tenant)
+            at = ("events", index) if listed else ()
+            if tenant is None:
+                errors.append(FieldError((*at, "tenant"), f"there is no tenant {event.tenant!r}"))
+            elif len(event.data) > tenant.payload_bytes:
+                too_large.append(_too_large(event, tenant.payload_bytes, at))
         if errors:
             return InvalidInputError(errors)
+        if too_large:
+            return too_large[0]
         seen: dict[tuple[str, str], bytes] = {}
         for index, event in enumerate(batch):
             if event.idempotency_key is None:
@@ -236,5 +241,6 @@ def known_of(tenant: str, row: Sequence[Any]) -> Known:
     )
 
 
-def _no_tenant(tenant: str) -> str:
-    return f"there is no tenant {tenant!r}"
+def _too_large(event: NewEvent, most: int, at: tuple[str | int, ...]) -> LimitExceededError:
+    msg = f"{len(event.data)} bytes; the data of an event of tenant {event.tenant!r} has at most {most}"
+    return LimitExceededError([FieldError((*at, "data"), msg)], limit="payload_bytes", maximum=most)

@@ -1,7 +1,7 @@
 """Queries on endpoints and their secrets. A deleted endpoint stays as a row, because its deliveries name it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
@@ -13,6 +13,7 @@ from tellwire.model.delivery import State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
+from tellwire.model.tenant import TenantLimits
 from tellwire.signing.vault import Vault
 
 from .paging import decode_cursor, page
@@ -20,32 +21,40 @@ from .roster import raise_revision
 from .tables import STATE_CODES, deliveries, endpoints, secrets, tenants
 
 
-def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> int | None:
+class Room(NamedTuple):
+    """How many endpoints a tenant has now, and its own limits."""
+
+    taken: int
+    limits: TenantLimits
+
+
+def create(connection: Connection, vault: Vault, endpoint: Endpoint) -> Room | None:
     """Store a new endpoint; its first secret follows by ``add_secret``.
 
-    Gives how many endpoints its tenant has now, or None where there is no such tenant: then nothing is stored.
+    Gives the room that its tenant has now, or None where there is no such tenant: then nothing is stored.
     """
     id = raw_id(endpoint.id)
     created_ms = int(endpoint.created_at.timestamp() * 1000)
     revision = raise_revision(connection)  # first of all: it lets one change after the other
-    count: int | None = connection.execute(
+    tenant = connection.execute(
         update(tenants)
-        .where(tenants.c.id == endpoint.tenant)
+        .where(tenants.c.id == endpoint.tenant, tenants.c.deleted_ms.is_(None))
         .values(endpoints=tenants.c.endpoints + 1)
-        .returning(tenants.c.endpoints)
-    ).scalar_one_or_none()
-    if count is not None:
-        connection.execute(
-            insert(endpoints).values(
-                id=id,
-                tenant=endpoint.tenant,
-                created_ms=created_ms,
-                updated_ms=created_ms,
-                revision=revision,
-                **_columns(vault, id, msgspec.structs.asdict(endpoint)),
-            )
+        .returning(tenants.c.endpoints, tenants.c.limits)
+    ).first()
+    if tenant is None:
+        return None
+    connection.execute(
+        insert(endpoints).values(
+            id=id,
+            tenant=endpoint.tenant,
+            created_ms=created_ms,
+            updated_ms=created_ms,
+            revision=revision,
+            **_columns(vault, id, msgspec.structs.asdict(endpoint)),
         )
-    return count
+    )
+    return Room(tenant.endpoints, msgspec.json.decode(tenant.limits, type=TenantLimits))
 
 
 def change(

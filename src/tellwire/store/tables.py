@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -63,7 +63,18 @@ tenants = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("endpoints", Integer, nullable=False, server_default="0", comment="how many it has"),
+    Column("metadata", Text, nullable=False, server_default="{}"),
+    Column("limits", Text, nullable=False, server_default="{}", comment="JSON: its own limits"),
+    Column("deleted_ms", BigInteger, comment="its removal was asked for"),
+    Column("removed_up_to", LargeBinary(16), comment="the last event that its removal has looked at"),
+    Column("removed_ms", BigInteger, comment="nothing of it is left; the row tells it to other processes"),
     Index("tenants_by_revision", "revision"),
+)
+Index(
+    "tenants_deleted",
+    tenants.c.deleted_ms,
+    sqlite_where=tenants.c.deleted_ms.is_not(None),
+    postgresql_where=tenants.c.deleted_ms.is_not(None),
 )
 
 keys = Table(

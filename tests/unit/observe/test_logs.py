@@ -23,6 +23,7 @@ from tellwire.telemetry import (
     ResultsDropped,
     StoreFailed,
     Telemetry,
+    TenantRemoved,
 )
 
 
@@ -123,6 +124,7 @@ def test_one_wide_line_per_attempt() -> None:
         (StoreFailed("record", "disk full"), "warning", "store failed", ("error", "disk full")),
         (EngineFaulted("dlv_1", "ValueError()"), "error", "engine faulted", ("error", "ValueError()")),
         (EventsPruned(9), "info", "events pruned", ("events", 9)),
+        (TenantRemoved("acme"), "info", "tenant removed", ("tenant", "acme")),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Fact) else "",
 )

@@ -8,7 +8,7 @@ from tellwire.model.event import NewEvent
 from tellwire.model.subscription import Subscription
 from tellwire.policy.subscribing import compile_subscriptions
 from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout
-from tellwire.store.roster import LiveEndpoint, Roster
+from tellwire.store.roster import LiveEndpoint, LiveTenant, Roster
 
 NOW = 1_700_000_000_000
 
@@ -21,7 +21,7 @@ def fanned_out(endpoints: int, events: int) -> Fanout:
         id: LiveEndpoint(id, "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, ())
         for id in (new_id() for _ in range(endpoints))
     }
-    roster = Roster(1, frozenset({"default"})).with_changes(2, (), live, {})
+    roster = Roster(1, {"default": LiveTenant(0)}).with_changes(2, {}, live, {})
     fanout = Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
     accepted = fanout.accept([NewEvent("a.b", b"{}")] * events, listed=True)
     assert isinstance(accepted, Accepted)

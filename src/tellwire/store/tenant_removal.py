@@ -1,0 +1,120 @@
+"""Removing a tenant with everything of its own, in small pieces, each a transaction.
+
+The mark comes first (``tenants.mark_deleted``): no transaction that begins later publishes for the tenant, and no
+roster knows its endpoints any more. A little later nothing can come any more, and what is stored goes: event by event,
+then the endpoints. How far it got is in the tenant's row, so that whoever dies in between, another goes on. The row
+itself stays a while, empty, for processes that have not looked for long: it tells them to forget what they remember.
+"""
+
+from enum import Enum
+from typing import Final
+
+from sqlalchemy import Connection, Table, delete, exists, select, update
+
+from .tables import attempts, deliveries, endpoints, events, fanout_pages, secrets, tenants
+
+SETTLE_MS: Final = 5_000
+"""A transaction that began before the mark may still publish: so long after the mark none of them is left."""
+
+_CLOCKS_APART_MS: Final = 60_000
+_LOOKED_AT: Final = 2_000
+_EVENTS: Final = 100
+_DELIVERIES: Final = 1_000
+_ROWS: Final = 200
+
+
+class Piece(Enum):
+    """What one transaction has come to."""
+
+    NOTHING = "no tenant is to be removed"
+    MORE = "there may be more of this tenant"
+    LAST = "nothing is left of it"
+
+
+def any_marked(connection: Connection) -> bool:
+    """Whether a tenant is to be removed."""
+    marked = exists().where(tenants.c.deleted_ms.is_not(None), tenants.c.removed_ms.is_(None))
+    return bool(connection.execute(select(marked)).scalar())
+
+
+def remove_piece(connection: Connection, *, now_ms: int) -> tuple[Piece, str]:
+    """Remove a little of one tenant that is marked, and that nobody else removes at this moment; gives its id too."""
+    tenant = connection.execute(
+        select(tenants)
+        .where(tenants.c.deleted_ms <= now_ms - SETTLE_MS, tenants.c.removed_ms.is_(None))
+        .order_by(tenants.c.deleted_ms)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if tenant is None:
+        return Piece.NOTHING, ""
+    first = tenant.removed_up_to or _id_of(tenant.created_ms - _CLOCKS_APART_MS)
+    if _remove_events(connection, tenant.id, first) or _remove_endpoints(connection, tenant.id):
+        return Piece.MORE, tenant.id
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.id == tenant.id)
+        .values(name="", metadata="{}", limits="{}", endpoints=0, removed_up_to=None, removed_ms=now_ms)
+    )
+    return Piece.LAST, tenant.id
+
+
+def forget_removed(connection: Connection, *, before_ms: int) -> None:
+    """Delete the rows of tenants that were removed before ``before_ms``."""
+    connection.execute(delete(tenants).where(tenants.c.removed_ms < before_ms))
+
+
+def _remove_events(connection: Connection, tenant: str, after: bytes) -> bool:
+    """Look at some events after ``after`` and remove the tenant's; False at the end, where none was left.
+
+    By id rather than by an index on the tenant, which every event that is published would have to pay for.
+    """
+    seen = connection.execute(
+        select(events.c.id, events.c.tenant)
+        .where(events.c.id > after)
+        .order_by(events.c.id)
+        .limit(_LOOKED_AT)
+    ).all()
+    theirs = [id for id, owner in seen if owner == tenant]
+    if not theirs and len(seen) < _LOOKED_AT:  # others go on publishing: the end is where they are now
+        return False
+    up_to = seen[-1].id if len(theirs) <= _EVENTS else theirs[_EVENTS - 1]
+    theirs = theirs[:_EVENTS]
+    if theirs:
+        found = (
+            connection.execute(
+                select(deliveries.c.id).where(deliveries.c.event_id.in_(theirs)).limit(_DELIVERIES)
+            )
+            .scalars()
+            .all()
+        )
+        if found:
+            connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(found)))
+            connection.execute(delete(deliveries).where(deliveries.c.id.in_(found)))
+        if len(found) == _DELIVERIES:  # there may be more of these events: they stay until the next piece
+            return True
+        connection.execute(delete(fanout_pages).where(fanout_pages.c.event_id.in_(theirs)))
+        connection.execute(delete(events).where(events.c.id.in_(theirs)))
+    _note(connection, tenant, up_to)
+    return True
+
+
+def _remove_endpoints(connection: Connection, tenant: str) -> bool:
+    found = _some(connection, endpoints, tenant)
+    if found:
+        connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
+        connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
+    return bool(found)
+
+
+def _some(connection: Connection, table: Table, tenant: str) -> list[bytes]:
+    query = select(table.c.id).where(table.c.tenant == tenant).limit(_ROWS)
+    return list(connection.execute(query).scalars())
+
+
+def _note(connection: Connection, tenant: str, up_to: bytes) -> None:
+    connection.execute(update(tenants).where(tenants.c.id == tenant).values(removed_up_to=up_to))
+
+
+def _id_of(ms: int) -> bytes:
+    return max(ms, 0).to_bytes(6, "big") + bytes(10)
