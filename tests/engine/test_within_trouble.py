@@ -194,7 +194,7 @@ async def count(tellwire: Tellwire, table: str) -> int:
     return await tellwire._store.read(query)
 
 
-@pytest.mark.parametrize(("store", "most"), [("sqlite", 40), ("postgres", 7)])
+@pytest.mark.parametrize(("store", "most"), [("sqlite", 25), ("postgres", 6)])
 def test_few_statements(store: str, most: int, tmp_path: Path) -> None:
     """Five hundred events with keys and a thousand deliveries take a few statements on the caller's connection."""
     mode = Mode("", store)
