@@ -2,10 +2,13 @@
 
 import asyncio
 import warnings
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import event
 from tests.postgres import database_in, start_server, url_of
 
 from tellwire import Options, Tellwire
@@ -78,6 +81,39 @@ async def test_publishing_shares_commits(tmp_path: Path) -> None:
     after = await commits(watch)
     await watch.close()
     assert after - before < 40
+
+
+async def test_statements_are_few_and_large(tmp_path: Path, receiver: Receiver) -> None:
+    """A thousand events with their results: one statement a batch and table, and a commit only where one is due."""
+    statements: Counter[str] = Counter()
+
+    def count(query: Any) -> None:
+        statements[" ".join(query.query.split()[:3])] += 1
+
+    async with on(database_in(tmp_path)) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        # The one connection of the writer, which is in the pool while nobody writes.
+        engine = tellwire._store._write_engine  # type: ignore[attr-defined]
+        event.listen(
+            engine.sync_engine,
+            "checkout",
+            lambda driver, *_: driver.driver_connection.add_query_logger(count),  # a set: once is enough
+        )
+        batch = [{"type": "order.paid", "data": {}} for _ in range(100)]
+        await asyncio.gather(*[tellwire.publish_many(batch) for _ in range(10)])
+        await receiver.met(1_000)
+        assert await tellwire.drained()
+    events, results = statements["INSERT INTO events"], statements["UPDATE deliveries SET"]
+    claims = statements["WITH RECURSIVE lane(endpoint_id,"]
+    print(
+        f"per 1,000 events: {statements.total()} statements, {statements['COMMIT']} commits; {dict(statements)}"
+    )
+    assert 2 <= events <= 10
+    assert statements["INSERT INTO deliveries"] == events
+    assert results < 500
+    assert statements["INSERT INTO attempts"] == results
+    assert statements["COMMIT"] <= 2 * events + 2 * results + claims + 10
+    assert statements.total() <= 12 * statements["COMMIT"]
 
 
 async def commits(connection: "asyncpg.Connection[asyncpg.Record]") -> int:

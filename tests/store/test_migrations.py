@@ -1,6 +1,8 @@
 """Opening a database: migrated to this version's tables, or refused with what to do."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -20,7 +22,22 @@ async def test_migrations_make_the_tables_as_declared(store: Store) -> None:
     """Columns, types, nullability, keys and foreign keys of the migrated database are those of ``tables.py``."""
 
     def compare(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        dialect = connection.dialect.name
+
+        def compared(thing: Any, name: str | None, kind: str, reflected: bool, other: object) -> bool:
+            if (
+                kind == "table"
+                and reflected
+                and re.fullmatch(r"(events|attempts)_(first|default|until_\d+)", name or "")
+            ):
+                return False  # a partition
+            if kind == "foreign_key_constraint" and dialect == "postgresql":
+                # Partitions could not be dropped if somebody referred to them.
+                return [key.target_fullname for key in thing.elements] != ["events.id"]
+            return bool(thing.info.get("only_on", dialect) == dialect)
+
+        opts = {"compare_type": True, "include_object": compared}
+        context = MigrationContext.configure(connection, opts=opts)
         return list(compare_metadata(context, metadata))
 
     assert await store.read(compare) == []

@@ -15,7 +15,7 @@ from tellwire.model.page import Page
 from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, endpoints, events, tenants
 from tellwire.store.deliveries import Filters
-from tellwire.store.pruning import prune
+from tellwire.store.pruning import expire_payloads, prune
 from tellwire.store.store import Store
 from tellwire.store.tables import events as event_table
 
@@ -287,3 +287,38 @@ async def test_pruning_never_removes_what_is_pending(store: Store, vault: Vault)
     assert kept == {raw(100), raw(101)}
     assert (await delivery(store, 11))["state"] == 1
     assert await count_attempts(store) == 1
+
+
+async def test_payloads_expire_before_their_events(store: Store, vault: Vault) -> None:
+    """What is finished loses its data and shows that; what is pending keeps it; each is looked at once."""
+    endpoint = await add_endpoint(store, vault, 1)
+    rows = [delivery_row(10 + n, 100 + n, endpoint, token=1, until=NOW + 9) for n in range(3)]
+    await add_deliveries(store, rows)
+    ended = [outcome(10, 1), outcome(12, 1)]
+    await store.write(lambda connection: store.hot.record(connection, ended, []))
+    expire = partial(expire_payloads, before_ms=NOW + 1, limit=2)
+    assert await store.write(partial(expire_payloads, after=b"", before_ms=NOW, limit=9)) is None
+    assert await store.write(partial(expire, after=b"")) == raw(101)
+    assert await store.write(partial(expire, after=raw(101))) == raw(102)
+    assert await store.write(partial(expire, after=raw(102))) is None
+    found = [
+        await store.read(partial(events.get, id=encode(EVENT, raw(100 + number)))) for number in range(3)
+    ]
+    assert [(event.data, event.data_expired) for event in found] == [
+        (None, True),
+        (b'{"n":1}', False),
+        (None, True),
+    ]
+    listed = await store.read(lambda connection: events.list_page(connection, limit=9, cursor=None))
+    assert [event.data_expired for event in listed.data] == [True, False, True]
+
+
+async def test_without_its_data_an_event_is_not_sent_again(store: Store, vault: Vault) -> None:
+    """A retry by hand of a delivery whose event has lost its data is refused, and says why."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add_deliveries(store, [delivery_row(10, 100, endpoint, token=1, until=NOW + 9)])
+    await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], []))
+    await store.write(partial(expire_payloads, after=b"", before_ms=NOW + 1, limit=9))
+    with pytest.raises(ConflictError, match="expired"):
+        await store.write(partial(deliveries.retry, id=encode(DELIVERY, raw(10)), now_ms=NOW))
+    assert (await delivery(store, 10))["state"] == 1

@@ -40,6 +40,7 @@ def _rendered(event: StoredEvent) -> bytes:
             "idempotency_key": event.idempotency_key,
             "deliveries": event.deliveries,
             "fanned_out": event.fanned_out,
+            "data_expired": event.data_expired,
         }
     )
     return head[:-1] + b',"data":' + (event.data or b"null") + b"}"

@@ -21,6 +21,7 @@ _EVENT: Final = {
     "idempotency_key": "o_1-paid",
     "deliveries": 2,
     "fanned_out": 2,
+    "data_expired": False,
 }
 _ENDPOINT: Final[dict[str, Any]] = {
     "id": _ENDPOINT_ID,

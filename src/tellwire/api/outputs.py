@@ -56,12 +56,13 @@ class EventOutput(Output):
         description="For how many of them that is done: fewer than `deliveries` only while an event for very many "
         "endpoints is fanned out in the background."
     )
+    data_expired: bool = Field(description="Whether its data has been removed, past the payload retention.")
 
 
 class WholeEventOutput(EventOutput):
-    """Something that happened, with its data: the very bytes that were published."""
+    """Something that happened, with its data: the very bytes that were published; null once they have expired."""
 
-    data: dict[str, Any] = Field(examples=[{"order_id": "o_1", "amount": 4200}])
+    data: dict[str, Any] | None = Field(examples=[{"order_id": "o_1", "amount": 4200}])
 
 
 class SubscriptionOutput(Output):

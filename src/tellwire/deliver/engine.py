@@ -45,6 +45,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     bounds: LaneBounds = LaneBounds()
     grace_s: float = 20.0
     retention_days: int = 30
+    payload_retention_days: int = 30
 
 
 class Engine:
@@ -108,7 +109,7 @@ class Engine:
             fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held))
-        self._pruner = Pruner(store, clock, telemetry, options.retention_days)
+        self._pruner = Pruner(store, clock, telemetry, options.retention_days, options.payload_retention_days)
         self._remover = Remover(store, clock, telemetry)
 
     def start(self) -> None:

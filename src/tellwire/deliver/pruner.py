@@ -1,5 +1,6 @@
 """The pruner: removes events that are older than the retention and have nothing pending, a few at a time.
 
+Their data may go earlier than the rest. What is pending keeps everything, however old it is.
 What is left of deleted tenants so long after, an empty row each, goes too.
 """
 
@@ -8,13 +9,14 @@ from typing import Final
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
-from tellwire.store.pruning import prune
+from tellwire.store.pruning import expire_payloads, prune
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import forget_removed
 from tellwire.telemetry import EventsPruned, StoreFailed, Telemetry
 
 _EVERY_S: Final = 600.0
 _AT_A_TIME: Final = 100
+_PAYLOADS_AT_A_TIME: Final = 500
 _PAUSE_S: Final = 0.05
 _DAY_MS: Final = 86_400_000
 
@@ -22,11 +24,22 @@ _DAY_MS: Final = 86_400_000
 class Pruner:
     """Keeps history as long as the retention says, and no longer."""
 
-    def __init__(self, store: Store, clock: Clock, telemetry: Telemetry, retention_days: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
+        retention_days: int,
+        payload_retention_days: int,
+    ) -> None:
+        """``payload_retention_days`` counts where it is less than ``retention_days``."""
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
         self._retention_ms = retention_days * _DAY_MS
+        self._payload_retention_ms = payload_retention_days * _DAY_MS
+        self._expired_to = b""
+        self._from_the_start_ms = 0
 
     async def run(self) -> None:
         """Prune every ten minutes until cancelled."""
@@ -35,6 +48,8 @@ class Pruner:
                 removed = await self.prune()
                 if removed:
                     self._telemetry.emit(EventsPruned(removed))
+                if self._payload_retention_ms < self._retention_ms:
+                    await self.expire_payloads()
             except StoreError as error:
                 self._telemetry.emit(StoreFailed("prune", str(error)))
             await asyncio.sleep(_EVERY_S)
@@ -43,6 +58,7 @@ class Pruner:
         """Remove everything that is too old now; gives the number of events."""
         before_ms = max(self._clock.now_ms() - self._retention_ms, 0)
         await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
+        before_ms = await self._store.drop_days(before_ms)
         removed = 0
         while True:
             some = await self._store.write(
@@ -52,3 +68,23 @@ class Pruner:
             if some < _AT_A_TIME:
                 return removed
             await asyncio.sleep(_PAUSE_S)
+
+    async def expire_payloads(self) -> None:
+        """Remove the data of all that is too old for it: what has become so since the last time.
+
+        Once a day all events are gone through, for those that were not finished when their time came.
+        """
+        now_ms = self._clock.now_ms()
+        if now_ms - self._from_the_start_ms >= _DAY_MS:
+            self._from_the_start_ms, self._expired_to = now_ms, b""
+        before_ms = max(now_ms - self._payload_retention_ms, 0)
+        while (last := await self._expire_some(self._expired_to, before_ms)) is not None:
+            self._expired_to = last
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _expire_some(self, after: bytes, before_ms: int) -> bytes | None:
+        return await self._store.write(
+            lambda connection: expire_payloads(
+                connection, after=after, before_ms=before_ms, limit=_PAYLOADS_AT_A_TIME
+            )
+        )

@@ -59,7 +59,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """A stored event. ``data`` is None in lists, which leave the payload out.
+    """A stored event. ``data`` is None in lists, which leave the payload out, and once it has expired.
 
     ``deliveries`` says how many endpoints are to get it, ``fanned_out`` for how many of them that has been put into
     deliveries so far (or passed over, where the endpoint was deleted before its turn): fewer only while a very wide
@@ -74,6 +74,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
     idempotency_key: str | None
     deliveries: int
     fanned_out: int
+    data_expired: bool
     data: bytes | None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection
 
 from tellwire.clock import rfc3339
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, TellwireError
@@ -21,11 +21,11 @@ from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent, Receipt, envelope
+from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
 from tellwire.store.rows import DeliveryRow, EventRow, PageRow
-from tellwire.store.tables import events
 
-AT_ONCE: Final = 500
+AT_ONCE: Final = 200
 """To how many endpoints an event is fanned out at once, and so many at a time it is in the background, by default."""
 _FULL: Final = 5_000
 """With so many deliveries a publish transaction is full: what comes then goes into pages, if it has a few targets."""
@@ -216,18 +216,7 @@ def find_known(connection: Connection, batches: Sequence[Sequence[NewEvent]]) ->
     known: dict[tuple[str, str], Known] = {}
     places = sorted(wanted)
     for start in range(0, len(places), 200):
-        rows = connection.execute(
-            select(
-                events.c.tenant,
-                events.c.idempotency_key,
-                events.c.fingerprint,
-                events.c.id,
-                events.c.type,
-                events.c.occurred_ms,
-                events.c.created_ms,
-                events.c.deliveries,
-            ).where(tuple_(events.c.tenant, events.c.idempotency_key).in_(places[start : start + 200]))
-        )
+        rows = known_by_keys(connection, places[start : start + 200])
         for tenant, key, *row in rows:
             known[tenant, key] = known_of(tenant, row)
     return known

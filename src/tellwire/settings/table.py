@@ -39,8 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_per_endpoint: int = 16
     in_flight_per_process: int = 1024
     held_deliveries: int = 10_000
-    fan_out_at_once: int = 500
+    fan_out_at_once: int = 200
     retention_days: int = 30
+    payload_retention_days: int = 30
     allow_http: bool = False
     egress_allow: tuple[Network, ...] = ()
     egress_ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, 65535))
@@ -206,6 +207,13 @@ TABLE: tuple[Setting, ...] = (
         whole(1, 36_500),
         DELIVERY,
         "How long finished events and their attempts are kept before they are pruned.",
+    ),
+    Setting(
+        "payload_retention_days",
+        whole(1, 36_500),
+        DELIVERY,
+        "How long the data of finished events is kept, where that is to be shorter; "
+        "without it, a delivery cannot be sent again.",
     ),
     Setting(
         "allow_http",

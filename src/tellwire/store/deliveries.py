@@ -12,7 +12,7 @@ from tellwire.model.attempt import Attempt
 from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, states_that_allow
 from tellwire.model.page import Page
 
-from .events import type_matches
+from .events import has_no_data, type_matches
 from .fanouts import count_left
 from .paging import decode_cursor, page
 from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
@@ -57,13 +57,18 @@ def list_page(connection: Connection, filters: Filters, *, limit: int, cursor: s
 
 def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError."""
-    deleted = connection.execute(
-        select(deliveries.c.id)
+    found = connection.execute(
+        select(has_no_data(), endpoints.c.deleted_ms)
+        .select_from(deliveries)
+        .join(events, events.c.id == deliveries.c.event_id)
         .join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
-        .where(deliveries.c.id == decode(DELIVERY, id), endpoints.c.deleted_ms.is_not(None))
+        .where(deliveries.c.id == decode(DELIVERY, id))
+        .with_for_update(read=True, of=events)  # its data must not expire from here on
     ).first()
-    if deleted:
+    if found is not None and found[1] is not None:
         raise ConflictError(f"delivery {id!r} cannot be retried: its endpoint was deleted")
+    if found is not None and found[0]:
+        raise ConflictError(f"delivery {id!r} cannot be retried: the data of its event has expired")
     _move(
         connection, id, Move.RETRY_BY_HAND, now_ms,
         due_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,

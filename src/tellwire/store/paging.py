@@ -46,6 +46,11 @@ def decode_text_cursor(cursor: str | None) -> str | None:
     return text
 
 
+def first_id_of(ms: int) -> bytes:
+    """The smallest id that can be made at an instant: where a span of time begins in a table that is sorted by id."""
+    return max(ms, 0).to_bytes(6, "big") + bytes(10)
+
+
 def page(
     rows: Sequence[Row], limit: int, render: Callable[[Row], Item], last_id: Callable[[Row], bytes]
 ) -> Page[Item]:

@@ -22,6 +22,7 @@ from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of, use_of
+from .postgres_days import DAY_MS, drop_before, make_ahead
 from .postgres_faults import collided, translated
 from .postgres_hot import NEWS, PostgresHotStatements, driver_of
 from .postgres_news import CHANNEL, News
@@ -150,6 +151,23 @@ class PostgresStore:
             self._roster = roster
         return True
 
+    async def drop_days(self, before_ms: int) -> int:
+        """Make the partitions of the days to come, drop those of days that have passed.
+
+        On a connection of its own, so that no publisher waits for it.
+        """
+        self._opened()
+        before_ms -= before_ms % DAY_MS
+        with translated(self._name):
+            connection = await connect(self._url)
+            try:
+                async with connection.transaction():
+                    await make_ahead(connection)
+                await drop_before(connection, before_ms)
+            finally:
+                connection.terminate()
+        return before_ms
+
     def _opened(self) -> GroupCommit:
         if self._commits is None:
             raise ClosedError("the store is not open")
@@ -159,6 +177,7 @@ class PostgresStore:
         # Of many processes that start at once the first migrates, and the others wait for it.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         migrate(connection)
+        await_only(make_ahead(driver_of(connection)))
         check_key(connection, self._vault)
         return self.roster_in(connection)
 

@@ -41,7 +41,7 @@ def collided(error: BaseException) -> bool:
     return cause.sqlstate in _COLLISIONS or (unique and cause.constraint_name in _SHARED_NAMES)
 
 
-_SHARED_NAMES: Final = {"events_by_idempotency_key", "tenants_pkey", "revisions_pkey"}
+_SHARED_NAMES: Final = {"idempotency_keys_pkey", "tenants_pkey", "revisions_pkey"}
 """What two processes may both insert in good faith; the second one then finds the row of the first."""
 
 

@@ -26,8 +26,12 @@ class PostgresHotStatements:
 
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
-        if rows:
-            _fetch(connection, _INSERT_EVENTS, *_columns(rows))
+        if not rows:
+            return
+        keyed = [(row.tenant, row.idempotency_key, row.id) for row in rows if row.idempotency_key is not None]
+        if keyed:
+            _fetch(connection, _INSERT_KEYS, *_columns(keyed))
+        _fetch(connection, _INSERT_EVENTS, *_columns(rows))
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         """Store deliveries; those with a lease are born claimed."""
@@ -144,6 +148,9 @@ def unnest(columns: Mapping[str, str], after: int = 0) -> str:
     arrays = (f"${number}::{type}[]" for number, type in enumerate(columns.values(), after + 1))
     return f"unnest({', '.join(arrays)})"
 
+
+_INSERT_KEYS = """
+    INSERT INTO idempotency_keys (tenant, key, event_id) SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])"""
 
 _INSERT_EVENTS = f"""
     INSERT INTO events ({", ".join(EVENT_COLUMNS)}) SELECT * FROM {unnest(EVENT_COLUMNS)}"""  # noqa: S608 - constants

@@ -64,7 +64,8 @@ class PostgresWithin:
             f"""
             SELECT asked.number - 1, e.fingerprint, e.id, e.occurred_ms, e.created_ms, e.deliveries
             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(tenant, key, number)
-            JOIN {schema}.events AS e ON e.tenant = asked.tenant AND e.idempotency_key = asked.key""",  # noqa: S608
+            JOIN {schema}.idempotency_keys AS k ON k.tenant = asked.tenant AND k.key = asked.key
+            JOIN {schema}.events AS e ON e.id = k.event_id""",  # noqa: S608
             (list(tenants), list(keys)),
         )
         return rows
@@ -141,10 +142,16 @@ def _insert(schema: str, *, told: bool) -> str:
     after_events, after_deliveries = len(EVENT_COLUMNS), len(EVENT_COLUMNS) + len(DELIVERY_COLUMNS)
     # The names are our own constants, the schema is quoted.
     return f"""
-        WITH stored AS (
+        WITH given AS MATERIALIZED (
+            SELECT * FROM {unnest(EVENT_COLUMNS)} AS given({events})
+        ), claimed AS (
+            INSERT INTO {schema}.idempotency_keys (tenant, key, event_id)
+            SELECT tenant, idempotency_key, id FROM given WHERE idempotency_key IS NOT NULL
+            ON CONFLICT DO NOTHING RETURNING event_id
+        ), stored AS (
             INSERT INTO {schema}.events ({events})
-            SELECT * FROM {unnest(EVENT_COLUMNS)}
-            ON CONFLICT DO NOTHING RETURNING id
+            SELECT * FROM given WHERE idempotency_key IS NULL OR id IN (SELECT event_id FROM claimed)
+            RETURNING id
         ), fanned_out AS (
             INSERT INTO {schema}.deliveries ({deliveries}, state, attempt_count, schedule_step)
             SELECT new.*, 0, 0, 0 FROM {unnest(DELIVERY_COLUMNS, after_events)} AS new({deliveries})

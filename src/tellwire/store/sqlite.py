@@ -148,6 +148,10 @@ class SqliteStore:
         """Look whether another process has changed the database since the last look."""
         return await self.write(self._look)
 
+    async def drop_days(self, before_ms: int) -> int:
+        """Nothing: days are not kept apart."""
+        return before_ms
+
     def _look(self, connection: Connection) -> bool:
         # data_version changes only through other connections than the one that asks: not through this process.
         version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()

@@ -64,6 +64,10 @@ class Store(Protocol):
     async def look(self) -> bool:
         """Look whether another process has changed the database since the last look; refreshes the roster."""
 
+    async def drop_days(self, before_ms: int) -> int:
+        """Make room for the days to come; drop the days that are wholly older than ``before_ms``, where days are kept
+        apart. Gives the instant before which what is left is to be pruned row by row."""
+
     @property
     def hot(self) -> "HotStatements":
         """The statements of the hot path."""

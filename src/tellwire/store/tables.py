@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -36,6 +36,9 @@ STATE_CODES: Final[dict[State, int]] = {
 """How a delivery's state stands in the database: rows are many, so they are kept small."""
 
 STATES: Final = {code: state for state, code in STATE_CODES.items()}
+
+NO_DATA: Final = b""
+"""Stands in ``events.data`` once the payload has expired: JSON text is never empty."""
 
 metadata = MetaData()
 
@@ -142,8 +145,21 @@ Index(
     events.c.idempotency_key,
     unique=True,
     sqlite_where=events.c.idempotency_key.is_not(None),
-    postgresql_where=events.c.idempotency_key.is_not(None),
+    info={"only_on": "sqlite"},
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant", String(64), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("event_id", LargeBinary(16), nullable=False),
+    PrimaryKeyConstraint("tenant", "key"),
+    Index("idempotency_keys_by_event", "event_id"),
+    comment="which event holds a key, as long as it is there",
+    info={"only_on": "postgresql"},
+)
+"""Where events are partitioned (``postgres_days``), no index of theirs can promise that a key is unique."""
 
 deliveries = Table(
     "deliveries",

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, delete, exists, select, update
 
+from .pruning import forget_keys
 from .tables import attempts, deliveries, endpoints, events, fanout_pages, secrets, tenants
 
 SETTLE_MS: Final = 5_000
@@ -95,6 +96,7 @@ def _remove_events(connection: Connection, tenant: str, after: bytes) -> bool:
             return True
         connection.execute(delete(fanout_pages).where(fanout_pages.c.event_id.in_(theirs)))
         connection.execute(delete(events).where(events.c.id.in_(theirs)))
+        forget_keys(connection, theirs)
     _note(connection, tenant, up_to)
     return True
 

@@ -1,0 +1,177 @@
+"""Days on PostgreSQL: made ahead, dropped whole, with nothing lost that is still needed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, insert
+from tests.postgres import database_in
+
+from tellwire.deliver.pruner import Pruner
+from tellwire.ids import DELIVERY, EVENT, encode
+from tellwire.signing.vault import Vault
+from tellwire.store import deliveries, events, migrations
+from tellwire.store.events import known_by_keys
+from tellwire.store.postgres import PostgresStore
+from tellwire.store.postgres_connections import pool_of
+from tellwire.store.postgres_days import DAY_MS, days_of, make_ahead
+from tellwire.store.tables import events as event_table
+from tellwire.telemetry import Telemetry
+
+from .backends import KEY
+from .rows import (
+    NOW,
+    add_deliveries,
+    add_endpoint,
+    attempt_row,
+    count_attempts,
+    count_events,
+    delivery_row,
+    event_row,
+    outcome,
+    raw,
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(database_in(tmp_path), Vault(KEY))
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def driver(tmp_path: Path, store: PostgresStore) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database_in(tmp_path))
+    yield connection
+    await connection.close()
+
+
+async def test_the_days_to_come_have_partitions(store: PostgresStore, driver: Any) -> None:
+    """From the opening on there is a place for three days ahead; the default partition is empty."""
+    for table in ("events", "attempts"):
+        days = sorted(await days_of(driver, table), key=lambda day: day.end)
+        assert days[0].first == b""
+        assert [after.first for after in days[1:]] == [day.end for day in days[:-1]]
+        now_ms = await driver.fetchval("SELECT (extract(epoch FROM now()) * 1000)::bigint")
+        assert days[-1].until_ms >= now_ms + 3 * DAY_MS
+        assert days[-1].until_ms % DAY_MS == 0
+
+
+async def test_what_lies_in_the_default_partition_moves_to_its_day(store: PostgresStore, driver: Any) -> None:
+    """After a time in which no process made partitions, those that are made take what has come meanwhile."""
+    for day in await days_of(driver, "events"):
+        if day.first:
+            await driver.execute(f"DROP TABLE {day.name}")
+    (left,) = await days_of(driver, "events")
+    ids = [(left.until_ms + hours * 3_600_000).to_bytes(6, "big") + bytes(10) for hours in (0, 30, 40)]
+    rows = [event_row(0)._replace(id=id) for id in ids]
+    await store.write(lambda connection: store.hot.insert_events(connection, rows))
+    assert await driver.fetchval("SELECT count(*) FROM events_default") == 3
+    async with driver.transaction():
+        await make_ahead(driver)
+    assert await driver.fetchval("SELECT count(*) FROM events_default") == 0
+    assert await driver.fetchval("SELECT count(*) FROM events") == 3
+
+
+async def test_many_processes_make_partitions_once(store: PostgresStore, tmp_path: Path) -> None:
+    """Several that find the days missing at the same time do not get into each other's way."""
+    connections = [await asyncpg.connect(database_in(tmp_path)) for _ in range(5)]
+    for day in await days_of(connections[0], "attempts"):
+        if day.first:
+            await connections[0].execute(f"DROP TABLE {day.name}")
+
+    async def make(connection: Any) -> None:
+        async with connection.transaction():
+            await make_ahead(connection)
+
+    await asyncio.gather(*map(make, connections))
+    assert len(await days_of(connections[0], "attempts")) > 3
+    for connection in connections:
+        await connection.close()
+
+
+async def test_a_day_goes_whole_but_for_what_is_pending(store: PostgresStore, driver: Any) -> None:
+    """Of an old day, the pending delivery stays with its event, data and attempts, all else goes with its table."""
+    vault = Vault(KEY)
+    endpoint = await add_endpoint(store, vault, 1)
+    rows = [delivery_row(10 + n, 100 + n, endpoint, token=1, until=NOW + 9) for n in range(3)]
+    await add_deliveries(store, rows)
+    attempts = [attempt_row(10 + n) for n in range(3)]
+    ended = [outcome(10, 1), outcome(11, 1), outcome(12, 1)]
+    await store.write(lambda connection: store.hot.record(connection, ended, attempts))
+    await store.write(partial(deliveries.retry, id=encode(DELIVERY, raw(11)), now_ms=NOW))
+    # The first partition holds all of the past, so it is as old as the day after its end.
+    (first, *_) = sorted(await days_of(driver, "events"), key=lambda day: day.end)
+    names = {first.name, first.name.replace("events", "attempts")}
+    await store.drop_days(first.until_ms + DAY_MS)
+    tables = {row[0] for row in await driver.fetch("SELECT relname FROM pg_class")}
+    assert not names & tables
+    assert (await count_events(store), await count_attempts(store)) == (1, 1)
+    event = await store.read(partial(events.get, id=encode(EVENT, raw(101))))
+    assert event.data == b'{"n":1}'
+    delivery = await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(11))))
+    assert (delivery.state, delivery.attempt_count) == ("pending", 1)
+    with pytest.raises(Exception, match="there is no delivery"):
+        await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(10))))
+
+
+async def test_what_was_kept_goes_when_it_is_finished(store: PostgresStore, driver: Any) -> None:
+    """A pending delivery that outlived its day is pruned with its event and attempts once it has ended."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await add_deliveries(store, [delivery_row(10, 100, endpoint, token=1, until=NOW + 9)])
+    end_ms = min(day.until_ms for day in await days_of(driver, "events"))
+
+    class Later:
+        def now_ms(self) -> int:
+            return end_ms + 2 * DAY_MS
+
+    pruner = Pruner(store, Later(), Telemetry(), 1, 1)
+    await pruner.prune()
+    assert (await count_events(store), await count_attempts(store)) == (1, 0)
+    await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], [attempt_row(10)]))
+    assert await count_attempts(store) == 1
+    await pruner.prune()
+    assert (await count_events(store), await count_attempts(store)) == (0, 0)
+
+
+async def test_keys_go_with_their_events(store: PostgresStore, driver: Any) -> None:
+    """When its event is dropped, an idempotency key is free again."""
+    await store.write(
+        lambda connection: store.hot.insert_events(connection, [event_row(1, key="k"), event_row(2, key="l")])
+    )
+    assert await driver.fetchval("SELECT count(*) FROM idempotency_keys") == 2
+    await store.drop_days(min(day.until_ms for day in await days_of(driver, "events")))
+    assert await driver.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+    assert await count_events(store) == 0
+
+
+async def test_a_database_from_before_keeps_its_rows(tmp_path: Path) -> None:
+    """What was stored before there were partitions is there afterwards, and its idempotency keys still count."""
+    url, folder = database_in(tmp_path), str(Path(migrations.__file__).parent)
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", folder)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+
+    engine = pool_of(url, 1)
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+        for number, key in ((1, "k"), (2, None)):
+            await connection.execute(insert(event_table).values(event_row(number, key=key)._asdict()))
+    await engine.dispose()
+    store = PostgresStore(url, Vault(KEY))
+    await store.open()
+    assert await count_events(store) == 2
+    (found,) = await store.read(lambda connection: known_by_keys(connection, [("default", "k")]))
+    assert found.id == raw(1)
+    await store.close()
