@@ -20,6 +20,7 @@ from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, IdMaker, decode
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
+from .manage.filters import Filters
 from .manage.keys import Keys
 from .manage.tenants import Tenants
 from .model.event import NewEvent, Receipt
@@ -80,7 +81,7 @@ class Tellwire:
             await tellwire.publish("order.paid", {"order_id": "o_1"})
 
     Attributes:
-        endpoints, tenants, keys, events, deliveries: the control plane.
+        endpoints, tenants, keys, events, filters, deliveries: the control plane.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
     """
@@ -124,6 +125,7 @@ class Tellwire:
         self.endpoints = Endpoints(store, vault, clock, self._new_id, limits, self._check_url, self._wake)
         self.keys = Keys(store, clock, self._new_id, limits, self._options.admin_key)
         self.events = Events(store, limits)
+        self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget)
 
     async def __aenter__(self) -> Self:

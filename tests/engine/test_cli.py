@@ -298,3 +298,48 @@ def test_taken_port(start: Callable[..., Process], command: str, tmp_path: Path)
     assert f"port {port}: address already in use" in said
     assert len(said.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_filters(run: Run) -> None:
+    """An endpoint gets a filter; it is tried on events, and the last events are previewed with it and with others."""
+    filter = '{"data": {"amount": {"$gte": 0.1}}}'
+    made = found(run("endpoints", "create", URL, "-e", "order.*", "--filter", filter, "--json"))
+    assert made["subscriptions"] == [{"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}}}}]
+    assert '{"data":{"amount":{"$gte":0.1}}}' in run("endpoints", "get", made["id"]).stdout
+    published = [
+        found(run("publish", type, data, "--json"))
+        for type, data in [("order.paid", '{"amount":0.1}'), ("order.paid", '{"amount":0}'), ("a.b", "{}")]
+    ]
+    assert [one["deliveries"] for one in published] == [1, 0, 0]
+    assert found(run("filters", "test", filter, "--event", published[0]["id"], "--json"))["matches"] is True
+    told = run("filters", "test", filter, "--data", '{"amount": 0.09}').stdout
+    assert "does not match" in told
+    assert "data.amount" in told
+    assert "0.09 is less than 0.1" in told
+    previewed = found(run("filters", "preview", "--endpoint", made["id"], "--json"))
+    assert [one["matches"] for one in previewed["data"]] == [False, False, True]
+    assert previewed["matched"] == 1
+    assert found(run("filters", "preview", "-e", "*", "--json"))["matched"] == 3
+    assert found(run("filters", "preview", "--filter", '{"type": "a.b"}', "--json"))["matched"] == 1
+    assert "0 is less than 0.1" in run("filters", "preview", "--endpoint", made["id"]).stdout
+    changed = found(run("endpoints", "update", made["id"], "-e", "a.b", "--filter", "{}", "--json"))
+    assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}}]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["endpoints", "create", URL, "--filter", "{}"], 2, "needs --events"),
+        (["endpoints", "create", URL, "-e", "*", "--filter", "{"], 2, "not JSON"),
+        (["endpoints", "create", URL, "-e", "*", "--filter", "[]"], 2, "is not a JSON object"),
+        (["filters", "test", '{"amount": 1}'], 1, "did you mean"),
+        (["filters", "test", "{}", "--event", "evt_nope"], 3, "there is no event"),
+        (["filters", "preview"], 1, "give endpoint, events or subscriptions"),
+    ],
+)
+def test_filters_that_are_none_are_refused(run: Run, args: list[str], code: int, said: str) -> None:
+    """Each fault is told in a sentence."""
+    run("migrate")
+    result = run(*args)
+    assert result.exit_code == code
+    assert said in result.stderr

@@ -130,6 +130,36 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "subscribe": _subscribed("order.*", "invoice.paid"),
     "unsubscribe": _subscribed("order.*"),
     "send_test": _UNTRIED,
+    "preview_subscriptions": {
+        "data": [
+            {
+                **{name: _EVENT[name] for name in ("id", "type", "tenant", "occurred_at", "created_at")},
+                "matches": True,
+                "reasons": [{"subscription": 0, "path": ["data", "amount"], "msg": "4200 is at least 1000"}],
+            },
+            {
+                "id": "evt_01k5w3m7zqe5sbd3y0t2vwz9rb",
+                "type": "order.paid",
+                "tenant": "default",
+                "occurred_at": _BEFORE,
+                "created_at": _BEFORE,
+                "matches": False,
+                "reasons": [{"subscription": 0, "path": ["data", "amount"], "msg": "42 is less than 1000"}],
+            },
+        ],
+        "matched": 1,
+    },
+    "test_filter": {
+        "matches": True,
+        "reasons": [
+            {
+                "path": ["data", "amount"],
+                "condition": {"$gte": 1000},
+                "matches": True,
+                "msg": "4200 is at least 1000",
+            }
+        ],
+    },
     "list_deliveries": _page(_DELIVERY),
     "get_delivery": {**_DELIVERY, "attempts": _ATTEMPTS},
     "retry_delivery": {

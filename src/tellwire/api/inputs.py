@@ -173,6 +173,48 @@ class EndpointPatch(Body):
         return given
 
 
+class FilterTestBody(Body):
+    """A filter, and an event to try it on: a stored one, or what it is like."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"filter": _FILTER, "type": "order.paid", "data": {"order_id": "o_1", "amount": 4200}},
+                {"filter": _FILTER, "event": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra"},
+            ]
+        }
+    )
+
+    filter: JsonObject = Field(examples=[_FILTER])
+    event: str | None = Field(default=None, description="The id of a stored event.")
+    type: str | None = Field(default=None, description="Else its type: `tellwire.test` if not given.")
+    tenant: str | None = Field(default=None, description="Its tenant: `default` if not given.")
+    data: JsonObject | None = Field(default=None, description="Its data: `{}` if not given.")
+
+
+class PreviewBody(Body):
+    """Subscriptions to look through the last events with: an endpoint's, or those that are given, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"subscriptions": [{"events": ["order.paid"], "filter": _FILTER}], "limit": 2},
+                {"endpoint": "ep_01k5w3m8qhe5sbd3y0t2vwz9ra"},
+            ]
+        }
+    )
+
+    endpoint: str | None = Field(
+        default=None, description="An endpoint: its tenant, and its subscriptions unless others are given."
+    )
+    tenant: str | None = Field(
+        default=None, description="Whose events, without endpoint: `default` if not given."
+    )
+    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
+    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
+    limit: int | None = Field(default=None, description="How many events to look at: 1 to 250, else 100.")
+
+
 class RotateBody(Body):
     """A new secret, and for how long the old one signs along."""
 

@@ -91,6 +91,8 @@ def _tags() -> list[dict[str, str]]:
     words = {
         "events": "What happened: published, and looked at.",
         "endpoints": "Where your tenants receive.",
+        "subscriptions": "What endpoints want, previewed.",
+        "filters": "Conditions on events, tried out.",
         "deliveries": "Events on their way to endpoints.",
         "tenants": "Your customers.",
         "keys": "API keys.",
@@ -105,6 +107,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     kinds = [problems.CONFLICT] if "409" in responses else []
+    kinds += [problems.NOT_FOUND] if "404" in responses else []
     if operation.get(SCOPE_FIELD):
         operation["security"] = [{"api_key": []}]
         kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN]

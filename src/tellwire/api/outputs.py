@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from tellwire.clock import rfc3339, to_ms
+from tellwire.manage.filters import PreviewedEvent
 from tellwire.model.attempt import Attempt, AttemptError, Trigger
 from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
@@ -70,6 +71,66 @@ class SubscriptionOutput(Output):
 
     events: list[str] = Field(examples=[["order.*"]])
     filter: dict[str, Any] | None = Field(examples=[{"data": {"amount": {"$gte": 1000}}}])
+
+
+class ReasonOutput(Output):
+    """A condition of a filter: asked of which part of the event, and what came of it."""
+
+    path: list[str | int] = Field(description="Where in the event.", examples=[["data", "amount"]])
+    condition: Any = Field(examples=[{"$gte": 1000}])
+    matches: bool
+    msg: str = Field(description="What was found there.", examples=["4200 is at least 1000"])
+
+
+class FilterTestOutput(Output):
+    """Whether a filter matches an event, and what was asked to find out (at most 50 reasons)."""
+
+    matches: bool
+    reasons: list[ReasonOutput]
+
+
+class PreviewReasonOutput(Output):
+    """What one subscription, by its place, says of an event."""
+
+    subscription: int
+    path: list[str | int] = Field(description="Where in the event.", examples=[["data", "amount"]])
+    msg: str = Field(description="What was found there.", examples=["42 is less than 1000"])
+
+
+class PreviewedEventOutput(Output):
+    """A stored event, and whether it would have been received; `reasons` are at most 20."""
+
+    id: str = Field(examples=["evt_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    type: str = Field(examples=["order.paid"])
+    tenant: str = Field(examples=["default"])
+    occurred_at: Time
+    created_at: Time
+    matches: bool
+    reasons: list[PreviewReasonOutput]
+
+
+class PreviewOutput(Output):
+    """The last events, newest first, and how many of them would have been received."""
+
+    data: list[PreviewedEventOutput]
+    matched: int
+
+    @classmethod
+    def of_events(cls, previewed: list[PreviewedEvent]) -> Self:
+        """The answer that shows these."""
+        data = [
+            PreviewedEventOutput(
+                id=one.event.id,
+                type=one.event.type,
+                tenant=one.event.tenant,
+                occurred_at=one.event.occurred_at,
+                created_at=one.event.created_at,
+                matches=one.matches,
+                reasons=[PreviewReasonOutput.of(reason) for reason in one.reasons],
+            )
+            for one in previewed
+        ]
+        return cls(data=data, matched=sum(one.matches for one in data))
 
 
 class EndpointOutput(Output):

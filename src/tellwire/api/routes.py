@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
 
-from . import deliveries, endpoints, events, health, keys, metrics, tenants
+from . import deliveries, endpoints, events, filters, health, keys, metrics, tenants
 from .guard import SCOPE_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
@@ -50,6 +50,8 @@ ROUTES: Final = (
     Route("POST", "/v1/endpoints/{id}/subscribe", MANAGE, endpoints.subscribe),
     Route("POST", "/v1/endpoints/{id}/unsubscribe", MANAGE, endpoints.unsubscribe),
     Route("POST", "/v1/endpoints/{id}/test", MANAGE, endpoints.send_test, 202),
+    Route("POST", "/v1/subscriptions/preview", READ, filters.preview_subscriptions, refusals=(404,)),
+    Route("POST", "/v1/filters/test", READ, filters.test_filter, refusals=(404,)),
     Route("GET", "/v1/deliveries", READ, deliveries.list_deliveries),
     Route("GET", "/v1/deliveries/{id}", READ, deliveries.get_delivery),
     Route("POST", "/v1/deliveries/{id}/retry", MANAGE, deliveries.retry_delivery, refusals=(409,)),

@@ -10,6 +10,7 @@ from .config import config
 from .deliveries import deliveries
 from .endpoints import endpoints
 from .events import events
+from .filters import filters
 from .keys import keys
 from .migrate import migrate
 from .publish import publish
@@ -37,6 +38,7 @@ app.command("publish")(publish)
 app.command("receive")(receive)
 app.add_typer(events)
 app.add_typer(endpoints)
+app.add_typer(filters)
 app.add_typer(deliveries)
 app.add_typer(tenants)
 app.add_typer(keys)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..model.subscription import Subscription
 from .endpoint_switches import add_switches
-from .given import Cursor, EndpointId, Limit, Tenant, pairs, patterns
+from .given import Cursor, EndpointId, Filter, Limit, Patterns, Tenant, json_object, pairs, patterns
 from .groups import group
 from .local import on_database
 from .nouns import endpoint_shown
@@ -21,13 +22,6 @@ _EGRESS = ("dev", "allow_http")
 endpoints = group("endpoints", "Where events are delivered.")
 Url = Annotated[str, typer.Argument(metavar="URL", help="Where to POST.", show_default=False)]
 NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where to POST.")]
-Patterns = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--events", "-e", metavar="PATTERN",
-        help="Event types or patterns such as order.*, with commas between or several times.",
-    ),
-]  # fmt: skip
 OwnTenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose it is.")]
 Description = Annotated[str | None, typer.Option("--description", metavar="TEXT", help="For people.")]
 Headers = Annotated[
@@ -54,6 +48,7 @@ async def create(
     tellwire: "Tellwire",
     url: Url,
     events: Patterns = None,
+    filter: Filter = None,
     tenant: OwnTenant = "default",
     description: Description = None,
     header: Headers = None,
@@ -63,7 +58,7 @@ async def create(
     """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
     endpoint, text = await tellwire.endpoints.create(
         url,
-        events=patterns(events) if events else None,
+        subscriptions=_subscriptions(events, filter),
         tenant=tenant,
         description=description or "",
         headers=_filled(pairs(header or [], "--header", ":")),
@@ -103,16 +98,17 @@ async def update(
     id: EndpointId,
     url: NewUrl = None,
     events: Patterns = None,
+    filter: Filter = None,
     description: Description = None,
     header: Headers = None,
     metadata: Metadata = None,
 ) -> Shown:
-    """Change what is given; headers and metadata are merged, --events replaces all patterns."""
+    """Change what is given; headers and metadata are merged, --events (with --filter) replaces all subscriptions."""
     patch: dict[str, Any] = {}
     if url is not None:
         patch["url"] = url
-    if events:
-        patch["events"] = patterns(events) or None
+    if events or filter is not None:
+        patch["subscriptions"] = _subscriptions(events, filter)
     if description is not None:
         patch["description"] = description
     if header:
@@ -126,6 +122,16 @@ async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:
     """Remove an endpoint; what was pending for it is cancelled."""
     await tellwire.endpoints.delete(id)
     return one({"id": id, "deleted": True})
+
+
+def _subscriptions(events: list[str] | None, filter: str | None) -> list[Subscription] | None:
+    """The one subscription of --events and --filter; None where they leave nothing to listen to."""
+    wanted = patterns(events or [])
+    if filter is not None and not wanted:
+        raise typer.BadParameter("needs --events, the types that it is asked of", param_hint="--filter")
+    if not wanted:
+        return None
+    return [Subscription(tuple(wanted), None if filter is None else json_object(filter, "--filter"))]
 
 
 def _filled(found: Mapping[str, str | None]) -> dict[str, str]:

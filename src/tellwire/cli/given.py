@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,11 +49,38 @@ def pairs(texts: Sequence[str], flag: str, separator: str) -> dict[str, str | No
     return found
 
 
+def json_object(text: str, flag: str) -> dict[str, Any]:
+    """A JSON object; its numbers keep all their digits."""
+    from ..errors import InvalidInputError
+    from ..model.limits import Limits
+    from ..publish import strict_json
+
+    try:
+        parsed = strict_json.parse(text.encode(errors="surrogateescape"), Limits(), loc_depth=0)
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error), param_hint=flag) from None
+    found = strict_json.with_decimals(parsed)
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{text[:64]!r} is not a JSON object", param_hint=flag)
+    return found
+
+
 def patterns(texts: Sequence[str]) -> list[str]:
     """Event-type patterns, given one by one or with commas between."""
     return [one.strip() for text in texts for one in text.split(",") if one.strip()]
 
 
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--events", "-e", metavar="PATTERN",
+        help="Event types or patterns such as order.*, with commas between or several times.",
+    ),
+]  # fmt: skip
+Filter = Annotated[
+    str | None,
+    typer.Option("--filter", metavar="JSON", help="What else events must be like; goes with --events."),
+]
 Tenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="Of this tenant only.")]
 Since = Annotated[
     datetime | None,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from ..model.attempt import Attempt
 from ..model.endpoint import Endpoint
 from ..model.event import Receipt
@@ -27,7 +29,16 @@ def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None)
     events = list(dict.fromkeys(event for one in endpoint.subscriptions for event in one.events))
     fields = plain(endpoint) | {"events": events} | dict(more or {})
     for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
+    if any(one.filter is not None for one in endpoint.subscriptions):
+        for_people["subscriptions"] = [
+            " ".join([", ".join(one.events), *([] if one.filter is None else [_json(one.filter)])])
+            for one in endpoint.subscriptions
+        ]
     return Shown(fields, lambda: grid(for_people))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def attempt_fields(attempt: Attempt) -> dict[str, Any]:

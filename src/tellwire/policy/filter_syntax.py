@@ -30,7 +30,8 @@ _MAX_SHOWN_CHARS: Final = 64
 _MAX_BITS: Final = 4096
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
-_write: Final = msgspec.json.Encoder(decimal_format="number").encode
+as_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+"""JSON text of values in which decimals are numbers."""
 
 
 class Test(msgspec.Struct, frozen=True):
@@ -90,7 +91,7 @@ def check_filter(filter: object, limits: Limits) -> dict[str, Any]:
         LimitExceededError: it is too large or too deep.
     """
     _Reader(limits.filter_depth).read(filter)
-    text = _write(filter)
+    text = as_json(filter)
     if len(text) > limits.filter_bytes:
         msg = f"the filter has {len(text)} bytes as JSON; at most {limits.filter_bytes} are allowed"
         raise LimitExceededError([FieldError((), msg)], limit="filter_bytes", maximum=limits.filter_bytes)
@@ -101,7 +102,7 @@ def check_filter(filter: object, limits: Limits) -> dict[str, Any]:
 def shown(value: object) -> str:
     """A value for an error message or a reason: as JSON, not too long."""
     try:
-        text = _write(value).decode()
+        text = as_json(value).decode()
     except (TypeError, ValueError, RecursionError):  # it comes from Python and is no JSON
         text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 3] + "..."
