@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from .filter_syntax import Condition, Group, Items, Logic, Test, kind, shown
-from .filtering import MISSING, STEPS, Filter, Meter, SpentError, allowance, compiled, compiled_test
+from .filtering import MISSING, STEPS, Ask, Filter, Meter, SpentError, allowance, compiled, compiled_test
 
 MAX_REASONS: Final = 50
 
@@ -103,9 +103,9 @@ class _Walk:
 
     def _elements(self, group: Group, value: list[Any], path: Path) -> Found:
         ask = compiled(group)
-        for index, element in enumerate(value):
-            if len(value) == 1 or ask(element, self._meter):
-                return self.walk(group, element, (*path, index))
+        index = 0 if len(value) == 1 else self._first(ask, value)
+        if index is not None:
+            return self.walk(group, value[index], (*path, index))
         return False, [Reason(path, _json(group), False, f"none of the {len(value)} elements is so")]
 
     def _items(self, items: Items, value: Any, path: Path) -> Found:
@@ -113,12 +113,20 @@ class _Walk:
             return False, [Reason(path, _json(items), False, f"{_found(value)} is no array")]
         reasons: list[Reason] = []
         for condition in items.conditions:
-            ask = compiled(condition)
-            index = next((n for n, element in enumerate(value) if ask(element, self._meter)), None)
+            index = self._first(compiled(condition), value)
             at = path if index is None else (*path, index)
             msg = f"none of the {len(value)} elements is so" if index is None else "is so"
             reasons.append(Reason(at, _json(condition), index is not None, msg))
         return all(reason.matches for reason in reasons), reasons
+
+    def _first(self, ask: Ask, value: list[Any]) -> int | None:
+        for index, element in enumerate(value):
+            self._meter[0] -= 1
+            if self._meter[0] < 0:
+                raise SpentError
+            if ask(element, self._meter):
+                return index
+        return None
 
     def _test(self, test: Test, value: Any, path: Path) -> Found:
         ok = compiled_test(test)(value, self._meter)

@@ -5,6 +5,7 @@ compiled and asked of events, in ``explaining`` it tells why it matched. The mea
 docs/reference/filters.md.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ LOGIC: Final = ("$and", "$or", "$not")
 
 _MAX_FAULTS: Final = 20
 _MAX_SHOWN_CHARS: Final = 64
+_MAX_SHOWN_PARTS: Final = 30
 _MAX_BITS: Final = 4096
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -100,12 +102,29 @@ def check_filter(filter: object, limits: Limits) -> dict[str, Any]:
 
 
 def shown(value: object) -> str:
-    """A value for an error message or a reason: as JSON, not too long."""
+    """A value for an error message or a reason: as JSON, not too long; of something large, only what it is."""
+    if isinstance(value, str):
+        value = value[:_MAX_SHOWN_CHARS]
+    elif not _is_small(value):
+        return kind(value)
     try:
         text = as_json(value).decode()
     except (TypeError, ValueError, RecursionError):  # it comes from Python and is no JSON
         text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 3] + "..."
+
+
+def _is_small(value: object) -> bool:
+    """Whether a value has few parts. Looks at no more of them than that."""
+    parts = [value]
+    for part in parts:
+        if isinstance(part, Mapping):
+            parts += itertools.islice((one for pair in part.items() for one in pair), _MAX_SHOWN_PARTS)
+        elif isinstance(part, list | tuple):
+            parts += part[:_MAX_SHOWN_PARTS]
+        if len(parts) > _MAX_SHOWN_PARTS or (isinstance(part, str) and len(part) > _MAX_SHOWN_CHARS):
+            return False
+    return True
 
 
 def kind(value: object) -> str:
