@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
 from tellwire.errors import InvalidInputError, NotFoundError
 from tellwire.model.event import StoredEvent, is_type_name
 from tellwire.model.limits import Limits
+from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.policy.explaining import Explanation, explain
@@ -119,9 +121,7 @@ class Filters:
             faults.add("tenant", msg="give either endpoint or tenant: the endpoint has one")
         if endpoint is None and asked is None:
             faults.add("subscriptions", msg="give endpoint, events or subscriptions")
-        tenant = tenant or DEFAULT_TENANT
-        if endpoint is None and tenant not in self._store.roster.tenant_ids:
-            faults.add("tenant", msg=str(NotFoundError("tenant", tenant)))
+        tenant = DEFAULT_TENANT if tenant is None else tenant
         faults.raise_any()
         if endpoint is not None:
             known = await self._store.read(
@@ -145,9 +145,12 @@ class Filters:
         return None
 
     async def _previewed(self, tenant: str, wants: Sequence[Wants], limit: int) -> list[PreviewedEvent]:
-        page = await self._store.read(
-            lambda connection: events.list_page(connection, tenant=tenant, limit=limit, cursor=None)
-        )
+        def look(connection: Connection) -> Page[StoredEvent]:
+            if tenant not in self._store.roster_in(connection).tenants:
+                raise InvalidInputError.at("tenant", msg=str(NotFoundError("tenant", tenant)))
+            return events.list_page(connection, tenant=tenant, limit=limit, cursor=None)
+
+        page = await self._store.read(look)
         previewed: list[PreviewedEvent] = []
         for event in page.data:
             filtered = [index for index, one in enumerate(wants) if one.filters_for(event.type)]
