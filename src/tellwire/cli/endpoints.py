@@ -58,7 +58,7 @@ async def create(
     """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
     endpoint, text = await tellwire.endpoints.create(
         url,
-        subscriptions=_subscriptions(events, filter),
+        **_wanted(events, filter),
         tenant=tenant,
         description=description or "",
         headers=_filled(pairs(header or [], "--header", ":")),
@@ -108,7 +108,7 @@ async def update(
     if url is not None:
         patch["url"] = url
     if events or filter is not None:
-        patch["subscriptions"] = _subscriptions(events, filter)
+        patch |= _wanted(events, filter)
     if description is not None:
         patch["description"] = description
     if header:
@@ -124,14 +124,14 @@ async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:
     return one({"id": id, "deleted": True})
 
 
-def _subscriptions(events: list[str] | None, filter: str | None) -> list[Subscription] | None:
-    """The one subscription of --events and --filter; None where they leave nothing to listen to."""
-    wanted = patterns(events or [])
-    if filter is not None and not wanted:
+def _wanted(events: list[str] | None, filter: str | None) -> dict[str, Any]:
+    """The one subscription that --events and --filter make, in the shortest form."""
+    wanted = patterns(events or []) or None
+    if filter is None:
+        return {"events": wanted}
+    if wanted is None:
         raise typer.BadParameter("needs --events, the types that it is asked of", param_hint="--filter")
-    if not wanted:
-        return None
-    return [Subscription(tuple(wanted), None if filter is None else json_object(filter, "--filter"))]
+    return {"subscriptions": [Subscription(tuple(wanted), json_object(filter, "--filter"))]}
 
 
 def _filled(found: Mapping[str, str | None]) -> dict[str, str]:

@@ -86,7 +86,7 @@ class Filters:
             faults.add("type", msg="is not an event type such as order.paid")
         faults.raise_any()
         if event is None:
-            asked = _event(type or EXAMPLE_TYPE, tenant or DEFAULT_TENANT, data)
+            asked = _event(type or EXAMPLE_TYPE, DEFAULT_TENANT if tenant is None else tenant, data)
         else:
             found = await self._get(event)
             asked = event_of(found.type, found.tenant, found.data or b"{}")
