@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from .clock import Clock, SystemClock
+from .clock import Clock, SystemClock, to_datetime
 from .deliver.egress import EgressPolicy, check_url
 from .deliver.engine import Engine, EngineOptions
 from .deliver.leases import LEASE_MS
@@ -30,8 +30,8 @@ from .publish.fanout import AT_ONCE, Lease
 from .publish.given import many_events, one_event
 from .publish.publisher import Answer, Publisher
 from .publish.within import Within
+from .store import probe
 from .store.connect import MakeStore, store_for
-from .store.probe import write_something
 from .store.rows import PoolUse
 from .telemetry import Telemetry
 
@@ -267,12 +267,26 @@ class Tellwire:
         if not 0 <= now_ms - self._ready_ms < _READY_FOR_MS:
             try:
                 async with asyncio.timeout(_READY_WITHIN_S):
-                    await self._store.write(write_something)
+                    await self._store.write(probe.write_something)
             except TimeoutError:
                 raise StoreUnavailableError(
                     f"the database was not written within {_READY_WITHIN_S} s"
                 ) from None
             self._ready_ms = now_ms
+
+    async def clock_skew_ms(self) -> int | None:
+        """How far this machine's clock is ahead of the database's; None where they are the same clock.
+
+        Raises StoreError.
+        """
+        before_ms = SystemClock().now_ms()
+        database_ms = await self._store.read(probe.clock_ms)
+        after_ms = SystemClock().now_ms()
+        return None if database_ms is None else (before_ms + after_ms) // 2 - database_ms
+
+    def now(self) -> datetime:
+        """The time by the clock that everything here goes by."""
+        return to_datetime(self._clock.now_ms())
 
     @property
     def connections(self) -> tuple[PoolUse, ...]:

@@ -8,6 +8,7 @@ import typer
 
 from .config import config
 from .deliveries import deliveries
+from .doctor import doctor
 from .endpoints import endpoints
 from .events import events
 from .filters import filters
@@ -43,6 +44,7 @@ app.add_typer(deliveries)
 app.add_typer(tenants)
 app.add_typer(keys)
 app.command("config")(config)
+app.command("doctor")(doctor)
 app.command("migrate")(migrate)
 app.command("version")(version)
 

@@ -22,19 +22,21 @@ class Code(IntEnum):
     CONFLICT = 4
     DATABASE = 5
     SETTINGS = 6
+    WARNED = 7
     INTERRUPTED = 130
 
 
 MEANINGS: dict[Code, str] = {
     Code.OK: "Done. A server or receiver that was stopped by SIGTERM or Ctrl-C ends so too.",
     Code.REFUSED: "Refused or failed: a field is wrong, a limit is exceeded, an address is taken; "
-    "`migrate --check` found something to do; `publish` refused at least one line.",
+    "`migrate --check` found something to do; `publish` refused at least one line; `doctor` found something broken.",
     Code.USAGE: "The command line itself is wrong: an unknown command or flag, a missing argument.",
     Code.NOT_FOUND: "There is no such event, endpoint, delivery, tenant or key.",
     Code.CONFLICT: "It contradicts what is stored: an idempotency key with other content, a name that is taken, "
     "a delivery that has ended.",
     Code.DATABASE: "The database is not there, cannot be read or written now, or is of a newer Tellwire.",
     Code.SETTINGS: "A setting cannot be used, or the secret key is not the one of this database.",
+    Code.WARNED: "`doctor` found nothing broken, but something to look at.",
     Code.INTERRUPTED: "Interrupted by Ctrl-C.",
 }
 

@@ -5,11 +5,10 @@ import io
 import sys
 from contextlib import redirect_stdout
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from ..errors import StoreUnavailableError, StoreVersionError
+from ..errors import StoreVersionError
 from ..settings import Settings
 from .failures import Code, RefusalError, told
 from .flags import ConfigFile, DatabaseUrl, Json
@@ -66,26 +65,9 @@ def _tell(stored: str | None, known: str, *, changed: bool, as_json: bool) -> No
 
 
 def _stored_version(settings: Settings) -> str | None:
-    path = database_path(settings)
-    if path is None:
-        from ..store.connect import postgres_version
+    from ..store.connect import stored_version
 
-        return asyncio.run(postgres_version(settings.database_url))
-    if not path.exists():
-        return None
-    from sqlalchemy import create_engine
-    from sqlalchemy.exc import DatabaseError
-
-    from ..store.migrations.migrate import stored_version
-
-    engine = create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true")
-    try:
-        with engine.connect() as connection:
-            return stored_version(connection)
-    except DatabaseError as error:
-        raise StoreUnavailableError(f"database {path.name}: {error.orig}") from error
-    finally:
-        engine.dispose()
+    return asyncio.run(stored_version(settings.database_url))
 
 
 def _known_version() -> str:

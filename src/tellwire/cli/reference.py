@@ -61,6 +61,21 @@ and does not stop the others; then the exit code is 1. Give idempotency keys if 
 Answers every request to any path. Bodies over 2 MiB are answered with 413 and not shown. Without `--secret`,
 signatures are not checked.
 """,
+    "doctor": """\
+    tellwire doctor
+    tellwire doctor --json
+
+It looks at the settings (also those that work and are dangerous); whether the database can be reached and written, and
+how quickly; at its version, its secret key and its clock; at leases that nobody frees, the oldest delivery that is due,
+and endpoints that are paused or disabled while deliveries wait for them; at API keys; at the room on the disk; and at
+the way out: it resolves the hosts of some endpoints (without any, `example.com`), or connects to the egress proxy. It
+sends no request, and changes nothing but a counter by which it sees that the database can be written. Run it as the
+server's user, with the server's settings.
+
+It ends with 0 if all is well, 7 if there are only warnings, and 1 if something is broken. With `--json`: `{"well",
+"failures", "warnings", "findings": [{"check", "level", "says", "advice"}]}`; levels are `ok`, `warning`, `failure` and
+`skipped`.
+""",
     "migrate": """\
 `--check` changes nothing and exits with 1 if there is something to do. A database of a newer Tellwire is refused
 with exit code 5.

@@ -1,6 +1,6 @@
 """Deliveries and events to look at, and deliveries retried or cancelled by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from tellwire.clock import Clock
@@ -12,7 +12,8 @@ from tellwire.model.event import StoredEvent
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import is_pattern
-from tellwire.store import deliveries, events
+from tellwire.store import backlog, deliveries, events
+from tellwire.store.backlog import LaneBacklog
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms
@@ -123,6 +124,11 @@ class Deliveries:
         """How many deliveries of enabled endpoints are due or in flight now."""
         now_ms = self._clock.now_ms()
         return await self._store.read(lambda connection: deliveries.count_due(connection, now_ms))
+
+    async def backlog(self) -> Sequence[LaneBacklog]:
+        """What is pending, endpoint by endpoint, the fullest first. Goes through all pending deliveries."""
+        now_ms = self._clock.now_ms()
+        return await self._store.read(lambda connection: backlog.by_endpoint(connection, now_ms))
 
     async def lag_ms(self) -> int:
         """For how long the oldest due delivery of an enabled endpoint has been waiting in the store; 0 if none is.

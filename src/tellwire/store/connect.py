@@ -10,6 +10,7 @@ from tellwire.signing.vault import Vault
 
 from .key_file import vault_beside
 from .sqlite import SqliteStore
+from .sqlite_file import stored_version_in
 from .store import Store
 
 _POSTGRES = ("postgresql", "postgres")
@@ -63,8 +64,14 @@ def store_for(url: str, secret_key: str | None, *, on_change: Callable[[], None]
     return PostgresStore(url, vault, on_change=on_change), vault
 
 
-async def postgres_version(url: str) -> str | None:
-    """The newest migration that a database on PostgreSQL has seen, or None. Raises StoreUnavailableError."""
+async def stored_version(url: str) -> str | None:
+    """The newest migration that the database at ``url`` has seen, or None where there is none; nothing is changed.
+
+    Raises:
+        StoreUnavailableError: it cannot be reached or read.
+    """
+    if not is_postgres(url):
+        return stored_version_in(sqlite_path(url))
     with _driver_needed():
         from .postgres import stored_version_at
     return await stored_version_at(url)

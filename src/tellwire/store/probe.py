@@ -1,8 +1,10 @@
-"""Can the database be written now? Only a write can tell: on a full disk a transaction without changes succeeds."""
+"""Can the database be written now, and what is its time?
+
+Only a write can tell: on a full disk a transaction without changes succeeds."""
 
 from typing import Final
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, extract, func, insert, select, update
 
 from .tables import revisions
 
@@ -14,3 +16,12 @@ def write_something(connection: Connection) -> None:
     count = update(revisions).where(revisions.c.name == _NAME).values(value=revisions.c.value + 1)
     if connection.execute(count).rowcount == 0:
         connection.execute(insert(revisions).values(name=_NAME, value=1))
+
+
+def clock_ms(connection: Connection) -> int | None:
+    """The time by the database's own clock; None where the database has none but ours."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return round(
+        float(connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one()) * 1000
+    )

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
@@ -12,6 +13,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from tellwire.errors import StoreUnavailableError
 
+from .migrations.migrate import stored_version
 from .sqlite_hot import driver_of
 
 READERS = 4
@@ -83,3 +85,15 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def stored_version_in(path: Path) -> str | None:
+    """The newest migration that the file has seen, or None; nothing is changed. Raises StoreUnavailableError."""
+    if not path.exists():
+        return None
+    engine = create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true")
+    try:
+        with translated(path), engine.connect() as connection:
+            return stored_version(connection)
+    finally:
+        engine.dispose()

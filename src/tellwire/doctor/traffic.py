@@ -1,0 +1,74 @@
+"""What is on its way: deliveries that are overdue, leases that nobody frees, endpoints that let events pile up."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tellwire.hub import Tellwire
+from tellwire.model.endpoint import EndpointState
+from tellwire.store.backlog import LaneBacklog
+
+from .finding import Finding, counted, duration, failure, ok, warning
+
+_LATE_MS: Final = 60_000
+_FAR_TOO_LATE_MS: Final = 900_000
+_SHOWN: Final = 5
+
+
+async def examine(tellwire: Tellwire) -> list[Finding]:
+    """How the deliveries are that are not finished."""
+    lanes = await tellwire.deliveries.backlog()
+    enabled = [lane for lane in lanes if lane.state is EndpointState.ENABLED]
+    return [_oldest(enabled), _leases(enabled), *_closed(lanes)]
+
+
+def _oldest(lanes: Sequence[LaneBacklog]) -> Finding:
+    pending, due = sum(lane.pending for lane in lanes), sum(lane.due for lane in lanes)
+    if not due:
+        return ok("deliveries", f"{counted(pending, 'delivery')} pending, none of them is due")
+    oldest = max(lanes, key=lambda lane: lane.oldest_ms)
+    says = (
+        f"{counted(due, 'delivery')} of {pending:,} pending are due or under way, the oldest for "
+        f"{duration(oldest.oldest_ms)} ({oldest.endpoint_id})"
+    )
+    advice = (
+        "see that a server runs on this database and delivers; if one does, the endpoint is slow, or there is more "
+        "than one process can send: `tellwire deliveries list --state pending`"
+    )
+    if oldest.oldest_ms > _FAR_TOO_LATE_MS:
+        return failure("deliveries", says, advice)
+    if oldest.oldest_ms > _LATE_MS:
+        return warning("deliveries", says, advice)
+    return ok("deliveries", says)
+
+
+def _leases(lanes: Sequence[LaneBacklog]) -> Finding:
+    stuck = sum(lane.stuck for lane in lanes)
+    if not stuck:
+        return ok("leases", "none is stuck")
+    return failure(
+        "leases",
+        f"{counted(stuck, 'delivery')} claimed under leases that ended long ago, or that end in the far future: "
+        "whoever had claimed them died, and nobody has claimed them since",
+        "see that a server runs on this database and delivers, and that all clocks are right",
+    )
+
+
+def _closed(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
+    closed = [lane for lane in lanes if lane.state is not EndpointState.ENABLED]
+    if not closed:
+        yield ok("endpoints", "none that is paused or disabled has deliveries waiting")
+    for lane in closed[:_SHOWN]:
+        command = "resume" if lane.state is EndpointState.PAUSED else "enable"
+        why = f" ({lane.reason})" if lane.reason else ""
+        yield warning(
+            "endpoints",
+            f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, which is "
+            f"{lane.state}{why}",
+            f"`tellwire endpoints {command} {lane.endpoint_id}` sends them",
+        )
+    if len(closed) > _SHOWN:
+        yield warning(
+            "endpoints",
+            f"deliveries wait for {counted(len(closed) - _SHOWN, 'endpoint')} more that are paused or disabled",
+            "`tellwire endpoints list` shows their states",
+        )

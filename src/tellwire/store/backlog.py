@@ -1,0 +1,69 @@
+"""What is pending, endpoint by endpoint: for people who look on. Goes through all pending deliveries."""
+
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, case, func, select
+
+from tellwire.ids import ENDPOINT, encode
+from tellwire.model.delivery import State
+from tellwire.model.endpoint import EndpointState
+
+from .tables import STATE_CODES, deliveries, endpoints
+
+_ENDED_LONG_AGO_MS: Final = 60_000
+_FAR_FUTURE_MS: Final = 3_600_000
+
+
+class LaneBacklog(NamedTuple):
+    """The pending deliveries of one endpoint.
+
+    ``due`` are those whose time has come, in flight or not; ``oldest_ms`` tells for how long the oldest of them has
+    been due. ``stuck`` are claimed under a lease that nobody keeps: it ended long ago, or ends in the far future.
+    """
+
+    endpoint_id: str
+    tenant: str
+    state: EndpointState
+    reason: str | None
+    pending: int
+    due: int
+    oldest_ms: int
+    stuck: int
+
+
+def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
+    """The endpoints that have pending deliveries, the fullest first."""
+    lease_ms = deliveries.c.lease_until_ms
+    stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
+    due = deliveries.c.due_ms <= now_ms
+    pending = (
+        select(
+            deliveries.c.endpoint_id,
+            func.count().label("pending"),
+            func.sum(case((due, 1), else_=0)).label("due"),
+            func.min(case((due, deliveries.c.due_ms))).label("oldest_due_ms"),
+            func.sum(case((stuck, 1), else_=0)).label("stuck"),
+        )
+        .where(deliveries.c.state == STATE_CODES[State.PENDING])
+        .group_by(deliveries.c.endpoint_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(pending, endpoints.c.tenant, endpoints.c.state, endpoints.c.state_reason)
+        .join(endpoints, endpoints.c.id == pending.c.endpoint_id)
+        .where(endpoints.c.deleted_ms.is_(None))
+        .order_by(pending.c.pending.desc(), pending.c.endpoint_id)
+    )
+    return [
+        LaneBacklog(
+            encode(ENDPOINT, row.endpoint_id),
+            row.tenant,
+            EndpointState(row.state),
+            row.state_reason,
+            row.pending,
+            int(row.due),
+            0 if row.oldest_due_ms is None else now_ms - row.oldest_due_ms,
+            int(row.stuck),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,275 @@
+"""The doctor on real databases: what is wrong is found, what is well is not complained of, nothing is changed."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.postgres import database_in
+from typer.testing import CliRunner
+
+from tellwire import Tellwire
+from tellwire.cli.app import app
+from tellwire.doctor.examine import examine
+from tellwire.doctor.finding import Finding, Level
+from tellwire.settings import Settings
+from tellwire.wiring import tellwire_for
+
+from .dns import NameServer
+
+KEY = bytes(range(32)).hex()
+HOOK = "https://hooks.example/in"
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[NameServer]:
+    async with NameServer() as server:
+        server.answer("hooks.example", "198.51.100.7")
+        server.answer("example.com", "93.184.215.14")
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, dns: NameServer) -> Settings:
+    return Settings(
+        database_url=f"sqlite:///{tmp_path / 'tellwire.db'}",
+        secret_key=KEY,
+        admin_key="k" * 40,
+        dns_servers=(dns.address,),
+        egress_allow=(ip_network("198.51.100.0/24"),),
+    )
+
+
+def levels(found: Sequence[Finding]) -> dict[str, Level]:
+    """The worst level of each check."""
+    order = list(Level)
+    worst: dict[str, Level] = {}
+    for one in found:
+        worst[one.check] = max(worst.get(one.check, Level.OK), one.level, key=order.index)
+    return worst
+
+
+def only(found: Sequence[Finding], level: Level) -> Finding:
+    """The one finding of a level."""
+    (one,) = [one for one in found if one.level is level]
+    return one
+
+
+def change(settings: Settings, sql: str, *values: object) -> None:
+    """Change the database behind everybody's back."""
+    with sqlite3.connect(settings.database_url.removeprefix("sqlite:///")) as connection:
+        connection.execute(sql, values)
+    connection.close()
+
+
+async def with_endpoint(settings: Settings, *, events: int = 0) -> str:
+    """Make the database, with one endpoint and so many pending deliveries; gives the endpoint's id."""
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        endpoint, _ = await tellwire.endpoints.create(HOOK, events=["*"])
+        for _ in range(events):
+            await tellwire.publish("a.b", {})
+    return endpoint.id
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_all_is_well(settings: Settings, tmp_path: Path, kind: str) -> None:
+    """On a sound set-up nothing is complained of, on either database."""
+    if kind == "postgres":
+        settings = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
+    await with_endpoint(settings, events=2)
+    found = await examine(settings)
+
+    assert {one.level for one in found} == {Level.OK, Level.SKIPPED}, found
+    assert levels(found)["clock"] is (Level.OK if kind == "postgres" else Level.SKIPPED)
+    assert levels(found)["disk"] is (Level.SKIPPED if kind == "postgres" else Level.OK)
+    assert any("hooks.example" in one.says for one in found)
+
+
+async def test_no_database(settings: Settings, tmp_path: Path) -> None:
+    """A database that is not there is a failure, and is not made; what needs it is passed over."""
+    found = await examine(settings)
+    assert only(found, Level.FAILURE).check == "migrations"
+    assert levels(found)["deliveries"] is Level.SKIPPED
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_database_that_cannot_be_reached(settings: Settings) -> None:
+    """A server that does not answer is a failure that says so."""
+    away = msgspec.structs.replace(settings, database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    found = await examine(away)
+    assert only(found, Level.FAILURE).check == "database"
+
+
+async def test_no_database_file_at_all(settings: Settings, tmp_path: Path) -> None:
+    """A file that is no database is a failure."""
+    (tmp_path / "tellwire.db").write_bytes(b"no database at all, just text " * 50)
+    os.chmod(tmp_path / "tellwire.db", 0o600)
+    found = await examine(settings)
+    assert only(found, Level.FAILURE).check == "database"
+
+
+@pytest.mark.parametrize(("version", "words"), [("0001", "needs"), ("9999", "at most")])
+async def test_other_versions(settings: Settings, version: str, words: str) -> None:
+    """A database that is behind or ahead is told, and left as it is."""
+    await with_endpoint(settings)
+    change(settings, "UPDATE alembic_version SET version_num = ?", version)
+    found = await examine(settings)
+    failed = only(found, Level.FAILURE)
+    assert (failed.check, words in failed.says) == ("migrations", True)
+    with sqlite3.connect(settings.database_url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (version,)
+    connection.close()
+
+
+async def test_another_key(settings: Settings) -> None:
+    """A key that does not fit is a failure, and its text is shown nowhere."""
+    await with_endpoint(settings)
+    other = bytes(reversed(range(32))).hex()
+    found = await examine(msgspec.structs.replace(settings, secret_key=other))
+    assert only(found, Level.FAILURE).check == "secret key"
+    assert other not in str(found)
+
+
+async def test_a_database_that_is_locked(settings: Settings) -> None:
+    """Where somebody keeps the file locked, it cannot be written."""
+    await with_endpoint(settings)
+    locked = sqlite3.connect(settings.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    try:
+        found = await examine(settings)
+    finally:
+        locked.close()
+    assert only(found, Level.FAILURE).check == "database"
+
+
+async def test_what_is_late_and_what_is_stuck(settings: Settings) -> None:
+    """Deliveries that nobody sends and leases that nobody frees are failures, with the endpoint that waits longest."""
+    endpoint = await with_endpoint(settings, events=2)
+    hour_ago_ms = time.time_ns() // 1_000_000 - 3_600_000
+    change(
+        settings,
+        "UPDATE deliveries SET due_ms = ?, lease_token = 7, lease_until_ms = ?",
+        hour_ago_ms,
+        hour_ago_ms,
+    )
+    found = await examine(settings)
+    assert {one.check for one in found if one.level is Level.FAILURE} == {"deliveries", "leases"}
+    late = next(one for one in found if one.check == "deliveries")
+    assert endpoint in late.says
+    assert "60 min" in late.says
+    assert "2 deliveries" in next(one for one in found if one.check == "leases").says
+
+
+@pytest.mark.parametrize("state", ["paused", "disabled"])
+async def test_closed_endpoints_with_deliveries(settings: Settings, state: str) -> None:
+    """Deliveries that wait for a closed endpoint are a warning with the command that sends them."""
+    id = await with_endpoint(settings, events=3)
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        await (tellwire.endpoints.pause(id) if state == "paused" else tellwire.endpoints.disable(id))
+    warned = only(await examine(settings), Level.WARNING)
+    assert (warned.check, state in warned.says, "3 deliveries" in warned.says) == ("endpoints", True, True)
+    assert warned.advice is not None
+    assert f"{'resume' if state == 'paused' else 'enable'} {id}" in warned.advice
+
+
+async def test_no_key_for_the_api(settings: Settings) -> None:
+    """Without an admin key and any other, nobody can use the API."""
+    await with_endpoint(settings)
+    without = msgspec.structs.replace(settings, admin_key=None)
+    assert only(await examine(without), Level.WARNING).check == "keys"
+    async with tellwire_for(without, deliver=False) as tellwire:
+        key, _ = await tellwire.keys.create("ops")
+    assert levels(await examine(without))["keys"] is Level.OK
+    async with tellwire_for(without, deliver=False) as tellwire:
+        await tellwire.keys.revoke(key.id)
+    assert levels(await examine(without))["keys"] is Level.WARNING
+
+
+async def test_names(settings: Settings, dns: NameServer) -> None:
+    """One name that does not exist, or leads where nobody may go, is a warning; none at all is a failure."""
+    await with_endpoint(settings)
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        await tellwire.endpoints.create("https://gone.example/", events=["*"])
+        await tellwire.endpoints.create("https://inside.example/", events=["*"])
+    dns.answer("inside.example", "10.0.0.1")
+    found = [one for one in await examine(settings) if one.check == "resolver"]
+    assert [one.level for one in found] == [Level.WARNING, Level.WARNING]
+    assert "gone.example" in found[0].says
+    assert "10.0.0.1" in found[1].says
+
+    nowhere = msgspec.structs.replace(settings, dns_servers=("127.0.0.1:1",))
+    assert only(await examine(nowhere), Level.FAILURE).check == "resolver"
+
+
+async def test_the_proxy(settings: Settings, tmp_path: Path) -> None:
+    """A proxy that takes no connections is a failure, and so are certificates that are not there."""
+    await with_endpoint(settings)
+    proxy = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
+    through = msgspec.structs.replace(settings, egress_proxy=f"http://127.0.0.1:{port}")
+    async with proxy:
+        assert levels(await examine(through))["proxy"] is Level.OK
+    assert only(await examine(through), Level.FAILURE).check == "proxy"
+
+    certified = msgspec.structs.replace(settings, egress_ca_file=tmp_path / "none.pem")
+    assert only(await examine(certified), Level.FAILURE).check == "certificates"
+
+
+async def test_the_clock(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is a little off is a warning, one far off a failure."""
+    on_postgres = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
+    await with_endpoint(on_postgres)
+    for skew_ms, level in ((-5_000, Level.WARNING), (90_000, Level.FAILURE)):
+
+        async def skewed(_: Tellwire, skew_ms: int = skew_ms) -> int:
+            return skew_ms
+
+        monkeypatch.setattr(Tellwire, "clock_skew_ms", skewed)
+        assert only(await examine(on_postgres), level).check == "clock"
+
+
+def doctor(settings: Settings, *args: str, **more: str) -> Any:
+    environment = {
+        "TELLWIRE_DATABASE_URL": settings.database_url,
+        "TELLWIRE_SECRET_KEY": KEY,
+        "TELLWIRE_ADMIN_KEY": "k" * 40,
+        "TELLWIRE_EGRESS_PROXY": more.pop("proxy"),
+    }
+    return CliRunner().invoke(app, ["doctor", *args], env=environment | more, catch_exceptions=False)
+
+
+async def test_the_command(settings: Settings) -> None:
+    """It ends with 0 if all is well, 7 if there are only warnings, 1 if something fails; JSON says the same."""
+    await with_endpoint(settings)
+    proxy = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with proxy:
+        url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+
+        async def run(*args: str, **more: str) -> Any:
+            return await asyncio.to_thread(doctor, settings, *args, proxy=url, **more)
+
+        well = await run("--json")
+        assert well.exit_code == 0
+        made = json.loads(well.stdout)
+        assert (made["well"], made["failures"], made["warnings"]) == (True, 0, 0)
+        assert {"check", "level", "says", "advice"} == set(made["findings"][0])
+
+        warned = await run(TELLWIRE_ADMIN_KEY="short")
+        assert warned.exit_code == 7
+        assert "warning  settings" in warned.stdout
+        assert "-> make one with" in warned.stdout
+        assert KEY not in warned.stdout
+
+    failed = await run("--json")
+    assert (failed.exit_code, json.loads(failed.stdout)["failures"]) == (1, 1)
+    unset = await run("--json", TELLWIRE_PORT="many")
+    assert unset.exit_code == 1
+    (finding,) = json.loads(unset.stdout)["findings"]
+    assert (finding["check"], finding["level"]) == ("settings", "failure")
