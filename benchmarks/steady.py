@@ -24,11 +24,21 @@ _CONNECTIONS = 256
 _LAST_ANSWERS_WITHIN_S = 20.0
 
 
+class Server:
+    """One server's connections: those that are free, and the turns that wait for one."""
+
+    def __init__(self, port: int, connections: int) -> None:
+        self.port = port
+        self.free = [Line(self) for _ in range(connections)]
+        self.waiting: deque[int] = deque()
+
+
 class Line:
     """One keep-alive connection."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), 5)
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.socket = socket.create_connection(("127.0.0.1", server.port), 5)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.turn = -1
         self.refused = False
@@ -40,11 +50,11 @@ class Line:
         self.turn = turn
         self.socket.sendall(request)
 
-    def answered(self) -> bool:
-        """Read what has come: whether the answer is there."""
+    def read(self) -> bool | None:
+        """Read what has come: whether the answer is there; None if the server has closed the connection."""
         data = self.socket.recv(65_536)
         if not data:
-            raise SystemExit("the server has closed a connection")
+            return None
         self._parser.feed_data(data)
         answered, self._answered = self._answered, False
         return answered
@@ -56,20 +66,17 @@ class Line:
 
 
 class Offer:
-    """The schedule, and what became of it."""
+    """The schedule, and what became of it; the servers take turns."""
 
     def __init__(self, ports: list[int], requests: list[bytes], rate: float) -> None:
         self._requests = requests
         self._rate = rate
-        self._waiting: deque[int] = deque()
-        self._free: deque[Line] = deque()
-        self._lines: dict[int, Line] = {}
         self._epoll = select.epoll()
-        for number in range(_CONNECTIONS):
-            line = Line(ports[number % len(ports)])
-            self._lines[line.socket.fileno()] = line
-            self._epoll.register(line.socket, select.EPOLLIN)
-            self._free.append(line)
+        self._lines: dict[int, Line] = {}
+        self._servers = [Server(port, _CONNECTIONS // len(ports)) for port in ports]
+        for server in self._servers:
+            for line in server.free:
+                self._listen(line)
         self.late_ns: list[int] = []
         self.acknowledged_ns: list[int] = []
         self.refused = 0
@@ -92,27 +99,50 @@ class Offer:
                 self._read()
         return start_ns
 
+    def _listen(self, line: Line) -> None:
+        self._lines[line.socket.fileno()] = line
+        self._epoll.register(line.socket, select.EPOLLIN)
+
     def _due_ns(self, turn: int) -> int:
         return self._start_ns + int(turn * 1e9 / self._rate)
 
     def _send(self, turn: int) -> None:
-        if self._free:
-            self._free.popleft().send(turn, self._requests[turn])
+        server = self._servers[turn % len(self._servers)]
+        if server.free:
+            # The one that was used last: few connections stay busy, the others are there for a stall.
+            server.free.pop().send(turn, self._requests[turn])
         else:
-            self._waiting.append(turn)
+            server.waiting.append(turn)
 
     def _read(self) -> None:
         for number, _ in self._epoll.poll(0):
             line = self._lines[number]
-            if not line.answered():
-                continue
-            self.acknowledged_ns.append(time.monotonic_ns() - self._due_ns(line.turn))
-            self.refused += line.refused
-            if self._waiting:
-                turn = self._waiting.popleft()
-                line.send(turn, self._requests[turn])
-            else:
-                self._free.append(line)
+            answered = line.read()
+            if answered is None:
+                self._replace(line)
+            elif answered:
+                self._note(line)
+
+    def _note(self, line: Line) -> None:
+        self.acknowledged_ns.append(time.monotonic_ns() - self._due_ns(line.turn))
+        self.refused += line.refused
+        server = line.server
+        if server.waiting:
+            turn = server.waiting.popleft()
+            line.send(turn, self._requests[turn])
+        else:
+            server.free.append(line)
+
+    def _replace(self, line: Line) -> None:
+        """A server closes connections that are idle for long."""
+        if line not in line.server.free:
+            raise SystemExit("the server has closed a connection instead of answering")
+        line.server.free.remove(line)
+        del self._lines[line.socket.fileno()]
+        line.socket.close()
+        fresh = Line(line.server)
+        line.server.free.insert(0, fresh)
+        self._listen(fresh)
 
 
 def requests_of(size: int, lanes: int, count: int, first: int) -> list[bytes]:

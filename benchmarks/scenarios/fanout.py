@@ -17,7 +17,7 @@ from .throughput import rate_of_single
 
 _TYPE = "bench.wide"
 _WIDTHS = (1_000, 10_000)
-_DELIVERIES = 20_000
+_DELIVERIES = 50_000
 _WITHIN_S = 120.0
 _COLUMNS = (
     PER_S, Column("ack_p50_ms", "202 p50 ms", ",.1f"), Column("single_per_s", "single events/s", ",.0f"), CPU,
@@ -43,7 +43,7 @@ def fanout(run: Run) -> Table:
 
 def _row(run: Run, database: Database, width: int, single: float) -> Row:
     here = run.folder("fanout")
-    events = (_DELIVERIES // 2 if run.asked.quick else _DELIVERIES) // width
+    events = (_DELIVERIES // 5 if run.asked.quick else _DELIVERIES) // width
     with fast_receiver(here) as receiver:
         url = f"http://127.0.0.1:{receiver}/hooks"
         make_endpoints(database, [Wanted(f"{url}/{number}", _TYPE) for number in range(width)])
