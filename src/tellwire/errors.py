@@ -85,11 +85,17 @@ class UnauthorizedError(TellwireError):
 
 
 class ForbiddenError(TellwireError):
-    """The API key is good, but lacks the scope that this needs; ``scope`` names it."""
+    """The API key is good, but lacks the ``scope`` that this needs, or is ``bound_to`` a tenant, which may not."""
 
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"this API key lacks the scope {str(scope)!r}")
+    def __init__(self, scope: str, *, bound_to: str | None = None) -> None:
+        if bound_to is None:
+            super().__init__(f"this API key lacks the scope {str(scope)!r}")
+        else:
+            super().__init__(
+                f"this API key is bound to the tenant {bound_to!r}, and this concerns the whole server"
+            )
         self.scope = scope
+        self.bound_to = bound_to
 
 
 class SignatureError(TellwireError):

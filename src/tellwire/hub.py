@@ -22,8 +22,10 @@ from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
 from .manage.filters import Filters
 from .manage.keys import Keys
+from .manage.owners import check_owner
 from .manage.tenants import Tenants
 from .model.event import NewEvent, Receipt
+from .model.key import Caller
 from .model.limits import Limits
 from .publish.declared import Event
 from .publish.fanout import AT_ONCE, Lease
@@ -53,6 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         egress: where deliveries may go.
         engine: how they are delivered.
         fan_out_at_once: to how many endpoints an event is fanned out at once; beyond, in pages of so many.
+        test_keys: whether new API keys begin with ``tw_test_`` rather than ``tw_live_``.
         egress_proxy, egress_ca_file, dns_servers: how they get there.
     """
 
@@ -66,11 +69,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     egress_proxy: str | None = None
     egress_ca_file: Path | None = None
     dns_servers: tuple[str, ...] = ()
+    test_keys: bool = False
 
     @classmethod
     def for_development(cls) -> "Options":
         """The defaults, and deliveries to plain http on this very machine besides."""
-        return cls(egress=EgressPolicy.for_development())
+        return cls(egress=EgressPolicy.for_development(), test_keys=True)
 
 
 class Tellwire:
@@ -123,7 +127,10 @@ class Tellwire:
         store, clock, limits = self._store, self._clock, self.limits
         self.tenants = Tenants(store, clock, limits)
         self.endpoints = Endpoints(store, vault, clock, self._new_id, limits, self._check_url, self._wake)
-        self.keys = Keys(store, clock, self._new_id, limits, self._options.admin_key)
+        self.keys = Keys(
+            store, clock, self._new_id, limits, self._options.admin_key, test=self._options.test_keys
+        )
+        self._last_uses: asyncio.Task[None] | None = None
         self.events = Events(store, limits)
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget)
@@ -163,10 +170,15 @@ class Tellwire:
         )
         if self._engine:
             self._engine.start()
+        self._last_uses = asyncio.create_task(self.keys.last_uses.run())
 
     async def close(self) -> None:
         """Stop delivering (what is in the air may land within the grace period), write what waits, disconnect."""
         engine, self._engine, self._publisher = self._engine, None, None
+        if self._last_uses is not None:
+            self._last_uses.cancel()
+            self._last_uses = None
+            await self.keys.last_uses.write()
         if engine is not None:
             await engine.stop()
         await self._store.close()
@@ -243,6 +255,10 @@ class Tellwire:
         """Publishing on connections of the caller's, which ``SyncTellwire`` does in the caller's thread."""
         self._open_publisher()
         return self._within
+
+    async def check_owner(self, caller: Caller, kind: str, id: str) -> None:
+        """Let a caller that is bound to a tenant pass to what is its own. For `api`. Raises NotFoundError."""
+        await check_owner(self._store, caller, kind, id)
 
     async def drained(self, timeout_s: float = 30.0) -> bool:
         """Wait until nothing is due or in flight any more (retries that are due later do not count).

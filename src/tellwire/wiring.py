@@ -40,4 +40,5 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
         egress_proxy=settings.egress_proxy,
         egress_ca_file=settings.egress_ca_file,
         dns_servers=settings.dns_servers,
+        test_keys=settings.dev,
     )

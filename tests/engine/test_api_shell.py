@@ -50,7 +50,7 @@ async def test_unknown_routes_and_methods(server: Server) -> None:
         ("POST", "/v1/endpoints/x", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v1/endpoints/x/enable", "POST"),
         ("OPTIONS", "/v1/keys", "GET, HEAD, POST"),
-        ("PATCH", "/v1/tenants/x", "GET, HEAD"),
+        ("PUT", "/v1/tenants/x", "DELETE, GET, HEAD, PATCH"),
     ]:
         answer = await server.client.request(method, path)
         assert locs(answer, 405) == []

@@ -7,21 +7,12 @@ from pathlib import Path
 import pytest
 
 from tellwire import Options, Tellwire
-from tellwire.clock import SystemClock
 from tellwire.deliver import remover
 from tellwire.telemetry import TenantRemoved
 
+from .clock import LateClock
 from .conftest import WAIT_S, Receiver, Server
 from .test_api_control import URL, created, locs
-
-
-class LateClock(SystemClock):
-    """Tells a time that lies ``late_ms`` ahead."""
-
-    late_ms = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.late_ms
 
 
 @pytest.fixture

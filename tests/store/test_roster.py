@@ -127,10 +127,9 @@ async def test_a_revoked_key_is_refused_at_once(store: Store) -> None:
     hash = hashlib.sha256(b"tw_1").digest()
     key = await store.write(
         lambda connection: keys.create(
-            connection, raw(1), name="ci", prefix="tw_1", hash=hash, scopes=(Scope.READ,), expires_ms=None,
-            now_ms=NOW,
+            connection, keys.NewKey(raw(1), "ci", "tw_1", hash, (Scope.READ,)), now_ms=NOW
         )
-    )  # fmt: skip
+    )
     assert store.roster.keys[hash].scopes == {Scope.READ}
     await store.write(lambda connection: keys.revoke(connection, key.id, now_ms=NOW))
     assert hash not in store.roster.keys

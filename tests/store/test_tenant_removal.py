@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from tellwire.errors import ConflictError, NotFoundError
+from tellwire.model.key import Scope
 from tellwire.model.tenant import TenantLimits, TenantState
 from tellwire.signing.vault import Vault
-from tellwire.store import endpoints, tenant_removal, tenants
+from tellwire.store import endpoints, keys, tenant_removal, tenants
 from tellwire.store import tables as all_tables
 from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
@@ -17,7 +18,7 @@ from tellwire.store.tenant_removal import SETTLE_MS, Piece, forget_removed, remo
 from .rows import NOW, SECRET, attempt_row, delivery_row, event_row, new_endpoint, outcome, raw
 
 LATER = NOW + SETTLE_MS
-COUNTED = ("endpoints", "secrets", "events", "deliveries", "attempts", "fanout_pages")
+COUNTED = ("keys", "endpoints", "secrets", "events", "deliveries", "attempts", "fanout_pages")
 
 
 async def fill(store: Store, vault: Vault, tenant: str, first: int, events: int) -> None:
@@ -27,6 +28,8 @@ async def fill(store: Store, vault: Vault, tenant: str, first: int, events: int)
     def add(connection: Connection) -> None:
         assert endpoints.create(connection, vault, endpoint) is not None
         endpoints.add_secret(connection, vault, raw(first + 1), endpoint.id, SECRET, overlap_ms=0, now_ms=NOW)
+        new = keys.NewKey(raw(first + 2), "n", "tw_", raw(first) * 2, (Scope.READ,), tenant)
+        keys.create(connection, new, now_ms=NOW)
         numbers = range(first + 10, first + 10 + events)
         store.hot.insert_events(connection, [event_row(n, tenant=tenant) for n in numbers])
         store.hot.insert_deliveries(
@@ -79,6 +82,7 @@ async def test_everything_of_a_deleted_tenant_goes(
     assert found.count(Piece.MORE) > 7
     assert await counts(store) == {
         **dict.fromkeys(COUNTED, 3),
+        "keys": 1,
         "endpoints": 1,
         "secrets": 1,
         "fanout_pages": 1,
@@ -135,6 +139,22 @@ async def test_an_id_is_free_again_when_everything_is_gone(store: Store, second:
     for one in (store, second):
         assert one.roster.tenants.keys() == {"default", "acme"}
         assert one.roster.endpoints.keys() == {raw(1_000)}
+        assert {key.caller.tenant for key in one.roster.keys.values()} == {"default"}
+
+
+async def test_what_was_committed_late_is_found_by_its_delivery(store: Store, vault: Vault) -> None:
+    """An application that published before the mark may commit after the events were looked at: its event goes too."""
+    await two_tenants(store, vault)
+    await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
+    assert await store.write(partial(remove_piece, now_ms=LATER)) == (Piece.MORE, "acme")
+
+    def commit_late(connection: Connection) -> None:
+        store.hot.insert_events(connection, [event_row(5, tenant="acme")])
+        store.hot.insert_deliveries(connection, [delivery_row(5, 5, raw(2_000))])
+
+    await store.write(commit_late)
+    assert (await pieces(store, LATER))[-1] is Piece.LAST
+    assert (await counts(store))["deliveries"] == (await counts(store))["events"] == 3
 
 
 async def test_an_empty_row_is_forgotten_in_the_end(store: Store) -> None:

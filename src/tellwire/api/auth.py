@@ -1,12 +1,13 @@
 """Who asks, and whether they may: API keys in the ``Authorization`` header, one scope for each route.
 
 ``publish`` publishes and nothing else. ``read`` reads events, deliveries, endpoints and tenants. ``manage`` changes
-everything, sees secrets, makes and revokes keys, and reads too. Since a ``manage`` key can make a key of any scope,
-it is the administrator's.
+endpoints and deliveries, sees signing secrets, and reads too. ``admin`` makes keys and tenants; since it can make a key
+of any scope, it has them all. A key that is bound to a tenant sees that tenant and nothing else, whatever its scopes;
+which routes there are for it stands in ``routes``.
 """
 
 from tellwire.hub import Tellwire
-from tellwire.model.key import Scope
+from tellwire.model.key import Caller, Scope
 
 
 def bearer(authorization: bytes | None) -> str | None:
@@ -16,6 +17,6 @@ def bearer(authorization: bytes | None) -> str | None:
     return authorization[7:].strip().decode("latin-1")
 
 
-def authorize(tellwire: Tellwire, authorization: bytes | None, scope: Scope) -> None:
+def authorize(tellwire: Tellwire, authorization: bytes | None, scope: Scope) -> Caller:
     """Let a request pass whose header shows a good key with ``scope``. Raises UnauthorizedError, ForbiddenError."""
-    tellwire.keys.authorize(bearer(authorization), scope)
+    return tellwire.keys.authorize(bearer(authorization), scope)

@@ -4,19 +4,20 @@ from typing import Annotated
 
 from fastapi import Query
 
+from .caller import Who
 from .hub import Hub
 from .inputs import DeliveryQuery
 from .outputs import DeliveryOutput, ListOutput, WholeDeliveryOutput
 
 
 async def list_deliveries(
-    tellwire: Hub, asked: Annotated[DeliveryQuery, Query()]
+    tellwire: Hub, caller: Who, asked: Annotated[DeliveryQuery, Query()]
 ) -> ListOutput[DeliveryOutput]:
     """List deliveries
 
     Newest first, without their attempts.
     """
-    return ListOutput[DeliveryOutput].of(await tellwire.deliveries.list(**dict(asked)))
+    return ListOutput[DeliveryOutput].of(await tellwire.deliveries.list(**asked.seen_by(caller)))
 
 
 async def get_delivery(tellwire: Hub, id: str) -> WholeDeliveryOutput:

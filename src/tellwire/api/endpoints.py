@@ -4,14 +4,13 @@ from typing import Annotated
 
 from fastapi import Query
 
-from tellwire.model.tenant import DEFAULT_TENANT
-
+from .caller import Who, tenant_for
 from .hub import Hub
 from .inputs import EndpointBody, EndpointPatch, PatternsBody, RotateBody, TenantPageQuery, TryBody
 from .outputs import DeliveryOutput, EndpointOutput, ListOutput, NewEndpointOutput, SecretOutput
 
 
-async def create_endpoint(tellwire: Hub, asked: EndpointBody) -> NewEndpointOutput:
+async def create_endpoint(tellwire: Hub, caller: Who, asked: EndpointBody) -> NewEndpointOutput:
     """Create an endpoint
 
     The answer holds its signing secret, which later answers leave out.
@@ -21,7 +20,7 @@ async def create_endpoint(tellwire: Hub, asked: EndpointBody) -> NewEndpointOutp
         asked.url,
         events=asked.events,
         subscriptions=None if subscriptions is None else [one.subscription() for one in subscriptions],
-        tenant=DEFAULT_TENANT if asked.tenant is None else asked.tenant,
+        tenant=tenant_for(caller, asked.tenant),
         description=asked.description or "",
         headers=asked.headers,
         metadata=asked.metadata,
@@ -31,13 +30,13 @@ async def create_endpoint(tellwire: Hub, asked: EndpointBody) -> NewEndpointOutp
 
 
 async def list_endpoints(
-    tellwire: Hub, asked: Annotated[TenantPageQuery, Query()]
+    tellwire: Hub, caller: Who, asked: Annotated[TenantPageQuery, Query()]
 ) -> ListOutput[EndpointOutput]:
     """List endpoints
 
     Newest first.
     """
-    page = await tellwire.endpoints.list(**dict(asked))
+    page = await tellwire.endpoints.list(**asked.seen_by(caller))
     return ListOutput(data=[EndpointOutput.of(endpoint) for endpoint in page.data], next=page.next)
 
 

@@ -8,17 +8,20 @@ from fastapi import Query, Response
 from tellwire.clock import rfc3339, to_ms
 from tellwire.model.event import StoredEvent
 
+from .caller import Who
 from .hub import Hub
 from .inputs import EventQuery
 from .outputs import EventOutput, ListOutput
 
 
-async def list_events(tellwire: Hub, asked: Annotated[EventQuery, Query()]) -> ListOutput[EventOutput]:
+async def list_events(
+    tellwire: Hub, caller: Who, asked: Annotated[EventQuery, Query()]
+) -> ListOutput[EventOutput]:
     """List events
 
     Newest first, without their data.
     """
-    return ListOutput[EventOutput].of(await tellwire.events.list(**dict(asked)))
+    return ListOutput[EventOutput].of(await tellwire.events.list(**asked.seen_by(caller)))
 
 
 async def get_event(tellwire: Hub, id: str) -> Response:

@@ -98,11 +98,13 @@ _TENANT: Final[dict[str, Any]] = {
 _KEY: Final = {
     "id": "key_01k5w3m8qhe5sbd3y0t2vwz9ra",
     "name": "shop",
-    "prefix": "tw_Zx81a",
+    "prefix": "tw_live_4fzN8x",
     "scopes": ["publish"],
+    "tenant": None,
     "created_at": _BEFORE,
     "expires_at": "2027-01-01T00:00:00.000Z",
     "revoked_at": None,
+    "last_used_at": "2026-01-31T09:30:01.004Z",
 }
 
 
@@ -185,9 +187,16 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "limits": {"endpoints": 500, "payload_bytes": 65_536},
     },
     "delete_tenant": {**_TENANT, "state": "deleting"},
-    "create_key": {**_KEY, "key": "tw_Zx81a..."},
+    "create_key": {**_KEY, "last_used_at": None, "key": "tw_live_4fzN8x..."},
     "list_keys": _page(_KEY),
     "get_key": _KEY,
+    "rotate_key": {
+        **_KEY,
+        "id": "key_01k5w3mdxye5sbd3y0t2vwz9rb",
+        "prefix": "tw_live_9bQ1rT",
+        "last_used_at": None,
+        "key": "tw_live_9bQ1rT...",
+    },
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},
 }

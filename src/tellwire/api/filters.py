@@ -1,29 +1,39 @@
 """Filters and subscriptions tried out. Nothing is stored or sent."""
 
+from .caller import Who, own_or
 from .hub import Hub
 from .inputs import FilterTestBody, PreviewBody
 from .outputs import FilterTestOutput, PreviewOutput
 
 
-async def test_filter(tellwire: Hub, asked: FilterTestBody) -> FilterTestOutput:
+async def test_filter(tellwire: Hub, caller: Who, asked: FilterTestBody) -> FilterTestOutput:
     """Test a filter on an event
 
     Whether it matches, and which of its conditions are fulfilled. The event is a stored one, or described here.
     """
-    return FilterTestOutput.of(await tellwire.filters.test(**dict(asked)))
+    given = dict(asked)
+    if asked.event is None:
+        given["tenant"] = own_or(caller, asked.tenant)
+    else:
+        await tellwire.check_owner(caller, "event", asked.event)
+    return FilterTestOutput.of(await tellwire.filters.test(**given))
 
 
-async def preview_subscriptions(tellwire: Hub, asked: PreviewBody) -> PreviewOutput:
+async def preview_subscriptions(tellwire: Hub, caller: Who, asked: PreviewBody) -> PreviewOutput:
     """Preview subscriptions on the last events
 
     Which of a tenant's last events an endpoint would have received with its subscriptions, or with others: newest
     first, and why or why not. Whether an endpoint was disabled does not count.
     """
-    subscriptions = asked.subscriptions
+    subscriptions, tenant = asked.subscriptions, asked.tenant
+    if asked.endpoint is None:
+        tenant = own_or(caller, tenant)
+    else:
+        await tellwire.check_owner(caller, "endpoint", asked.endpoint)
     return PreviewOutput.of_events(
         await tellwire.filters.preview(
             endpoint=asked.endpoint,
-            tenant=asked.tenant,
+            tenant=tenant,
             events=asked.events,
             subscriptions=None if subscriptions is None else [one.subscription() for one in subscriptions],
             limit=100 if asked.limit is None else asked.limit,

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
+from tellwire.errors import FieldError, ForbiddenError, InvalidInputError, LimitExceededError
 from tellwire.hub import Tellwire
 from tellwire.model.key import Scope
 from tellwire.model.limits import KIB, Limits
@@ -20,9 +20,18 @@ from .auth import authorize
 from .bodies import check_json, read_body
 
 BODY_BYTES: Final = 64 * KIB
+UNBOUND_FIELD: Final = "x-unbound-keys-only"
+"""The OpenAPI extension that marks a route which is not for keys that are bound to a tenant."""
 SCOPE_FIELD: Final = "x-required-scope"
 """The OpenAPI extension in which a route names the scope that it needs; null where it needs none."""
 
+_KINDS: Final = {
+    "events": "event",
+    "endpoints": "endpoint",
+    "deliveries": "delivery",
+    "tenants": "tenant",
+    "keys": "key",
+}
 _LOC_DEPTH: Final = 8
 _JSON: Final = (b"application/json",)
 _JSON_OR_PATCH: Final = (b"application/json", b"application/merge-patch+json")
@@ -34,14 +43,22 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own handler behind the guard."""
         handle = super().get_route_handler()
-        scope = Scope((self.openapi_extra or {})[SCOPE_FIELD])
+        extra = self.openapi_extra or {}
+        scope, unbound = Scope(extra[SCOPE_FIELD]), extra.get(UNBOUND_FIELD, False)
+        kind = _kind_of(self.path)
         known = _query_names(self)
         takes_body = self.body_field is not None
         content_types = _JSON_OR_PATCH if "PATCH" in (self.methods or ()) else _JSON
 
         async def guarded(request: Request) -> Response:
             tellwire: Tellwire = request.app.state.tellwire
-            authorize(tellwire, _header(request, "authorization"), scope)
+            caller = authorize(tellwire, _header(request, "authorization"), scope)
+            if caller.tenant is not None:
+                if unbound:
+                    raise ForbiddenError(scope, bound_to=caller.tenant)
+                if kind is not None:
+                    await tellwire.check_owner(caller, kind, request.path_params["id"])
+            request.scope["tellwire.caller"] = caller
             _check_query(request, known)
             if takes_body:
                 request = await _read(request, tellwire.limits, content_types)
@@ -50,6 +67,13 @@ class GuardedRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+
+def _kind_of(path: str) -> str | None:
+    """What the id in a path is of: what its owner is asked by. A path with an id of anything else is a mistake."""
+    if "{id}" not in path:
+        return None
+    return _KINDS[path.split("/")[2]]
 
 
 class _ReadRequest(Request):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from tellwire.clock import to_datetime
 from tellwire.model.delivery import State
-from tellwire.model.key import Scope
+from tellwire.model.key import Caller, Scope
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.publish.occurred import occurred_ms
@@ -67,6 +67,10 @@ class TenantPageQuery(PageQuery):
     """Which page of a list that belongs to a tenant."""
 
     tenant: Text | None = Field(default=None, description="Only what is this tenant's.")
+
+    def seen_by(self, caller: Caller) -> dict[str, Any]:
+        """The query, narrowed to what ``caller`` may see."""
+        return dict(self) | {"tenant": caller.sees(self.tenant)}
 
 
 class EventQuery(TenantPageQuery):
@@ -292,7 +296,10 @@ class KeyBody(Body):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"name": "shop", "scopes": ["publish"], "expires_at": "2027-01-01T00:00:00.000Z"}]
+            "examples": [
+                {"name": "shop", "scopes": ["publish"], "expires_at": "2027-01-01T00:00:00.000Z"},
+                {"name": "for Acme", "scopes": ["manage"], "tenant": "acme"},
+            ]
         }
     )
 
@@ -302,4 +309,18 @@ class KeyBody(Body):
         description="All of them if not given.",
         json_schema_extra={"items": {"type": "string", "enum": list(Scope)}},
     )
+    tenant: str | None = Field(
+        default=None, description="Bind it to this tenant: then it sees that tenant and nothing else."
+    )
     expires_at: Time | None = Field(default=None, description="Never if not given.")
+
+
+class KeyRotateBody(Body):
+    """For how long the old key stays good, and when the new one ends."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_s": _DAY_S}]})
+
+    overlap_s: int = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
+    expires_at: Time | None = Field(
+        default=None, description="If not given, the new key lives as long as the old one was made to live."
+    )

@@ -23,7 +23,8 @@ Publish events, and Tellwire delivers them as signed webhooks (Standard Webhooks
 
 Every request but `/healthz` and `/readyz` shows an API key: `Authorization: Bearer tw_...`. A key has scopes:
 `publish` publishes and nothing else; `read` reads events, deliveries, endpoints and tenants; `manage` changes
-everything, sees secrets and keys, and reads too.
+endpoints and deliveries, sees signing secrets, and reads too; `admin` makes keys and tenants, and may do all the rest.
+A key that is bound to a tenant sees that tenant and nothing else; routes with `x-unbound-keys-only` are not for it.
 
 Times are RFC 3339 in UTC with milliseconds. Lists take `limit` and `cursor`, and answer `next`, the cursor of the page
 that follows. Fields and parameters that are not listed here are refused. Errors are problem documents (RFC 9457); every
@@ -109,7 +110,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     kinds = [problems.CONFLICT] if "409" in responses else []
     kinds += [problems.NOT_FOUND] if "404" in responses else []
     if operation.get(SCOPE_FIELD):
-        operation["security"] = [{"api_key": []}]
+        operation["security"] = [{"api_key": [operation[SCOPE_FIELD]]}]
         kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN]
     if "{id}" in path:
         kinds.append(problems.NOT_FOUND)

@@ -266,17 +266,21 @@ class KeyOutput(Output):
 
     id: str = Field(examples=["key_01k5w3m8qhe5sbd3y0t2vwz9ra"])
     name: str
-    prefix: str = Field(description="How the key begins, to tell it from others.", examples=["tw_Zx81a"])
+    prefix: str = Field(
+        description="How the key begins, to tell it from others.", examples=["tw_live_4fzN8x"]
+    )
     scopes: list[Scope]
+    tenant: str | None = Field(description="The one that it is bound to.")
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
+    last_used_at: Time | None = Field(description="Exact to a minute.")
 
 
 class NewKeyOutput(KeyOutput):
     """A new API key; it is shown this once."""
 
-    key: str = Field(examples=["tw_..."])
+    key: str = Field(examples=["tw_live_..."])
 
 
 class HealthOutput(Output):
@@ -293,7 +297,7 @@ class FaultOutput(Output):
 
 
 class ProblemOutput(Output):
-    """An error (RFC 9457). `errors`, `limit`, `maximum`, `scope` and `index` are there where they say something."""
+    """An error (RFC 9457). What stands below `request_id` is there where it says something."""
 
     type: str = Field(description="Leads to an explanation.")
     title: str
@@ -304,4 +308,5 @@ class ProblemOutput(Output):
     limit: str = Field(default="", description="The limit that was exceeded.")
     maximum: int = Field(default=0, description="What it allows.")
     scope: str = Field(default="", description="The scope that the API key lacks.")
+    bound_to: str = Field(default="", description="The tenant that the API key is bound to.")
     index: int = Field(default=0, description="The place in the batch of the event that is in conflict.")

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
 
 MALFORMED = Kind("malformed", "This is no HTTP request", 400)
 UNAUTHORIZED = Kind("unauthorized", "A good API key is required", 401)
-FORBIDDEN = Kind("forbidden", "The API key lacks a scope", 403)
+FORBIDDEN = Kind("forbidden", "The API key may not do this", 403)
 NOT_FOUND = Kind("not-found", "There is no such thing", 404)
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", "The method is not allowed here", 405)
 CONFLICT = Kind("conflict", "It contradicts what is stored", 409)
@@ -100,7 +100,8 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         case UnauthorizedError():
             return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": "Bearer"})
         case ForbiddenError():
-            return problem(FORBIDDEN, str(error), request_id, scope=str(error.scope))
+            bound: dict[str, Any] = {} if error.bound_to is None else {"bound_to": error.bound_to}
+            return problem(FORBIDDEN, str(error), request_id, scope=str(error.scope), **bound)
         case NotFoundError():
             return problem(NOT_FOUND, str(error), request_id)
         case ConflictError():

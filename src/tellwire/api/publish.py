@@ -13,6 +13,7 @@ from tellwire.clock import rfc3339
 from tellwire.errors import FieldError, InvalidInputError
 from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
+from tellwire.model.key import Caller
 from tellwire.model.key import Scope as KeyScope
 from tellwire.publish.publisher import Answer
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
@@ -52,11 +53,11 @@ class PublishRoutes:
     def take(self, headers: Headers, body: bytes, answer: Answer) -> bool:
         """See ``shortcut.Taker``: what is wrong with a request is told on the long way, so here it is only noticed."""
         try:
-            authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            caller = authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
             check_json(headers.get(b"content-type"))
             if len(body) > self._event_bytes:
                 return False
-            self._tellwire.submit([self._event_of(body, headers)], answer)
+            self._tellwire.submit([self._event_of(body, headers, caller)], answer)
         except Exception:
             return False
         return True
@@ -76,7 +77,7 @@ class PublishRoutes:
         scope: Scope,
         receive: Receive,
         send: Send,
-        publish: Callable[[Receive, Headers], Awaitable[tuple[int, bytes]]],
+        publish: Callable[[Receive, Headers, Caller], Awaitable[tuple[int, bytes]]],
     ) -> None:
         request_id = self._new_request_id()
         try:
@@ -85,9 +86,9 @@ class PublishRoutes:
             headers: Headers = dict(scope["headers"])
             if len(headers) != len(scope["headers"]):
                 refuse_repeated(scope["headers"])
-            authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            caller = authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
             check_json(headers.get(b"content-type"))
-            status, body = await publish(receive, headers)
+            status, body = await publish(receive, headers, caller)
         except DisconnectedError:
             return
         except Exception as error:
@@ -95,22 +96,23 @@ class PublishRoutes:
             return
         await answer(send, status, body, request_id)
 
-    async def _publish_one(self, receive: Receive, headers: Headers) -> tuple[int, bytes]:
+    async def _publish_one(self, receive: Receive, headers: Headers, caller: Caller) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._event_bytes)
-        receipt = (await self._tellwire.accept([self._event_of(body, headers)], listed=False))[0]
+        receipt = (await self._tellwire.accept([self._event_of(body, headers, caller)], listed=False))[0]
         return (200 if receipt.duplicate else 202), _rendered(receipt)
 
-    def _event_of(self, body: bytes, headers: Headers) -> NewEvent:
-        event = parse_event(body, self._tellwire.limits)
+    def _event_of(self, body: bytes, headers: Headers, caller: Caller) -> NewEvent:
+        event = parse_event(body, self._tellwire.limits, caller.tenant)
         key = headers.get(b"idempotency-key")
         return event if key is None else _with_key(event, key, self._tellwire.limits.idempotency_key_chars)
 
-    async def _publish_batch(self, receive: Receive, headers: Headers) -> tuple[int, bytes]:
+    async def _publish_batch(self, receive: Receive, headers: Headers, caller: Caller) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._batch_bytes)
         if b"idempotency-key" in headers:
             msg = "a batch takes no Idempotency-Key header: give each event an idempotency_key of its own"
             raise InvalidInputError.at("Idempotency-Key", msg=msg)
-        receipts = await self._tellwire.accept(parse_batch(body, self._tellwire.limits), listed=True)
+        events = parse_batch(body, self._tellwire.limits, caller.tenant)
+        receipts = await self._tellwire.accept(events, listed=True)
         return 202, b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
 
 

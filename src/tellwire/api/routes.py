@@ -1,4 +1,4 @@
-"""The table of contents of the HTTP API: every route, the scope it needs, and the function that answers.
+"""The table of contents of the HTTP API: every route, who may use it, and the function that answers.
 
 Only the two publish routes are not here: they stand in front, in ``publish``. A function's docstring is what the
 OpenAPI document says of its route, its return type is the shape of the answer.
@@ -13,15 +13,20 @@ from fastapi.responses import PlainTextResponse
 from tellwire.model.key import Scope
 
 from . import deliveries, endpoints, events, filters, health, keys, metrics, tenants
-from .guard import SCOPE_FIELD, GuardedRoute
+from .guard import SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
 READ: Final = Scope.READ
 MANAGE: Final = Scope.MANAGE
+ADMIN: Final = Scope.ADMIN
 
 
 class Route(NamedTuple):
-    """One route; ``refusals`` are statuses of problems that others of its kind do not answer; ``text``: not JSON."""
+    """One route; ``refusals`` are statuses of problems that others of its kind do not answer; ``text``: not JSON.
+
+    ``scope`` is what a key needs; None asks for no key. A key that is bound to a tenant gets at what is that tenant's,
+    and not at all where a route is ``unbound``: there the whole server is concerned.
+    """
 
     method: str
     path: str
@@ -31,6 +36,7 @@ class Route(NamedTuple):
     refusals: tuple[int, ...] = ()
     shape: Any = None
     text: bool = False
+    unbound: bool = False
 
 
 ROUTES: Final = (
@@ -56,18 +62,19 @@ ROUTES: Final = (
     Route("GET", "/v1/deliveries/{id}", READ, deliveries.get_delivery),
     Route("POST", "/v1/deliveries/{id}/retry", MANAGE, deliveries.retry_delivery, refusals=(409,)),
     Route("POST", "/v1/deliveries/{id}/cancel", MANAGE, deliveries.cancel_delivery, refusals=(409,)),
-    Route("POST", "/v1/tenants", MANAGE, tenants.create_tenant, 201, refusals=(409,)),
+    Route("POST", "/v1/tenants", ADMIN, tenants.create_tenant, 201, refusals=(409,), unbound=True),
     Route("GET", "/v1/tenants", READ, tenants.list_tenants),
     Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
-    Route("PATCH", "/v1/tenants/{id}", MANAGE, tenants.change_tenant),
-    Route("DELETE", "/v1/tenants/{id}", MANAGE, tenants.delete_tenant, 202, refusals=(409,)),
-    Route("POST", "/v1/keys", MANAGE, keys.create_key, 201),
-    Route("GET", "/v1/keys", MANAGE, keys.list_keys),
-    Route("GET", "/v1/keys/{id}", MANAGE, keys.get_key),
-    Route("DELETE", "/v1/keys/{id}", MANAGE, keys.revoke_key, 204),
+    Route("PATCH", "/v1/tenants/{id}", ADMIN, tenants.change_tenant, unbound=True),
+    Route("DELETE", "/v1/tenants/{id}", ADMIN, tenants.delete_tenant, 202, refusals=(409,), unbound=True),
+    Route("POST", "/v1/keys", ADMIN, keys.create_key, 201),
+    Route("GET", "/v1/keys", ADMIN, keys.list_keys),
+    Route("GET", "/v1/keys/{id}", ADMIN, keys.get_key),
+    Route("POST", "/v1/keys/{id}/rotate", ADMIN, keys.rotate_key, 201, refusals=(409,)),
+    Route("DELETE", "/v1/keys/{id}", ADMIN, keys.revoke_key, 204),
     Route("GET", "/healthz", None, health.get_health),
     Route("GET", "/readyz", None, health.get_readiness),
-    Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True),
+    Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True, unbound=True),
 )
 
 
@@ -92,9 +99,16 @@ def add_routes(
             operation_id=route.answer.__name__,
             tags=[route.path.removeprefix("/v1").split("/")[1] if route.scope else "health"],
             responses={status: {} for status in route.refusals},
-            openapi_extra={SCOPE_FIELD: scope} if scope else None,
+            openapi_extra=_rule(scope, route.unbound),
             **_form(route),
         )
+
+
+def _rule(scope: Scope | None, unbound: bool) -> dict[str, Any] | None:
+    """Who may use a route, as the OpenAPI document says it and the guard reads it."""
+    if scope is None:
+        return None
+    return {SCOPE_FIELD: scope, **({UNBOUND_FIELD: True} if unbound else {})}
 
 
 def _form(route: Route) -> dict[str, Any]:

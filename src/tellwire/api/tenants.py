@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from .caller import Who
 from .hub import Hub
 from .inputs import PageQuery, TenantBody, TenantPatch
 from .outputs import ListOutput, TenantOutput
@@ -21,11 +22,15 @@ async def create_tenant(tellwire: Hub, asked: TenantBody) -> TenantOutput:
     )
 
 
-async def list_tenants(tellwire: Hub, asked: Annotated[PageQuery, Query()]) -> ListOutput[TenantOutput]:
+async def list_tenants(
+    tellwire: Hub, caller: Who, asked: Annotated[PageQuery, Query()]
+) -> ListOutput[TenantOutput]:
     """List tenants
 
-    By id.
+    By id. A key that is bound to a tenant finds that one.
     """
+    if caller.tenant is not None:
+        return ListOutput(data=[TenantOutput.of(await tellwire.tenants.get(caller.tenant))], next=None)
     return ListOutput[TenantOutput].of(await tellwire.tenants.list(**dict(asked)))
 
 

@@ -40,9 +40,41 @@ Expires = Annotated[
 ]
 
 
-async def create(tellwire: "Tellwire", name: Name, scope: Scopes = None, expires_at: Expires = None) -> Shown:
+BoundTo = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="ID",
+        help="Bind it to this tenant, which is then all that it sees.",
+        show_default=False,
+    ),
+]
+Overlap = Annotated[
+    int, typer.Option("--overlap-s", metavar="SECONDS", help="For how long the old key stays good.")
+]
+
+
+async def create(
+    tellwire: "Tellwire",
+    name: Name,
+    scope: Scopes = None,
+    tenant: BoundTo = None,
+    expires_at: Expires = None,
+) -> Shown:
     """Make a key. It is shown this once and cannot be read again."""
-    key, text = await tellwire.keys.create(name, scopes=tuple(scope or Scope), expires_at=expires_at)
+    return _shown_once(
+        *await tellwire.keys.create(name, scopes=tuple(scope or Scope), tenant=tenant, expires_at=expires_at)
+    )
+
+
+async def rotate(
+    tellwire: "Tellwire", id: Id, overlap_s: Overlap = 86_400, expires_at: Expires = None
+) -> Shown:
+    """Make a key like an old one, which stays good for a while. The new one is shown this once."""
+    return _shown_once(*await tellwire.keys.rotate(id, overlap_s=overlap_s, expires_at=expires_at))
+
+
+def _shown_once(key: ApiKey, text: str) -> Shown:
     fields = one(key, {"key": text})
 
     def render() -> RenderableType:
@@ -54,7 +86,7 @@ async def create(tellwire: "Tellwire", name: Name, scope: Scopes = None, expires
 async def list_(tellwire: "Tellwire", limit: Limit = 50, cursor: Cursor = None) -> Shown:
     """List keys, newest first; never their texts."""
     page = await tellwire.keys.list(limit=limit, cursor=cursor)
-    columns = ("id", "name", "begins", "scopes", "state", "expires_at", "created_at")
+    columns = ("id", "name", "begins", "scopes", "tenant", "state", "expires_at", "last_used_at")
     return listed(
         page,
         columns,
@@ -63,9 +95,10 @@ async def list_(tellwire: "Tellwire", limit: Limit = 50, cursor: Cursor = None) 
             it.name,
             it.prefix,
             ", ".join(it.scopes),
+            it.tenant,
             _state(it),
             it.expires_at,
-            it.created_at,
+            it.last_used_at,
         ),
     )
 
@@ -84,4 +117,5 @@ def _state(key: ApiKey) -> str:
 
 keys.command("create")(on_database(create, creates=True))
 keys.command("list")(on_database(list_))
+keys.command("rotate")(on_database(rotate))
 keys.command("revoke")(on_database(revoke))

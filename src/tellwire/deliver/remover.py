@@ -40,7 +40,7 @@ class Remover:
         """Remove everything of tenants whose time has come."""
         while True:
             piece, tenant = await self._store.write(partial(remove_piece, now_ms=self._clock.now_ms()))
-            if piece is Piece.NOTHING:
+            if piece in (Piece.NOTHING, Piece.LATER):
                 return
             if piece is Piece.LAST:
                 self._telemetry.emit(TenantRemoved(tenant))

@@ -7,36 +7,60 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from tellwire.clock import Clock
-from tellwire.errors import ForbiddenError, InvalidInputError, UnauthorizedError
-from tellwire.model.key import ApiKey, Scope
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock, to_ms
+from tellwire.errors import (
+    ConflictError,
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from tellwire.model.key import ApiKey, Caller, Scope
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
+from tellwire.signing.api_key import SHOWN_CHARS, is_forged, key_text
 from tellwire.store import keys
+from tellwire.store.keys import NewKey
+from tellwire.store.roster import LiveKey
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms, check_name
+from .endpoints import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
+from .last_uses import LastUses
 
-PREFIX: Final = "tw_"
-_EVERY_SCOPE: Final = frozenset(Scope)
-_SHOWN_CHARS: Final = 8
 _MAX_KEY_CHARS: Final = 256
 
 
 class Keys:
-    """Create, list and revoke API keys, and tell what a key may do."""
+    """Create, list, rotate and revoke API keys, and tell what a key may do."""
 
     def __init__(
-        self, store: Store, clock: Clock, new_id: Callable[[], bytes], limits: Limits, admin_key: str | None
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+        limits: Limits,
+        admin_key: str | None,
+        *,
+        test: bool = False,
     ) -> None:
-        """``admin_key`` is always accepted, with every scope (setting ``TELLWIRE_ADMIN_KEY``)."""
+        """``admin_key`` is always accepted, with every scope (setting ``TELLWIRE_ADMIN_KEY``).
+
+        ``test``: keys that are made here begin with ``tw_test_``.
+        """
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
-        self._admin_hash = _hash(admin_key) if admin_key else None
+        self._test = test
+        self._admin = LiveKey(_hash(admin_key), frozenset(Scope), None, Caller()) if admin_key else None
+        self.last_uses = LastUses(store, clock)
 
-    def authorize(self, shown: str | None, scope: Scope) -> None:
+    def authorize(self, shown: str | None, scope: Scope) -> Caller:
         """Let a request pass that shows a good key with ``scope``; runs without I/O on every request.
 
         Raises:
@@ -45,65 +69,140 @@ class Keys:
         """
         if not shown:
             raise UnauthorizedError("an API key is required: send the header Authorization: Bearer tw_...")
-        scopes = self._scopes(shown)
-        if scopes is None:
+        key = self._find(shown)
+        if key is None:
             raise UnauthorizedError("this API key is not known, or no longer good")
-        # Who manages reads what comes of it.
-        if scope not in scopes and not (scope is Scope.READ and Scope.MANAGE in scopes):
+        if scope not in key.scopes:
             raise ForbiddenError(scope)
+        return key.caller
 
-    def _scopes(self, shown: str) -> frozenset[Scope] | None:
+    def _find(self, shown: str) -> LiveKey | None:
         if len(shown) > _MAX_KEY_CHARS:
             return None
         shown_hash = _hash(shown)
-        if self._admin_hash is not None and hmac.compare_digest(shown_hash, self._admin_hash):
-            return _EVERY_SCOPE
+        admin = self._admin
+        if admin is not None and hmac.compare_digest(shown_hash, admin.hash):
+            return admin
+        if is_forged(shown):
+            return None
         # The look-up is by a SHA-256 of 256 random bits: its timing says nothing about a key that one does not have.
-        key = self._store.roster.keys.get(shown_hash)
+        roster = self._store.roster
+        key = roster.keys.get(shown_hash)
         if key is None or not hmac.compare_digest(key.hash, shown_hash):
             return None
         if key.expires_ms is not None and key.expires_ms <= self._clock.now_ms():
             return None
-        return key.scopes
+        caller = key.caller
+        if caller.tenant is not None and caller.tenant not in roster.tenants:
+            return None
+        self.last_uses.note(caller.key_id)  # type: ignore[arg-type] # only the key of the settings has none
+        return key
 
     async def create(
-        self, name: str, *, scopes: Sequence[str] = tuple(Scope), expires_at: datetime | None = None
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = tuple(Scope),
+        tenant: str | None = None,
+        expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and, this once, its text.
 
+        Args:
+            name: what it is for.
+            scopes: what it may do.
+            tenant: bind it to this tenant, which is then all that it sees; with ``admin`` it can make keys of the
+                same tenant.
+            expires_at: when it ends; never if not given.
+
         Raises:
-            InvalidInputError: a name outside 1 to 200 characters, no or unknown scopes, an end in the past.
+            InvalidInputError: a name outside 1 to 200 characters, no or unknown scopes, an unknown tenant, an end in
+                the past.
+            LimitExceededError: the tenant has as many good keys as it may have.
         """
         check_name(name)
         known = _checked_scopes(scopes)
-        now_ms, expires_ms = self._clock.now_ms(), asked_ms("expires_at", expires_at)
-        if expires_ms is not None and expires_ms <= now_ms:
-            raise InvalidInputError.at("expires_at", msg="lies in the past")
-        text = PREFIX + secrets.token_urlsafe(32)
-        key_id = self._new_id()
-        key = await self._store.write(
-            lambda connection: keys.create(
-                connection, key_id, name=name, prefix=text[:_SHOWN_CHARS], hash=_hash(text), scopes=known,
-                expires_ms=expires_ms, now_ms=now_ms,
-            )
-        )  # fmt: skip
-        return key, text
+        now_ms = self._clock.now_ms()
+        text, new = self._draw(name, known, tenant, self._end_ms(expires_at, now_ms))
 
-    async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
-        """Keys, newest first, the revoked ones included; never their texts."""
+        def create(connection: Connection) -> ApiKey:
+            try:
+                key = keys.create(connection, new, now_ms=now_ms)
+            except NotFoundError as error:
+                raise InvalidInputError.at("tenant", msg=str(error)) from None
+            self._check_room(connection, tenant, now_ms)
+            return key
+
+        return await self._store.write(create), text
+
+    async def list(
+        self, *, tenant: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[ApiKey]:
+        """Keys, newest first, the revoked ones included; never their texts. ``tenant``: only those bound to it."""
         limit = asked_limit(limit, self._limits)
         return await self._store.read(
-            lambda connection: keys.list_page(connection, limit=limit, cursor=cursor)
+            lambda connection: keys.list_page(connection, tenant=tenant, limit=limit, cursor=cursor)
         )
 
     async def get(self, id: str) -> ApiKey:
         """One key. Raises NotFoundError."""
         return await self._store.read(lambda connection: keys.get(connection, id))
 
+    async def rotate(
+        self, id: str, *, overlap_s: int = DEFAULT_OVERLAP_S, expires_at: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key like an old one, which stays good for ``overlap_s`` more (0 to 30 days), and the new one's text.
+
+        The new key lives as long as the old one was made to live, unless ``expires_at`` says otherwise.
+
+        Raises:
+            NotFoundError: there is no such key.
+            ConflictError: it is revoked or has expired.
+            InvalidInputError: a malformed overlap; an end in the past.
+        """
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise InvalidInputError.at("overlap_s", msg=f"must be 0 to {MAX_OVERLAP_S} seconds")
+        now_ms = self._clock.now_ms()
+        end_ms = self._end_ms(expires_at, now_ms)
+
+        def rotate(connection: Connection) -> tuple[ApiKey, str]:
+            old = keys.get(connection, id)
+            old_end_ms = None if old.expires_at is None else to_ms(old.expires_at)
+            if old.revoked_at is not None or (old_end_ms is not None and old_end_ms <= now_ms):
+                raise ConflictError(f"key {id!r} is no longer good: make a new one")
+            lifetime_ms = None if old_end_ms is None else old_end_ms - to_ms(old.created_at)
+            later_ms = None if lifetime_ms is None else now_ms + lifetime_ms
+            text, new = self._draw(old.name, old.scopes, old.tenant, end_ms or later_ms)
+            key = keys.create(connection, new, now_ms=now_ms)
+            self._check_room(connection, old.tenant, now_ms)
+            keys.expire(connection, id, at_ms=now_ms + overlap_s * 1000)
+            return key, text
+
+        return await self._store.write(rotate)
+
     async def revoke(self, id: str) -> ApiKey:
         """Make a key useless from now on. Raises NotFoundError."""
         now_ms = self._clock.now_ms()
         return await self._store.write(lambda connection: keys.revoke(connection, id, now_ms=now_ms))
+
+    def _draw(
+        self, name: str, scopes: tuple[Scope, ...], tenant: str | None, expires_ms: int | None
+    ) -> tuple[str, NewKey]:
+        text = key_text(secrets.token_bytes(32), test=self._test)
+        new = NewKey(self._new_id(), name, text[:SHOWN_CHARS], _hash(text), scopes, tenant, expires_ms)
+        return text, new
+
+    def _end_ms(self, expires_at: datetime | None, now_ms: int) -> int | None:
+        expires_ms = asked_ms("expires_at", expires_at)
+        if expires_ms is not None and expires_ms <= now_ms:
+            raise InvalidInputError.at("expires_at", msg="lies in the past")
+        return expires_ms
+
+    def _check_room(self, connection: Connection, tenant: str | None, now_ms: int) -> None:
+        most = self._limits.keys_per_tenant
+        if tenant is not None and keys.count_good(connection, tenant, now_ms=now_ms) > most:
+            fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} good keys, which is the limit")
+            raise LimitExceededError([fault], limit="keys_per_tenant", maximum=most)
 
 
 def _checked_scopes(scopes: Sequence[str]) -> tuple[Scope, ...]:

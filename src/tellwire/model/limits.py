@@ -17,6 +17,7 @@ class Limits(msgspec.Struct, frozen=True):
     batch_bytes: int = 4 * MIB
     json_depth: int = 64
     endpoints_per_tenant: int = 100
+    keys_per_tenant: int = 100
     subscriptions_per_endpoint: int = 50
     pattern_chars: int = 128
     filter_bytes: int = 4 * KIB

@@ -40,8 +40,10 @@ _decode_data: Final = msgspec.json.Decoder(_Data).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 
 
-def parse_event(body: bytes, limits: Limits) -> NewEvent:
+def parse_event(body: bytes, limits: Limits, bound_to: str | None = None) -> NewEvent:
     """Check the body of ``POST /v1/events``: ``{type, data, tenant?, idempotency_key?, occurred_at?}``.
+
+    ``bound_to`` is the tenant that the caller is bound to: the default, and the only one there is for it.
 
     Raises:
         InvalidInputError: every fault, located by field; ``()`` is the body as a whole.
@@ -52,7 +54,7 @@ def parse_event(body: bytes, limits: Limits) -> NewEvent:
     fields = parse(body, limits, loc_depth=1)
     faults = _Faults()
     if isinstance(fields, dict):
-        event = _check(fields, _raw_data(body), limits, faults, ())
+        event = _check(fields, _raw_data(body), limits, faults, (), bound_to)
         if event is not None:
             return event
     else:
@@ -60,7 +62,7 @@ def parse_event(body: bytes, limits: Limits) -> NewEvent:
     raise faults.error()
 
 
-def parse_batch(body: bytes, limits: Limits) -> list[NewEvent]:
+def parse_batch(body: bytes, limits: Limits, bound_to: str | None = None) -> list[NewEvent]:
     """Check the body of ``POST /v1/events/batch``: ``{events: [...]}``, each as `parse_event` takes it.
 
     Raises:
@@ -80,7 +82,7 @@ def parse_batch(body: bytes, limits: Limits) -> list[NewEvent]:
     events: list[NewEvent] = []
     for index, (item, text) in enumerate(zip(items, texts, strict=True)):
         if isinstance(item, dict):
-            event = _check(item, text, limits, faults, ("events", index))
+            event = _check(item, text, limits, faults, ("events", index), bound_to)
             if event is not None:
                 events.append(event)
         else:
@@ -178,7 +180,12 @@ def _raw_data(body: bytes) -> bytes:
 
 
 def _check(
-    fields: dict[str, object], data: bytes, limits: Limits, faults: _Faults, at: tuple[str | int, ...]
+    fields: dict[str, object],
+    data: bytes,
+    limits: Limits,
+    faults: _Faults,
+    at: tuple[str | int, ...],
+    bound_to: str | None = None,
 ) -> NewEvent | None:
     """One event from its fields and the text of its data; None if any is bad, after adding to ``faults``."""
     faults_before = len(faults.errors)
@@ -196,9 +203,11 @@ def _check(
         faults.add((*at, "data"), deep_fault(limits), ("json_depth", limits.json_depth))
     tenant = fields.get("tenant")
     if tenant is None:
-        tenant = DEFAULT_TENANT
+        tenant = DEFAULT_TENANT if bound_to is None else bound_to
     elif not isinstance(tenant, str) or not is_tenant_id(tenant):
         faults.add((*at, "tenant"), "a tenant's id is a string of 1 to 64 of A-Z a-z 0-9 . _ -")
+    elif bound_to is not None and tenant != bound_to:
+        faults.add((*at, "tenant"), f"there is no tenant {tenant!r}")
     key = fields.get("idempotency_key")
     if key is not None:
         _check_key(key, limits, faults, at)

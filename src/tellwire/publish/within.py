@@ -133,7 +133,7 @@ class Within:
         """The roster without the endpoints that are newer than what the caller's transaction sees."""
         targets = {e.id for event in events for e in roster.targets(event.tenant, event.type, event.data)}
         visible = yield from self._store.within.visible(schema, list(targets))
-        return roster.with_changes(roster.revision, {}, dict.fromkeys(targets - visible), roster.keys)
+        return roster.with_changes(roster.revision, {}, dict.fromkeys(targets - visible), {})
 
     def _known(
         self, schema: str, places: Sequence[tuple[str, str]], events: Sequence[NewEvent]

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_bytes: int = _LIMITS.batch_bytes
     max_json_depth: int = _LIMITS.json_depth
     max_endpoints_per_tenant: int = _LIMITS.endpoints_per_tenant
+    max_keys_per_tenant: int = _LIMITS.keys_per_tenant
     max_subscriptions_per_endpoint: int = _LIMITS.subscriptions_per_endpoint
     max_pattern_chars: int = _LIMITS.pattern_chars
     max_filter_bytes: int = _LIMITS.filter_bytes
@@ -142,7 +143,7 @@ TABLE: tuple[Setting, ...] = (
         kinds.SWITCH,
         SERVER,
         "Preset for development: turns `allow_http` on unless it is set, "
-        "and adds `127.0.0.0/8` and `::1/128` to `egress_allow`.",
+        "and adds `127.0.0.0/8` and `::1/128` to `egress_allow`; new API keys begin with `tw_test_`.",
     ),
     Setting(
         "grace",
@@ -269,6 +270,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("max_batch_bytes", size(1), LIMITS, "The request body of one batch."),
     Setting("max_json_depth", whole(1, 128), LIMITS, "Levels of nesting in JSON."),
     Setting("max_endpoints_per_tenant", whole(1), LIMITS, "Endpoints of one tenant."),
+    Setting("max_keys_per_tenant", whole(1), LIMITS, "Good API keys that are bound to one tenant."),
     Setting("max_subscriptions_per_endpoint", whole(1), LIMITS, "Subscriptions of one endpoint."),
     Setting("max_pattern_chars", whole(1), LIMITS, "Characters of an event-type pattern."),
     Setting(

@@ -1,6 +1,10 @@
 """Queries on API keys. The key itself is never stored, only its SHA-256."""
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from tellwire.clock import to_datetime
 from tellwire.errors import NotFoundError
@@ -10,28 +14,42 @@ from tellwire.model.page import Page
 
 from .paging import decode_cursor, page
 from .roster import raise_revision
-from .tables import keys
+from .tables import keys, tenants
 
 
-def create(
-    connection: Connection,
-    id: bytes,
-    *,
-    name: str,
-    prefix: str,
-    hash: bytes,
-    scopes: tuple[Scope, ...],
-    expires_ms: int | None,
-    now_ms: int,
-) -> ApiKey:
-    """Store a new key."""
-    connection.execute(
-        insert(keys).values(
-            id=id, name=name, prefix=prefix, hash=hash, scopes=" ".join(scopes), created_ms=now_ms,
-            expires_ms=expires_ms, revision=raise_revision(connection),
+class NewKey(msgspec.Struct, frozen=True):
+    """A key to store; ``prefix`` is how its text begins."""
+
+    id: bytes
+    name: str
+    prefix: str
+    hash: bytes
+    scopes: tuple[Scope, ...]
+    tenant: str | None = None
+    expires_ms: int | None = None
+
+
+def create(connection: Connection, new: NewKey, *, now_ms: int) -> ApiKey:
+    """Store a new key. Raises NotFoundError where its tenant is not there, or being deleted."""
+    revision = raise_revision(connection)  # first of all: it lets one change after the other
+    if new.tenant is not None:
+        there = select(tenants.c.id).where(tenants.c.id == new.tenant, tenants.c.deleted_ms.is_(None))
+        if connection.execute(there).first() is None:
+            raise NotFoundError("tenant", new.tenant)
+    values = msgspec.structs.asdict(new) | {"scopes": " ".join(new.scopes)}
+    connection.execute(insert(keys).values(created_ms=now_ms, revision=revision, **values))
+    return get(connection, encode(KEY, new.id))
+
+
+def count_good(connection: Connection, tenant: str, *, now_ms: int) -> int:
+    """How many keys that are good now are bound to a tenant."""
+    return connection.execute(
+        select(func.count()).where(
+            keys.c.tenant == tenant,
+            keys.c.revoked_ms.is_(None),
+            or_(keys.c.expires_ms.is_(None), keys.c.expires_ms > now_ms),
         )
-    )  # fmt: skip
-    return get(connection, encode(KEY, id))
+    ).scalar_one()
 
 
 def get(connection: Connection, id: str) -> ApiKey:
@@ -42,9 +60,13 @@ def get(connection: Connection, id: str) -> ApiKey:
     return _key(row)
 
 
-def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page[ApiKey]:
+def list_page(
+    connection: Connection, *, tenant: str | None = None, limit: int, cursor: str | None
+) -> Page[ApiKey]:
     """Keys, newest first, the revoked ones included."""
     query = select(keys).order_by(keys.c.id.desc()).limit(limit + 1)
+    if tenant is not None:
+        query = query.where(keys.c.tenant == tenant)
     before = decode_cursor(cursor)
     if before is not None:
         query = query.where(keys.c.id < before)
@@ -62,13 +84,43 @@ def revoke(connection: Connection, id: str, *, now_ms: int) -> ApiKey:
     return get(connection, id)
 
 
+def expire(connection: Connection, id: str, *, at_ms: int) -> None:
+    """Let a key end at ``at_ms``, if it does not end earlier."""
+    connection.execute(
+        update(keys)
+        .where(
+            keys.c.id == decode(KEY, id),
+            or_(keys.c.expires_ms.is_(None), keys.c.expires_ms > at_ms),
+        )
+        .values(expires_ms=at_ms, revision=raise_revision(connection))
+    )
+
+
+def note_uses(connection: Connection, uses: Mapping[str, int]) -> None:
+    """Write when keys (by id) were used last; what another process has seen later stays."""
+    for id, at_ms in uses.items():
+        connection.execute(
+            update(keys)
+            .where(
+                keys.c.id == decode(KEY, id),
+                or_(keys.c.last_used_ms.is_(None), keys.c.last_used_ms < at_ms),
+            )
+            .values(last_used_ms=at_ms)
+        )
+
+
 def _key(row: RowMapping) -> ApiKey:
+    def at(name: str) -> datetime | None:
+        return None if row[name] is None else to_datetime(row[name])
+
     return ApiKey(
         encode(KEY, row["id"]),
         row["name"],
         row["prefix"],
         tuple(map(Scope, row["scopes"].split())),
+        row["tenant"],
         to_datetime(row["created_ms"]),
-        None if row["expires_ms"] is None else to_datetime(row["expires_ms"]),
-        None if row["revoked_ms"] is None else to_datetime(row["revoked_ms"]),
+        at("expires_ms"),
+        at("revoked_ms"),
+        at("last_used_ms"),
     )

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, RowMapping, select, update
 
-from tellwire.ids import ENDPOINT, encode
+from tellwire.ids import ENDPOINT, KEY, encode
 from tellwire.model.endpoint import EndpointState
-from tellwire.model.key import Scope
+from tellwire.model.key import IMPLIED, Caller, Scope
 from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
@@ -85,11 +85,12 @@ class LiveTenant(msgspec.Struct, frozen=True):
 
 
 class LiveKey(msgspec.Struct, frozen=True):
-    """What authenticating a request needs of an API key."""
+    """What authenticating a request needs of an API key; ``scopes`` has what they imply too."""
 
     hash: bytes
     scopes: frozenset[Scope]
     expires_ms: int | None
+    caller: Caller
 
 
 class Roster:
@@ -137,13 +138,14 @@ class Roster:
         revision: int,
         changed_tenants: Mapping[str, LiveTenant | None],
         changed: Mapping[bytes, LiveEndpoint | None],
-        keys_by_hash: Mapping[bytes, LiveKey],
+        changed_keys: Mapping[bytes, LiveKey | None],
     ) -> "Roster":
-        """The next one, with these tenants and endpoints as they are now; None where one was deleted.
+        """The next one, with these tenants, endpoints and keys as they are now; None where one is gone.
 
         What did not change is copied as a whole: with 10,000 endpoints a change takes a tenth of a millisecond.
         """
         live, gone = self._tenants_with(changed_tenants)
+        keys_by_hash = self._keys_with(changed_keys, gone)
         if not changed and not gone:
             return Roster(revision, live, self.endpoints, self._by_tenant, keys_by_hash)
         by_id, by_tenant = dict(self.endpoints), dict(self._by_tenant)
@@ -184,6 +186,13 @@ class Roster:
                 live[id] = tenant
         return live, gone
 
+    def _keys_with(self, changed: Mapping[bytes, LiveKey | None], gone: set[str]) -> Mapping[bytes, LiveKey]:
+        if not changed and not gone:
+            return self.keys
+        left = {hash: key for hash, key in self.keys.items() if key.caller.tenant not in gone}
+        merged = {**left, **changed}
+        return {hash: key for hash, key in merged.items() if key is not None}
+
 
 def raise_revision(connection: Connection) -> int:
     """Count one change of the control plane; the new revision goes into the rows that changed."""
@@ -207,7 +216,7 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
         revision,
         _changed_tenants(connection, seen),
         _changed_endpoints(connection, seen, vault),
-        _changed_keys(connection, roster),
+        _changed_keys(connection, seen),
     )
 
 
@@ -270,15 +279,12 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
     )
 
 
-def _changed_keys(connection: Connection, roster: Roster) -> Mapping[bytes, LiveKey]:
-    changed = connection.execute(select(keys).where(keys.c.revision > roster.revision)).mappings().all()
-    if not changed:
-        return roster.keys
-    found = dict(roster.keys)
-    for row in changed:
-        if row["revoked_ms"] is not None:
-            found.pop(row["hash"], None)
-        else:
-            scopes = frozenset(map(Scope, row["scopes"].split()))
-            found[row["hash"]] = LiveKey(row["hash"], scopes, row["expires_ms"])
-    return found
+def _changed_keys(connection: Connection, seen: int) -> dict[bytes, LiveKey | None]:
+    changed = connection.execute(select(keys).where(keys.c.revision > seen)).mappings()
+    return {row["hash"]: None if row["revoked_ms"] is not None else _live_key(row) for row in changed}
+
+
+def _live_key(row: RowMapping) -> LiveKey:
+    scopes = frozenset[Scope]().union(*(IMPLIED[Scope(scope)] for scope in row["scopes"].split()))
+    caller = Caller(encode(KEY, row["id"]), row["tenant"])
+    return LiveKey(row["hash"], scopes, row["expires_ms"], caller)

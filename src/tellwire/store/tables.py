@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -92,7 +92,10 @@ keys = Table(
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
     Column("revision", BigInteger, nullable=False),
+    Column("tenant", String(64), comment="the one that it is bound to"),
+    Column("last_used_ms", BigInteger),
     Index("keys_by_revision", "revision"),
+    Index("keys_by_tenant", "tenant", "id"),
 )
 
 endpoints = Table(

@@ -1,18 +1,18 @@
 """Removing a tenant with everything of its own, in small pieces, each a transaction.
 
 The mark comes first (``tenants.mark_deleted``): no transaction that begins later publishes for the tenant, and no
-roster knows its endpoints any more. A little later nothing can come any more, and what is stored goes: event by event,
-then the endpoints. How far it got is in the tenant's row, so that whoever dies in between, another goes on. The row
-itself stays a while, empty, for processes that have not looked for long: it tells them to forget what they remember.
+roster knows its endpoints and keys any more. A little later nothing can come any more, and what is stored goes: event
+by event, then endpoints and keys. How far it got is in the tenant's row, so that whoever dies in between, another goes
+on. The row itself stays a while, empty, for processes that have not looked for long: it tells them to forget.
 """
 
 from enum import Enum
 from typing import Final
 
-from sqlalchemy import Connection, Table, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from .pruning import forget_keys
-from .tables import attempts, deliveries, endpoints, events, fanout_pages, secrets, tenants
+from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, secrets, tenants
 
 SETTLE_MS: Final = 5_000
 """A transaction that began before the mark may still publish: so long after the mark none of them is left."""
@@ -29,6 +29,7 @@ class Piece(Enum):
 
     NOTHING = "no tenant is to be removed"
     MORE = "there may be more of this tenant"
+    LATER = "there is more of it, which somebody else holds at this moment"
     LAST = "nothing is left of it"
 
 
@@ -50,7 +51,12 @@ def remove_piece(connection: Connection, *, now_ms: int) -> tuple[Piece, str]:
     if tenant is None:
         return Piece.NOTHING, ""
     first = tenant.removed_up_to or _id_of(tenant.created_ms - _CLOCKS_APART_MS)
-    if _remove_events(connection, tenant.id, first) or _remove_endpoints(connection, tenant.id):
+    if _remove_events(connection, tenant.id, first):
+        return Piece.MORE, tenant.id
+    endpoint = _remove_endpoints(connection, tenant.id)
+    if endpoint is not None:
+        return endpoint, tenant.id
+    if _remove_keys(connection, tenant.id):
         return Piece.MORE, tenant.id
     connection.execute(
         update(tenants)
@@ -101,17 +107,31 @@ def _remove_events(connection: Connection, tenant: str, after: bytes) -> bool:
     return True
 
 
-def _remove_endpoints(connection: Connection, tenant: str) -> bool:
-    found = _some(connection, endpoints, tenant)
-    if found:
-        connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
-        connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
+def _remove_endpoints(connection: Connection, tenant: str) -> Piece | None:
+    """Remove some endpoints with their secrets; None where there are none.
+
+    An application may have published in a transaction of its own that it keeps open: its row is locked then, and must
+    not be waited for. Once it has committed, its event is found by its delivery.
+    """
+    query = select(endpoints.c.id).where(endpoints.c.tenant == tenant).limit(_ROWS)
+    found = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+    if not found:
+        return Piece.LATER if connection.execute(query).first() else None
+    late = connection.execute(
+        select(func.min(deliveries.c.event_id)).where(deliveries.c.endpoint_id.in_(found))
+    ).scalar()
+    if late is not None:
+        _note(connection, tenant, (int.from_bytes(late, "big") - 1).to_bytes(16, "big"))
+        return Piece.MORE
+    connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
+    connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
+    return Piece.MORE
+
+
+def _remove_keys(connection: Connection, tenant: str) -> bool:
+    found = list(connection.execute(select(keys.c.id).where(keys.c.tenant == tenant).limit(_ROWS)).scalars())
+    connection.execute(delete(keys).where(keys.c.id.in_(found)))
     return bool(found)
-
-
-def _some(connection: Connection, table: Table, tenant: str) -> list[bytes]:
-    query = select(table.c.id).where(table.c.tenant == tenant).limit(_ROWS)
-    return list(connection.execute(query).scalars())
 
 
 def _note(connection: Connection, tenant: str, up_to: bytes) -> None:
