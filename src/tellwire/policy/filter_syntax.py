@@ -29,7 +29,9 @@ LOGIC: Final = ("$and", "$or", "$not")
 _MAX_FAULTS: Final = 20
 _MAX_SHOWN_CHARS: Final = 64
 _MAX_SHOWN_PARTS: Final = 30
-_MAX_BITS: Final = 4096
+_MAX_NUMBER_BYTES: Final = 256
+MAX_BITS: Final = 4096
+"""An integer in a filter has at most so many: about 1,200 digits."""
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 as_json: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -123,6 +125,9 @@ def _is_small(value: object) -> bool:
         elif isinstance(part, list | tuple):
             parts += part[:_MAX_SHOWN_PARTS]
         if len(parts) > _MAX_SHOWN_PARTS or (isinstance(part, str) and len(part) > _MAX_SHOWN_CHARS):
+            return False
+        # A number's memory: to count the digits of a long one would take as long as to write them.
+        if isinstance(part, int | Decimal) and part.__sizeof__() > _MAX_NUMBER_BYTES:
             return False
     return True
 
@@ -243,7 +248,7 @@ class _Reader:
             case None | bool():
                 pass
             case int():
-                if value.bit_length() > _MAX_BITS:
+                if value.bit_length() > MAX_BITS:
                     self._fault(loc, "is too large a number")
             case float() if not math.isfinite(value):
                 self._fault(loc, "is no number of JSON")

@@ -10,18 +10,20 @@ Numbers are compared by their exact values: integers as they are, all others as 
 
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
 
-from .filter_syntax import Condition, Group, Items, Logic, Test, read_filter
+from .filter_syntax import MAX_BITS, Condition, Group, Items, Logic, Test, read_filter
 
 STEPS: Final = 20_000
 """The allowance: one step for each condition that is asked of the event, or of an element of an array in it."""
 
-_CHARS_PER_STEP: Final = 64
+_CHARS_PER_STEP: Final = 32
+_PREFIXES_PER_STEP: Final = 16
 
 Meter = list[int]
 """Steps that are left, in a list of one, so that all conditions count down the same number."""
@@ -105,15 +107,17 @@ _decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=decimal_of).decode
 
 
-def _size(condition: Condition) -> int:
+def _size(condition: Condition | Test | Logic) -> int:
+    """How many steps it is, asked of one value."""
     match condition:
-        case Items():
+        case Test():
+            texts = condition.operator in ("$startsWith", "$endsWith") and isinstance(condition.operand, list)
+            return 1 + (len(condition.operand) // _PREFIXES_PER_STEP if texts else 0)
+        case Items() | Logic():
             return 1 + sum(map(_size, condition.conditions))
         case Group():
-            below = sum(_size(inner) for _, inner in condition.fields) + len(condition.tests)
-            for one in condition.whole:
-                below += 1 if isinstance(one, Test) else sum(map(_size, one.conditions))
-            return max(1, below)
+            below = sum(_size(inner) for _, inner in condition.fields)
+            return max(1, below + sum(map(_size, (*condition.tests, *condition.whole))))
 
 
 def compiled(condition: Condition) -> Ask:
@@ -200,7 +204,8 @@ def _whole(one: Test | Logic) -> Ask:
     if one.operator == "$exist":
         wanted: bool = one.operand
         return lambda value, _: (value is not MISSING) is wanted
-    opposite = _or_element(compiled_test(Test("$eq" if one.operator == "$neq" else "$in", one.operand)), 1)
+    positive = Test("$eq" if one.operator == "$neq" else "$in", one.operand)
+    opposite = _or_element(compiled_test(positive), _size(positive))
     return lambda value, meter: value is not MISSING and not opposite(value, meter)
 
 
@@ -239,6 +244,7 @@ def _equal(operand: Any) -> Ask:
             return lambda value, meter: (
                 type(value) is list
                 and len(value) == len(elements)
+                and _spend(meter, len(elements))
                 and all(one(element, meter) for one, element in zip(elements, value, strict=True))
             )
         case dict():
@@ -246,23 +252,45 @@ def _equal(operand: Any) -> Ask:
             return lambda value, meter: (
                 type(value) is dict
                 and len(value) == len(fields)
+                and _spend(meter, len(fields))
                 and all(one(value.get(name, MISSING), meter) for name, one in fields.items())
             )
     return _member([operand])
 
 
+def _spend(meter: Meter, steps: int) -> bool:
+    meter[0] -= steps
+    if meter[0] < 0:
+        raise SpentError
+    return True
+
+
 def _member(operands: Iterable[Any]) -> Ask:
-    """Is it one of these? Each type for itself: true is no 1, and an int need not be made a decimal."""
+    """Is it one of these? Each type for itself: true is no 1, and an int need not be made a decimal.
+
+    Numbers of thousands of digits are not hashed, for that would take longer than a step: no integer of a filter is
+    that long, and decimals are looked up in order.
+    """
     members: dict[type, set[Any]] = {}
+    numbers: set[Decimal] = set()
     for one in operands:
         if isinstance(one, int | float | Decimal) and not isinstance(one, bool):
             number = Decimal(one) if isinstance(one, int) else exact(one)
-            members.setdefault(Decimal, set()).add(number)
+            numbers.add(number)
             if number == number.to_integral_value():
                 members.setdefault(int, set()).add(int(number))
         else:
             members.setdefault(type(one), set()).add(one)
-    return lambda value, _: value in members.get(type(value), ())
+    ordered = sorted(numbers)
+
+    def holds(value: Any, _: Meter) -> bool:
+        kind = type(value)
+        if kind is Decimal:
+            at = bisect_left(ordered, value)
+            return at < len(ordered) and ordered[at] == value
+        return not (kind is int and value.bit_length() > MAX_BITS) and value in members.get(kind, ())
+
+    return holds
 
 
 def _contains(operand: Any) -> Ask:

@@ -1,6 +1,7 @@
 """Why a filter matches, or why not."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -69,6 +70,9 @@ def test_an_explanation_ends_in_time() -> None:
         ([[1] * 100] * 2, "an array"),
         ({"a": "y" * 1000}, "an object"),
         ("y" * 1000, '"' + "y" * 60 + "..."),
+        (int("9" * 4000), "a number"),
+        (Decimal("1." + "1" * 4000), "a number"),
+        (Decimal("0.10"), "0.10"),
         (object(), "<object"),
     ],
 )

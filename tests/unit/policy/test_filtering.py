@@ -153,3 +153,33 @@ def test_numbers_of_the_event_keep_their_digits() -> None:
     assert event_of("a", "b", b'{"x":[18446744073709551617,0.10]}')["data"] == {
         "x": [18446744073709551617, Decimal("0.10")]
     }
+
+
+@pytest.mark.parametrize(
+    ("condition", "value", "steps"),
+    [
+        ({"$eq": [0] * 100}, [[0] * 99 + [1]] * 10, 1000),
+        ({"$eq": {f"x{n}": 0 for n in range(100)}}, [{f"x{n}": 1 for n in range(100)}] * 10, 1000),
+        ({"$startsWith": ["a"] * 160}, ["b"] * 10, 100),
+        ({"$endsWith": ["a"] * 160}, ["b"] * 10, 100),
+        ({"$contains": "a"}, "b" * 32_000, 1000),
+        ({"$or": [1, 2, 3]}, [0] * 100, 300),
+    ],
+)
+def test_what_takes_longer_costs_more_steps(condition: Any, value: Any, steps: int) -> None:
+    """Long operands and long values count by their length, so that a step takes about the same time everywhere."""
+    meter = allowance()
+    filter = compile_filter({"data": {"x": condition}})
+    assert not filter.matches(event_of("a", "b", json.dumps({"x": value}).encode()), meter)
+    assert steps <= STEPS - meter[0] <= 2.2 * steps + 20
+
+
+def test_long_numbers_are_told_apart() -> None:
+    """Numbers of thousands of digits are compared like any others, alone and in a list."""
+    digits = "1" * 1000
+    for condition in (int(digits), {"$in": [0, int(digits)]}, {"$not": {"$neq": int(digits)}}):
+        assert holds(condition, digits)
+        assert holds(condition, f"{digits}.0")
+        assert not holds(condition, f"{digits}1")
+        assert not holds(condition, f"{digits}.{digits}")
+        assert not holds(condition, "1" * 4000)
