@@ -13,7 +13,6 @@ import msgspec
 from .clock import Clock, SystemClock, to_datetime
 from .deliver.egress import EgressPolicy, check_url
 from .deliver.engine import Engine, EngineOptions
-from .deliver.leases import LEASE_MS
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
 from .errors import ClosedError, StoreUnavailableError
@@ -112,12 +111,13 @@ class Tellwire:
             SettingsError: the URL or the key cannot be used.
         """
         self._options = options or Options()
-        self._clock = clock or SystemClock()
         self._transport = transport
         self._random = random
         self.limits = self._options.limits
         self.telemetry = Telemetry()
-        self._store, vault = make_store(url, self._options.secret_key, on_change=self._wake)
+        self._store, vault, self._clock = make_store(
+            url, self._options.secret_key, clock=clock, on_ready=self._expect
+        )
         self._store.tell(self.telemetry)
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
@@ -210,7 +210,8 @@ class Tellwire:
         Raises:
             InvalidInputError: a field is wrong, or the connection cannot be used; nothing was stored.
             ConflictError: the idempotency key was used before with other content.
-            StoreUnavailableError: the database cannot be written now; nothing was stored.
+            StoreUnavailableError: the database cannot be written now; nothing was stored (but see
+                ``outcome_unknown``).
         """
         new = one_event(event, data, tenant, idempotency_key, occurred_at, self.limits)
         if connection is not None:
@@ -338,7 +339,7 @@ class Tellwire:
         engine = self._engine
         if engine is None:
             return None
-        return Lease(engine.token(), now_ms + LEASE_MS, engine.admission().admit)
+        return Lease(engine.token(), now_ms + engine.lease_ms, engine.admission().admit)
 
     def _check_url(self, url: str) -> None:
         check_url(url, self._options.egress, self.limits.url_chars)
@@ -349,5 +350,8 @@ class Tellwire:
             self._engine.forget(raw)
 
     def _wake(self) -> None:
+        self._expect(0)
+
+    def _expect(self, ready_ms: int) -> None:
         if self._engine is not None:
-            self._engine.wake()
+            self._engine.expect(ready_ms)

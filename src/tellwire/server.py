@@ -5,6 +5,7 @@ import gc
 import itertools
 import resource
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from .api.shortcut import ShortcutProtocol
 from .clock import SystemClock
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
+from .listening import url_of
 from .observe.metrics import Metrics
 from .observe.page import page as metrics_page
 from .settings import Settings
@@ -46,11 +48,17 @@ def build_app(tellwire: Tellwire, metrics: Metrics | None = None, *, metrics_acc
 
 
 async def serve(
-    tellwire: Tellwire, settings: Settings, started: Callable[[str], None], *, metrics: Metrics | None = None
+    tellwire: Tellwire,
+    settings: Settings,
+    started: Callable[[str], None],
+    *,
+    sockets: list[socket.socket] | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``started`` is told the address once requests are answered.
 
-    ``metrics`` are those of this process, where they share a board with others.
+    ``sockets`` are bound already; without them, the address of the settings is listened on. ``metrics`` are those of
+    this process, where they share a board with others.
 
     On a signal: no new requests, those under way may finish, then the engine stops (see ``Engine.stop``). A second
     signal ends the process at once.
@@ -65,7 +73,23 @@ async def serve(
         app = build_app(tellwire, metrics, metrics_access=settings.metrics)
         _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
-        await server.serve()
+        await server.serve(sockets=sockets)
+
+
+async def work(tellwire: Tellwire, started: Callable[[], None]) -> None:
+    """Deliver until SIGTERM or SIGINT, without an HTTP API; ``started`` is called once the engine runs.
+
+    Then the engine stops (see ``Engine.stop``). A second signal ends the process at once.
+
+    Raises:
+        StoreError, SettingsError: see ``Tellwire.open``.
+    """
+    async with tellwire:
+        _spare_the_collector()
+        stop = asyncio.Event()
+        with _signals(lambda *_: stop.set()):
+            started()
+            await stop.wait()
 
 
 @asynccontextmanager
@@ -140,17 +164,23 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._tell(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            self._tell(url_of(self.servers[0].sockets[0]))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn raises the signal again after it has stopped, so that the process would end as if killed.
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
+        with _signals(self.handle_exit):
             yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _signals(heed: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have ``heed`` called on SIGTERM and SIGINT; afterwards they end the process again, at once."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heed, number, None)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

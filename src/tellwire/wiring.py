@@ -33,6 +33,7 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
                 settings.in_flight_per_endpoint, settings.in_flight_per_process, settings.held_deliveries
             ),
             grace_s=settings.grace,
+            lease_s=settings.lease,
             retention_days=settings.retention_days,
             payload_retention_days=settings.payload_retention_days,
         ),

@@ -17,6 +17,9 @@ import msgspec
 from standardwebhooks import Webhook
 
 ROOT = Path(__file__).parents[2]
+ADMIN_KEY = "tw_admin_of_the_chaos_tests"
+SECRET_KEY = "ab" * 32
+_TELLWIRE = ["-c", "from tellwire.cli import main; main()"]
 PATIENCE_S = 180.0
 _POLL_S = 0.05
 
@@ -78,23 +81,37 @@ class Process:
         return self.log.read_bytes()[-4_000:].decode(errors="replace")
 
 
-class Server(Process):
-    """``tellwire serve`` on one SQLite file, with an HTTP client of its own for the control plane."""
+def _flags(database: Path | str) -> list[str]:
+    url = f"sqlite:///{database}" if isinstance(database, Path) else database
+    return ["--dev", "--json", "--log-format", "json", "--secret-key", SECRET_KEY, "--database-url", url]
 
-    def __init__(self, database: Path, logs: Path, *flags: str, name: str = "server") -> None:
-        main = "from tellwire.cli import main; main()"
-        fixed = ["serve", "--dev", "--json", "--port", "0", "--log-format", "json"]
-        super().__init__(["-c", main, *fixed, "--database-url", f"sqlite:///{database}", *flags], logs, name)
-        self.url = self.key = ""
+
+class Worker(Process):
+    """``tellwire worker`` on a database: an SQLite file or a URL."""
+
+    def __init__(self, database: Path | str, logs: Path, *flags: str, name: str = "worker") -> None:
+        super().__init__([*_TELLWIRE, "worker", *_flags(database), *flags], logs, name)
 
     async def started(self) -> Self:
-        announcement = await self.announced()
-        self.url, self.key = announcement["url"], announcement["admin_key"]
+        await self.announced()
+        return self
+
+
+class Server(Process):
+    """``tellwire serve`` on a database, with an HTTP client of its own for the control plane."""
+
+    def __init__(self, database: Path | str, logs: Path, *flags: str, name: str = "server") -> None:
+        fixed = ["serve", *_flags(database), "--port", "0", "--admin-key", ADMIN_KEY]
+        super().__init__([*_TELLWIRE, *fixed, *flags], logs, name)
+        self.url = ""
+
+    async def started(self) -> Self:
+        self.url = (await self.announced())["url"]
         return self
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        return {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"}
 
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         """One request on a connection of its own."""
@@ -118,6 +135,16 @@ class Server(Process):
             return not response.json()["data"]
 
         await until(nothing_pending, "every delivery has ended")
+
+
+async def freeze(server: Server, other: Server) -> None:
+    """Stop ``server`` at a moment at which it does not hold a lock of the database, which would stop others too."""
+    for _ in range(20):
+        server.popen.send_signal(signal.SIGSTOP)
+        if (await other.ask("GET", "/readyz")).status_code == 200:
+            return
+        server.popen.send_signal(signal.SIGCONT)
+    raise AssertionError("the other server never became ready")
 
 
 class Received(NamedTuple):

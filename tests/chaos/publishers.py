@@ -23,7 +23,7 @@ class Entry(msgspec.Struct):
     key: str | None
     id: str | None = None
     refused: bool = False
-    """The last answer was 503: nothing was stored."""
+    """The last answer was 503, and said that nothing was stored."""
     sent: int = 0
 
     def rendered(self) -> bytes:
@@ -100,9 +100,13 @@ async def send(client: httpx.AsyncClient, server: Server, book: Book, entries: S
     except httpx.TransportError:
         book.unknown += len(entries)
         return False
+    stored = response.json()["stored"] if response.status_code == 503 else None
     for entry in entries:
-        entry.refused = response.status_code == 503
+        entry.refused = stored is False
     if response.status_code == 503:
+        book.unknown += 0 if stored is False else len(entries)
+        if "retry-after" not in response.headers:
+            book.surprises.append("503 without Retry-After")
         return False
     if response.status_code not in (200, 202):
         book.surprises.append(f"{response.status_code}: {response.text[:300]}")
@@ -114,10 +118,20 @@ async def send(client: httpx.AsyncClient, server: Server, book: Book, entries: S
 
 
 class Current:
-    """The server that publishers are to use now: they ask anew before each request."""
+    """The servers that publishers are to use now, in turn: they ask anew before each request."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, *servers: Server) -> None:
+        self.servers = list(servers)
+        self._turn = 0
+
+    @property
+    def server(self) -> Server:
+        self._turn += 1
+        return self.servers[self._turn % len(self.servers)]
+
+    @server.setter
+    def server(self, server: Server) -> None:
+        self.servers = [server]
 
 
 async def publish_on(current: Current, book: Book, seed: float, stop: asyncio.Event) -> None:

@@ -16,7 +16,7 @@ from tellwire import Options, Tellwire
 from tellwire.deliver.egress import EgressPolicy
 
 from .evidence import check_all_succeeded, check_whole, database, one
-from .processes import ReceiverProcess, Server, until
+from .processes import ReceiverProcess, Server, freeze, until
 from .publishers import Book, Current, publish_on
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
@@ -65,21 +65,11 @@ async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Froz
                 return bool(receiver.received())
 
             await until(in_the_air, "the attempt is in the air")
-            await _freeze(server, other)
+            await freeze(server, other)
             try:
                 yield Frozen(server, other, receiver, path, response.json()["id"], target, endpoint["secret"])
             finally:
                 server.popen.send_signal(signal.SIGCONT)
-
-
-async def _freeze(server: Server, other: Server) -> None:
-    """Stop ``server`` at a moment at which it does not hold SQLite's write lock, which would stop others too."""
-    for _ in range(20):
-        server.popen.send_signal(signal.SIGSTOP)
-        if (await other.ask("GET", "/readyz")).status_code == 200:
-            return
-        server.popen.send_signal(signal.SIGCONT)
-    raise AssertionError("the other server never became ready")
 
 
 @pytest.mark.asyncio(loop_scope="module")

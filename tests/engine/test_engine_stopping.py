@@ -14,7 +14,7 @@ async def test_stops_although_it_is_woken_at_the_same_moment(tmp_path: Path, tur
     async with asyncio.timeout(20), tellwire_at(tmp_path) as tellwire:
         await asyncio.sleep(0.1)  # it sleeps by now; if it does not yet, this passes for another reason
         assert tellwire.engine is not None
-        tellwire.engine.wake()
+        tellwire.engine.expect(0)
         for _ in range(turns):
             await asyncio.sleep(0)
         await tellwire.close()

@@ -12,16 +12,17 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from tellwire.errors import StoreUnavailableError
+from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
 from tellwire.store.roster import Roster
-from tellwire.store.rows import ClaimedRow, DeliveryRow
+from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, Outcome
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.sqlite_hot import SqliteHotStatements
 
@@ -30,6 +31,8 @@ from .virtual import EPOCH_MS, Timeline
 T = TypeVar("T")
 
 SKIPPED = "locked rows skipped"
+_POLL_S = 5.0
+_PAUSE_S = 1.0
 _TRIES = 5
 """How often a transaction runs before it gives up, as in ``store.postgres``."""
 
@@ -79,8 +82,8 @@ class Client(Protocol):
     def count(self, what: str) -> None:
         """Something befell the process."""
 
-    def tell_others(self) -> None:
-        """Notify the other processes that there is something to deliver."""
+    def tell_others(self, ready_ms: int) -> None:
+        """Notify the other processes that there is something to claim from ``ready_ms`` on."""
 
 
 class _CollidedError(Exception):
@@ -93,16 +96,24 @@ class _Hot(SqliteHotStatements):
     def __init__(self, chance: random.Random, client: Client) -> None:
         self._chance = chance
         self._client = client
-        self.news = False  # others must hear of this transaction
+        self.news: int | None = None  # from when on others may claim what this transaction leaves to them
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         super().insert_deliveries(connection, rows)
         if any(row.lease_token is None for row in rows):
-            self.news = True
+            self.news = 0
+
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
+    ) -> set[bytes]:
+        due = [row.due_ms for row in outcomes if row.due_ms is not None]
+        if due and self.news is None:
+            self.news = min(due)
+        return super().record(connection, outcomes, attempts)
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         super().release(connection, leases)
-        self.news = True
+        self.news = 0
 
     def claim(
         self, connection: Connection, endpoint_id: bytes, *, limit: int, **values: Any
@@ -125,16 +136,16 @@ class SharedStore(SqliteStore):
         timeline: Timeline,
         next_order: Callable[[], int],
         chance: random.Random,
-        on_change: Callable[[], None],
+        on_ready: Callable[[int], None],
     ) -> None:
-        super().__init__(path, vault, inline=True)
+        super().__init__(path, vault, inline=True, on_change=partial(on_ready, 0))
         self.hot: _Hot = _Hot(chance, client)
         self._client = client
         self._timeline = timeline
         self._next_order = next_order
         self._chance = chance
-        self._on_change = on_change
-        self._heard = True
+        self._on_ready = on_ready
+        self._rang = asyncio.Event()
         self._seen: tuple[Roster, int] | None = None  # the control plane as this transaction saw it first
         self._collides = False
         self.busy = 0  # questions and transactions whose answers are on their way
@@ -156,10 +167,10 @@ class SharedStore(SqliteStore):
             self._read_engine.dispose()
             self._watch.close()
 
-    def hear(self) -> None:
+    def hear(self, ready_ms: int) -> None:
         """A notification has arrived."""
-        self._heard = True
-        self._on_change()
+        self._rang.set()
+        self._on_ready(ready_ms)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         with self._asking():
@@ -169,17 +180,22 @@ class SharedStore(SqliteStore):
             await self._travel()
         return found
 
-    async def look(self) -> bool:
-        # As in store.postgres: what was heard, and the revision of the control plane.
-        with self._asking():
-            await self._travel()
-        self._opened()
-        revision = self._revision()
-        heard, self._heard = self._heard, False
-        if revision == self._roster.revision:
-            return heard
-        self._keep(await self.read(super().roster_in))
-        return True
+    async def _look_on(self, on_change: Callable[[], None]) -> None:
+        # As in store.postgres_news: a slow poll, and at once what was told.
+        while True:
+            self._rang.clear()
+            try:
+                with self._asking():
+                    await self._travel()
+                if self._revision() != self._roster.revision:
+                    self._keep(await self.read(super().roster_in))
+                async with asyncio.timeout(_POLL_S):
+                    await self._rang.wait()
+            except TimeoutError:
+                pass
+            except StoreError:
+                await asyncio.sleep(_PAUSE_S)
+                on_change()
 
     def roster_in(self, connection: Connection) -> Roster:
         roster = super().roster_in(connection)
@@ -201,10 +217,11 @@ class SharedStore(SqliteStore):
                 await self._travel()
             await self._client.reached("before the commit")
             self._collides = self._chance.random() < (0.7 if self._client.has(Trouble.COLLISIONS) else 0.01)
-            self.hot.news = False
+            self.hot.news = None
             before = self._roster
+            revision = self._revision()
             try:
-                self._seen = first_seen, self._revision()
+                self._seen = first_seen, revision
                 outcomes = await super()._commit(work)
             except _CollidedError:
                 self._client.count("collision")
@@ -212,8 +229,10 @@ class SharedStore(SqliteStore):
             finally:
                 self._seen = None
             after, self._roster = self._roster, before
-            if self.hot.news:
-                self._client.tell_others()
+            if after.revision > revision:  # a change of the control plane is told as well
+                self.hot.news = 0
+            if self.hot.news is not None:
+                self._client.tell_others(self.hot.news)
             await self._client.reached("after the commit")
             await self._answered()
             self._keep(after)

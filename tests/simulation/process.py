@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+from tellwire.clock import Clock
 from tellwire.deliver.engine import EngineOptions
 from tellwire.deliver.lanes import LaneBounds
 from tellwire.errors import ClosedError, StoreUnavailableError
@@ -144,19 +145,23 @@ class Process:
         if what == SKIPPED:  # what was skipped is found at the next slow poll
             self.unwell.append((self._world.timeline.now_s, self._world.timeline.now_s + SLOW_POLL_S))
 
-    def tell_others(self) -> None:
+    def tell_others(self, ready_ms: int) -> None:
         for other in self._world.processes:
             if other is self or not other.is_open:
                 continue
-            if other.has(Trouble.DEAF) or self._chance.random() < 0.02:
+            if other.has(Trouble.DEAF):
                 self.count("notification lost")
+            elif self._chance.random() < 0.02:
+                # Lost with the connection that was to bring it: the next one finds that something may have happened.
+                self.count("notification lost")
+                other.loop.call_later(self._chance.uniform(0.05, 0.5), other.hear, 0)
             else:
-                other.loop.call_later(self._chance.uniform(0, 0.02), other.hear)
+                other.loop.call_later(self._chance.uniform(0, 0.02), other.hear, ready_ms)
 
-    def hear(self) -> None:
+    def hear(self, ready_ms: int) -> None:
         """A notification has arrived."""
         if self._store is not None and self.is_open:
-            self._store.hear()
+            self._store.hear(ready_ms)
 
     # Its life
 
@@ -188,8 +193,8 @@ class Process:
         return tellwire
 
     def _make_store(
-        self, url: str, secret_key: str | None, *, on_change: Callable[[], None]
-    ) -> tuple[Store, Vault]:
+        self, url: str, secret_key: str | None, *, clock: Clock | None, on_ready: Callable[[int], None]
+    ) -> tuple[Store, Vault, Clock]:
         vault = Vault.from_setting(KEY)
         self._store = SharedStore(
             self._world.path,
@@ -198,9 +203,9 @@ class Process:
             self._world.timeline,
             self._world.order.__next__,
             random.Random(f"{self._world.seed} {self.name} network"),
-            on_change,
+            on_ready,
         )
-        return self._store, vault
+        return self._store, vault, clock or self.clock
 
     async def _live(self) -> None:
         await self.tellwire.open()

@@ -294,6 +294,8 @@ class Simulation:
         if self.timeline.now_s < CALM_S:
             after_s = self.chance.choice([0.1, 3, 30, 90])
             engine = process.engine
+            if not any(one.engine for one in self.processes):
+                self._unwell(None, after_s + 5)  # until somebody is there who delivers
             if self.processes:
                 self.at(self.timeline.now_s + after_s, lambda world: world._start(engine=engine))
             else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.postgres import database_in
 
@@ -15,11 +15,33 @@ KEY = bytes(range(32))
 OTHER_KEY = bytes(32)
 
 
+class Make(Protocol):
+    """Makes a store on the database that lives in a folder, the same one each time; ``on_ready`` hears of others."""
+
+    def __call__(self, folder: Path, vault: Vault, on_ready: Callable[[int], None] = ...) -> Store: ...
+
+
 class Backend(NamedTuple):
-    """A kind of store; ``make`` gives one on the database that lives in a folder, the same one each time."""
+    """A kind of store."""
 
     name: str
-    make: Callable[[Path, Vault], Store]
+    make: Make
+
+
+def ignore(ready_ms: int) -> None:
+    """Hear of nothing."""
+
+
+def make_sqlite(folder: Path, vault: Vault, on_ready: Callable[[int], None] = ignore) -> Store:
+    return SqliteStore(sqlite_path(folder), vault, on_change=lambda: on_ready(0))
+
+
+def make_inline(folder: Path, vault: Vault, on_ready: Callable[[int], None] = ignore) -> Store:
+    return SqliteStore(sqlite_path(folder), vault, inline=True, on_change=lambda: on_ready(0))
+
+
+def make_postgres(folder: Path, vault: Vault, on_ready: Callable[[int], None] = ignore) -> Store:
+    return PostgresStore(database_in(folder), vault, on_ready=on_ready)
 
 
 def sqlite_path(folder: Path) -> Path:
@@ -28,7 +50,7 @@ def sqlite_path(folder: Path) -> Path:
 
 
 BACKENDS = (
-    Backend("sqlite", lambda folder, vault: SqliteStore(sqlite_path(folder), vault)),
-    Backend("sqlite-inline", lambda folder, vault: SqliteStore(sqlite_path(folder), vault, inline=True)),
-    Backend("postgres", lambda folder, vault: PostgresStore(database_in(folder), vault)),
+    Backend("sqlite", make_sqlite),
+    Backend("sqlite-inline", make_inline),
+    Backend("postgres", make_postgres),
 )

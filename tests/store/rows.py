@@ -1,5 +1,8 @@
 """Rows to store: short names for what most tests do not care about."""
 
+import asyncio
+from collections.abc import Callable
+
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
@@ -17,6 +20,7 @@ from tellwire.store.tables import STATE_CODES, attempts, deliveries, events
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 NOW = 1_700_000_000_000
+_WAIT_S = 30.0
 
 
 def raw(number: int) -> bytes:
@@ -117,3 +121,10 @@ async def count_attempts(store: Store) -> int:
     return await store.read(
         lambda connection: connection.execute(select(func.count()).select_from(attempts)).scalar_one()
     )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(_WAIT_S):
+        while not condition():  # noqa: ASYNC110 - what others write sets no event here
+            await asyncio.sleep(0.01)

@@ -1,6 +1,7 @@
 """The roster: every change of the control plane is seen at once, here and in other processes."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -14,7 +15,8 @@ from tellwire.store import endpoints, keys, tenants
 from tellwire.store.roster import LiveEndpoint, Roster
 from tellwire.store.store import Store
 
-from .rows import NOW, OTHER_SECRET, SECRET, add_endpoint, raw
+from .backends import Backend
+from .rows import NOW, OTHER_SECRET, SECRET, add_endpoint, raw, until
 
 
 def text_id(number: int) -> str:
@@ -162,12 +164,11 @@ async def test_a_transaction_sees_its_own_changes(store: Store, vault: Vault) ->
     assert await store.write(change) == ([], [raw(1)])
 
 
-async def test_other_processes_see_changes_when_they_look(store: Store, second: Store, vault: Vault) -> None:
-    """After ``look``, the roster of another process has every change of the control plane."""
+async def test_other_processes_see_changes_soon(store: Store, second: Store, vault: Vault) -> None:
+    """Without doing anything, another process soon knows of every change of the control plane."""
     kept = await add_endpoint(store, vault, 1)
     await add_endpoint(store, vault, 2)
-    await second.look()
-    assert targets(second.roster) == [kept, raw(2)]
+    await until(lambda: targets(second.roster) == [kept, raw(2)])
     await store.write(lambda connection: endpoints.delete(connection, text_id(2), now_ms=NOW))
     await store.write(
         lambda connection: endpoints.add_secret(
@@ -175,10 +176,9 @@ async def test_other_processes_see_changes_when_they_look(store: Store, second: 
         )
     )
     await store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
-    assert await second.look()
+    await until(lambda: second.roster.tenants.keys() == {"default", "acme"})
     assert targets(second.roster) == [kept]
     assert secrets_of(second.roster.endpoints[kept], NOW) == [OTHER_SECRET, SECRET]
-    assert second.roster.tenants.keys() == {"default", "acme"}
 
 
 async def test_other_processes_route_by_changes_without_looking(
@@ -190,12 +190,18 @@ async def test_other_processes_route_by_changes_without_looking(
     assert targets(second.roster) == [id]
 
 
-async def test_a_look_tells_whether_others_have_written(store: Store, second: Store) -> None:
-    """``look`` is true once after somebody else has written, and never on account of one's own writes."""
-    await store.look()
-    assert not await store.look()
-    await store.write(lambda connection: tenants.create(connection, "mine", "Mine", now_ms=NOW))
-    assert not await store.look()
-    await second.write(lambda connection: tenants.create(connection, "theirs", "Theirs", now_ms=NOW))
-    assert await store.look()
-    assert not await store.look()
+async def test_other_processes_are_told_of_what_is_written(
+    store: Store, backend: Backend, vault: Vault, tmp_path: Path
+) -> None:
+    """A process is told when somebody else has written."""
+    told: list[int] = []
+    other = backend.make(tmp_path, vault, told.append)
+    await other.open()
+    try:
+        await other.write(lambda connection: tenants.create(connection, "mine", "Mine", now_ms=NOW))
+        await until(lambda: other.roster.tenants.keys() >= {"mine"})
+        assert not told
+        await store.write(lambda connection: tenants.create(connection, "theirs", "Theirs", now_ms=NOW))
+        await until(lambda: bool(told))
+    finally:
+        await other.close()

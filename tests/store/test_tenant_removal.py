@@ -15,7 +15,7 @@ from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import SETTLE_MS, Piece, forget_removed, remove_piece
 
-from .rows import NOW, SECRET, attempt_row, delivery_row, event_row, new_endpoint, outcome, raw
+from .rows import NOW, SECRET, attempt_row, delivery_row, event_row, new_endpoint, outcome, raw, until
 
 LATER = NOW + SETTLE_MS
 COUNTED = ("keys", "endpoints", "secrets", "events", "deliveries", "attempts", "fanout_pages")
@@ -109,10 +109,10 @@ async def test_removal_goes_on_where_it_ended(
 async def test_a_marked_tenant_is_routed_to_no_more(store: Store, second: Store, vault: Vault) -> None:
     """From the mark on, no roster knows the tenant or its endpoints, and it gets no new ones."""
     await two_tenants(store, vault)
-    await second.look()
+    await until(lambda: second.roster.revision == store.roster.revision)
     assert raw(2_000) in second.roster.endpoints
     await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
-    await second.look()
+    await until(lambda: second.roster.revision == store.roster.revision)
     for one in (store, second):
         assert one.roster.tenants.keys() == {"default"}
         assert one.roster.endpoints.keys() == {raw(1_000)}
@@ -128,14 +128,14 @@ async def test_a_marked_tenant_is_routed_to_no_more(store: Store, second: Store,
 async def test_an_id_is_free_again_when_everything_is_gone(store: Store, second: Store, vault: Vault) -> None:
     """Until then it is taken; and who slept meanwhile remembers no endpoint of the one who had it before."""
     await two_tenants(store, vault)
-    await second.look()
+    await until(lambda: second.roster.revision == store.roster.revision)
     assert raw(2_000) in second.roster.endpoints
     await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
     with pytest.raises(ConflictError, match="being deleted"):
         await store.write(partial(tenants.create, id="acme", name="Acme", now_ms=NOW))
     await pieces(store, LATER)
     await store.write(partial(tenants.create, id="acme", name="New", now_ms=LATER))
-    await second.look()
+    await until(lambda: second.roster.revision == store.roster.revision)
     for one in (store, second):
         assert one.roster.tenants.keys() == {"default", "acme"}
         assert one.roster.endpoints.keys() == {raw(1_000)}

@@ -310,3 +310,8 @@ class ProblemOutput(Output):
     scope: str = Field(default="", description="The scope that the API key lacks.")
     bound_to: str = Field(default="", description="The tenant that the API key is bound to.")
     index: int = Field(default=0, description="The place in the batch of the event that is in conflict.")
+    stored: bool | None = Field(
+        default=False,
+        description="Of a 503: false, nothing was stored; null, that is not known, because the connection to the "
+        "database was lost at the very commit.",
+    )

@@ -108,10 +108,21 @@ def problem_of(error: Exception, request_id: str) -> Problem:
             more: dict[str, Any] = {} if error.index is None else {"index": error.index}
             return problem(CONFLICT, str(error), request_id, **more)
         case StoreUnavailableError() | ClosedError():
-            detail = "the database cannot be used right now; nothing was stored, try again"
-            return problem(UNAVAILABLE, detail, request_id, {"retry-after": str(RETRY_AFTER_S)})
+            return _unavailable(error, request_id)
         case _:
             return problem(INTERNAL, "this is our fault; the request id helps to find it", request_id)
+
+
+def _unavailable(error: Exception, request_id: str) -> Problem:
+    unknown = isinstance(error, StoreUnavailableError) and error.outcome_unknown
+    detail = "the database cannot be used right now; nothing was stored, try again"
+    if unknown:
+        detail = (
+            "the connection to the database was lost while it was writing: it is not known whether this was stored; "
+            "try again with an idempotency key"
+        )
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return problem(UNAVAILABLE, detail, request_id, headers, stored=None if unknown else False)
 
 
 def _invalid(error: InvalidInputError, request_id: str) -> Problem:

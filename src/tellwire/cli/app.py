@@ -19,6 +19,7 @@ from .receive import receive
 from .serve import serve
 from .tenants import tenants
 from .version import version
+from .worker import worker
 
 app = typer.Typer(
     name="tellwire",
@@ -35,6 +36,7 @@ def about() -> None:
 
 
 app.command("serve")(serve())
+app.command("worker")(worker())
 app.command("publish")(publish)
 app.command("receive")(receive)
 app.add_typer(events)

@@ -21,7 +21,8 @@ _HEAD = """\
 
 `pip install 'tellwire[server]'` brings the command `tellwire`. `tellwire COMMAND --help` says what stands here.
 
-- `serve` is the server; `receive` is a receiver for development. Both stop on SIGTERM or Ctrl-C.
+- `serve` is the server, `worker` delivers without one; `receive` is a receiver for development. All stop on SIGTERM or
+  Ctrl-C.
 - All other commands work on the database itself: on the same machine, with the same settings (flags, `TELLWIRE_`
   variables, TOML file) as the server, whether or not one runs. They never deliver: a running server finds within a
   quarter of a second what they published or changed. Over the network, use the HTTP API.
@@ -41,11 +42,18 @@ _HEAD = """\
 
 _NOTES = {
     "serve": """\
-On standard output stands one line, `Tellwire VERSION listens on URL` (with `--json`: `{"url", "version", "pid"}`, and
-`admin_key` if it made one), as soon as requests are answered; log lines go to standard error.
+On standard output stands one line, `Tellwire VERSION listens on URL` (with `--json`: `{"url", "pid", "version"}`,
+`processes` if they are several, and `admin_key` if it made one), as soon as requests are answered; log lines go to
+standard error.
 
 With `--dev`, and no admin key set, a key is made on the first start and kept in `tellwire.dev-key` (mode 0600) beside
 the database, so that copied curl lines go on working. The flags of settings are explained in [Settings](settings.md).
+""",
+    "worker": """\
+On standard output stands one line, `Tellwire VERSION delivers` (with `--json`: `{"pid", "version"}`, and `processes` if
+they are several), as soon as it does; log lines go to standard error. It ends with code 5 where the database cannot be
+opened at the start; later it waits for a database that is away. With several processes, one that dies is started again,
+after a pause that grows while it dies again and again.
 """,
     "publish": """\
     tellwire publish order.paid '{"order_id": "o_1"}'

@@ -2,30 +2,26 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..listening import bound_sockets, url_of
 from ..settings import Loaded, Settings, load
-from ..version import __version__
 from .banner import banner, without_key
 from .dev_key import dev_key_beside
-from .failures import RefusalError, complain, not_listening, told
+from .failures import complain, not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
+from .foreground import run_processes, tell_started
 from .local import database_path
-from .show import write_json
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
-    from ..observe.logs import LogFormat, LogLevel
-
-
-_SHORT_KEY_CHARS = 20
+    from ..observe.board import Board
 
 
 def serve() -> Callable[..., None]:
@@ -46,67 +42,60 @@ def serve() -> Callable[..., None]:
 
 def _run(loaded: Loaded, *, as_json: bool) -> None:
     settings = loaded.settings
-    _check_address(settings.host, settings.port)
+    try:
+        sockets = bound_sockets(settings.host, settings.port)
+    except OSError as error:
+        raise not_listening(settings.host, settings.port, error) from error
     dev_key: str | None = None
     if settings.dev and settings.admin_key is None:
         dev_key = dev_key_beside(database_path(settings) or Path("tellwire.db"))
         settings = msgspec.structs.replace(settings, admin_key=dev_key)
+    _warn_of_listeners(settings)
+    hints: set[asyncio.Task[None]] = set()
+    board = _board_of(settings)
 
-    import uvloop
+    async def run(tellwire: "Tellwire", number: int, ready: Callable[[], None]) -> None:
+        from ..observe.metrics import Metrics
+        from ..server import serve
 
-    from ..observe.logs import configure
-    from ..server import serve as serve_until_stopped
-    from ..wiring import tellwire_for
-
-    configure(cast("LogFormat", settings.log_format), cast("LogLevel", settings.log_level))
-    tellwire = tellwire_for(settings)
-    _log(tellwire, loaded)
-
-    async def main() -> None:
-        hints: set[asyncio.Task[None]] = set()
-
-        def started(url: str) -> None:
-            _announce(settings, dev_key, url, as_json=as_json)
-            if settings.admin_key is None and not as_json:
+        def started(_: str) -> None:
+            ready()
+            if settings.processes == 1 and settings.admin_key is None and not as_json:
                 hints.add(asyncio.create_task(_hint_at_keys(tellwire)))
 
-        await serve_until_stopped(tellwire, settings, started)
+        metrics = None if board is None else Metrics(tellwire, board, number)
+        await serve(tellwire, settings, started, sockets=sockets, metrics=metrics)
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
-    except OSError as error:
-        raise not_listening(settings.host, settings.port, error) from error
-    except SystemExit as error:  # uvicorn's way to say that it cannot listen; it has logged why
-        if error.code:
-            raise RefusalError(f"cannot listen on {settings.host} port {settings.port}") from error
+    def announce() -> None:
+        _announce(settings, dev_key, url_of(sockets[0]), as_json=as_json)
+
+    run_processes(settings, loaded, run, announce, deliver=settings.engine)
 
 
-def _log(tellwire: "Tellwire", loaded: Loaded) -> None:
-    import structlog
+def _board_of(settings: Settings) -> "Board | None":
+    """What the processes of this server count on together, made before they are."""
+    if settings.processes == 1 or settings.metrics == "off":
+        return None
+    from ..observe.board import Board
+    from ..observe.families import CELLS
 
-    from ..observe.logs import subscribe_logs
+    return Board(settings.processes, CELLS)
 
-    subscribe_logs(tellwire.telemetry)
-    log = structlog.get_logger()
-    for warning in loaded.warnings:
-        log.warning(warning)
-    settings = loaded.settings
-    if settings.admin_key is not None and len(settings.admin_key) < _SHORT_KEY_CHARS and not settings.dev:
-        log.warning("the admin key is short enough to be guessed: use at least 20 random characters")
+
+def _warn_of_listeners(settings: Settings) -> None:
     if settings.dev and settings.host not in {"127.0.0.1", "::1", "localhost"}:
-        log.warning("a development server listens beyond this machine", host=settings.host)
+        complain(f"a development server listens beyond this machine, on {settings.host}", "warning")
 
 
 def _announce(settings: Settings, dev_key: str | None, url: str, *, as_json: bool) -> None:
-    if as_json:
-        started: dict[str, Any] = {"url": url, "version": __version__, "pid": os.getpid()}
-        write_json(started | ({"admin_key": dev_key} if dev_key else {}))
-    elif settings.dev:
+    if settings.dev and not as_json:
         sys.stdout.write(banner(url, dev_key))
-    else:
-        sys.stdout.write(f"Tellwire {__version__} listens on {url}\n")
-    sys.stdout.flush()
+        sys.stdout.flush()
+        return
+    fields: dict[str, object] = {"url": url, "pid": os.getpid()}
+    if dev_key:
+        fields["admin_key"] = dev_key
+    tell_started(settings, f"listens on {url}", fields, as_json=as_json)
 
 
 async def _hint_at_keys(tellwire: "Tellwire") -> None:
@@ -115,22 +104,3 @@ async def _hint_at_keys(tellwire: "Tellwire") -> None:
     now = datetime.now(UTC)
     if not any(key.revoked_at is None and (key.expires_at is None or key.expires_at > now) for key in keys):
         complain(without_key(), "note")
-
-
-def _check_address(host: str, port: int) -> None:
-    """Refuse an address that is taken before anything is opened.
-
-    Raises:
-        RefusalError: it cannot be listened on.
-    """
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
-    except OSError as error:
-        raise not_listening(host, port, error) from error

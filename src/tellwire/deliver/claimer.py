@@ -2,8 +2,8 @@
 
 Retries that have come due, backlogs of lanes that had no room, what other processes published, and what processes that
 died had claimed: an expired lease and a due delivery are the same thing to a claim (that is the rescue). It sleeps
-until the earliest of these; while nothing happens it only looks, four times a second, whether another process has
-written.
+until the earliest of these, as far as it knows: each scan reads it for all lanes, and the store tells of what other
+processes write. A scan every few seconds covers what was not told.
 """
 
 import asyncio
@@ -28,11 +28,13 @@ from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 from .lanes import Lanes
 from .leases import ClaimWrites
 
-LOOK_EVERY_S: Final = 0.25
-_FULL_SCAN_EVERY_MS: Final = 30_000
+_SCAN_EVERY_MS: Final = 10_000
 _PER_LANE_PER_PASS: Final = 500
-_SCANS_APART_MS: Final = 50
-_PAUSE_AFTER_ERROR_S: Final = 1.0
+_SCANS_APART_MS: Final = 20
+_SCANS_AT_MOST_APART_MS: Final = 1_000
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 4.0
+"""After trouble with the store; each time twice as long."""
 
 
 class _Pass(msgspec.Struct):
@@ -73,7 +75,7 @@ class Claimer:
         self._wake = asyncio.Event()
         self._next_ms: int | None = 0  # scan at once: something may be left from before
         self._last_scan_ms = 0
-        self._last_look_ms = 0
+        self._apart_ms = _SCANS_APART_MS
         self._wanted: dict[bytes, None] = {}  # in order
 
     def expect(self, due_ms: int) -> None:
@@ -89,24 +91,23 @@ class Claimer:
 
     async def run(self) -> None:
         """Claim until cancelled. Trouble with the store is told and outlived."""
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 await self._turn()
+                pause_s = _FIRST_PAUSE_S
             except StoreError as error:
                 self._telemetry.emit(StoreFailed("claim", str(error)))
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 self._next_ms = 0
 
     async def _turn(self) -> None:
         now_ms = self._clock.now_ms()
-        # A time that lies ahead of us tells that the clock was set back.
-        if not 0 <= now_ms - self._last_look_ms < LOOK_EVERY_S * 1000:
-            self._last_look_ms = now_ms
-            if await self._store.look():
-                self._next_ms = 0
         since_scan_ms = now_ms - self._last_scan_ms
         due = self._next_ms is not None and self._next_ms <= now_ms
-        if not 0 <= since_scan_ms < _FULL_SCAN_EVERY_MS or (due and since_scan_ms >= _SCANS_APART_MS):
+        # A scan that lies ahead of us tells that the clock was set back.
+        if not 0 <= since_scan_ms < _SCAN_EVERY_MS or (due and since_scan_ms >= self._apart_ms):
             await self._scan()
         elif self._wanted:
             wanted, self._wanted = self._wanted, {}
@@ -115,10 +116,10 @@ class Claimer:
             await self._sleep(now_ms)
 
     async def _sleep(self, now_ms: int) -> None:
-        timeout_s = max(LOOK_EVERY_S - (now_ms - self._last_look_ms) / 1000, 0.001)
+        until_ms = self._last_scan_ms + _SCAN_EVERY_MS
         if self._next_ms is not None:
-            earliest_ms = max(self._next_ms, self._last_scan_ms + _SCANS_APART_MS)
-            timeout_s = min(timeout_s, max(earliest_ms - now_ms, 1) / 1000)
+            until_ms = min(until_ms, max(self._next_ms, self._last_scan_ms + self._apart_ms))
+        timeout_s = max(until_ms - now_ms, 1) / 1000
         self._wake.clear()
         try:
             # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
@@ -132,6 +133,9 @@ class Claimer:
         self._last_scan_ms = self._clock.now_ms()
         self._lanes.forget_idle()
         await self._claims.write(self._claim_ready, self._accept)
+        # News may come without a pause: where scans take long, most of the time is not for them.
+        took_ms = self._clock.now_ms() - self._last_scan_ms
+        self._apart_ms = min(max(_SCANS_APART_MS, 2 * took_ms), _SCANS_AT_MOST_APART_MS)
 
     def _accept(self, found: _Pass) -> None:
         if found.next_ms is not None:

@@ -27,7 +27,7 @@ from .claimer import Claimer
 from .executor import Executor
 from .fanner import Fanner
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
-from .leases import LEASE_MS, LeaseKeeper
+from .leases import LeaseKeeper
 from .pruner import Pruner
 from .recorder import Recorder, Result
 from .remover import Remover
@@ -44,6 +44,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     timeout_s: float = 15.0
     bounds: LaneBounds = LaneBounds()
     grace_s: float = 20.0
+    lease_s: float = 60.0
     retention_days: int = 30
     payload_retention_days: int = 30
 
@@ -66,6 +67,9 @@ class Engine:
         self._telemetry = telemetry
         self._transport = transport
         self._grace_s = options.grace_s
+        needed_ms = int(options.timeout_s * 1000) + _ANSWER_MARGIN_MS
+        # An attempt begins only if its answer will come within the lease, so half a lease must be enough for one.
+        self.lease_ms = max(int(options.lease_s * 1000), 2 * needed_ms)
         # Chance spreads retries and tells leases apart; nothing secret hangs on it.
         self._random = random or _random.Random()  # noqa: S311 - see above
         # In order, and not by delivery: after a retry by hand there may be two claims of one.
@@ -84,7 +88,7 @@ class Engine:
             schedule=options.schedule,
             random=self._random,
             let_go=self._let_go,
-            needed_ms=int(options.timeout_s * 1000) + _ANSWER_MARGIN_MS,
+            needed_ms=needed_ms,
         )
         self._fanner = Fanner(
             store,
@@ -93,7 +97,7 @@ class Engine:
             telemetry,
             new_id=new_id,
             token=self.token,
-            lease_ms=LEASE_MS,
+            lease_ms=self.lease_ms,
             offer=self.offer,
         )
         self.fan_out = self._fanner.wake
@@ -104,11 +108,11 @@ class Engine:
             clock,
             telemetry,
             token=self.token,
-            lease_ms=LEASE_MS,
+            lease_ms=self.lease_ms,
             offer=self.offer,
             fan_out=self.fan_out,
         )
-        self._keeper = LeaseKeeper(store, clock, telemetry, lambda: list(self._held))
+        self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))
         self._pruner = Pruner(store, clock, telemetry, options.retention_days, options.payload_retention_days)
         self._remover = Remover(store, clock, telemetry)
 
@@ -195,9 +199,9 @@ class Engine:
             if claim.delivery_id == delivery_id:
                 claim.lease_until_ms = 0
 
-    def wake(self) -> None:
-        """Something may be due that this engine does not know of: look now."""
-        self._claimer.expect(0)
+    def expect(self, ready_ms: int) -> None:
+        """From ``ready_ms`` on something may be claimed that this engine does not know of; 0: now."""
+        self._claimer.expect(ready_ms)
 
     def _start(self, lane: Lane, claim: Claim) -> None:
         task = asyncio.create_task(self._attempts(lane, claim))

@@ -1,4 +1,4 @@
-"""Leases: a claim holds for a minute; what is still held when its lease runs low gets it extended.
+"""Leases: a claim holds for a minute (setting ``lease``); what is still held when its lease runs low gets it extended.
 
 A process that dies or hangs extends nothing, so its deliveries can be claimed again when their leases end. A lease that
 turns out to be lost is not sent under any more.
@@ -17,9 +17,9 @@ from tellwire.store.group_commit import settle
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
-LEASE_MS: Final = 60_000
-_LOW_MS: Final = 40_000
-_CHECK_EVERY_S: Final = 10.0
+_LOW: Final = 2 / 3
+_CHECK: Final = 1 / 6
+"""Parts of a lease: when less than ``_LOW`` is left it is extended, and that is looked after each ``_CHECK``."""
 
 T = TypeVar("T")
 
@@ -55,18 +55,24 @@ class LeaseKeeper:
     """Extends the leases of the claims that this process holds."""
 
     def __init__(
-        self, store: Store, clock: Clock, telemetry: Telemetry, held: Callable[[], Collection[Claim]]
+        self,
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
+        lease_ms: int,
+        held: Callable[[], Collection[Claim]],
     ) -> None:
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
+        self._lease_ms = lease_ms
         self._held = held
 
     async def run(self) -> None:
         """Check until cancelled; costs nothing while no claim grows old."""
         while True:
-            await asyncio.sleep(_CHECK_EVERY_S)
-            low_ms = self._clock.now_ms() + _LOW_MS
+            await asyncio.sleep(self._lease_ms / 1000 * _CHECK)
+            low_ms = self._clock.now_ms() + self._lease_ms * _LOW
             claims = [claim for claim in self._held() if claim.lease_until_ms < low_ms]
             if not claims:
                 continue
@@ -76,7 +82,7 @@ class LeaseKeeper:
                 self._telemetry.emit(StoreFailed("lease", str(error)))
 
     async def _extend(self, claims: list[Claim]) -> None:
-        until_ms = self._clock.now_ms() + LEASE_MS
+        until_ms = self._clock.now_ms() + self._lease_ms
         leases = [(claim.delivery_id, claim.token) for claim in claims]
 
         def extend(connection: Connection) -> set[bytes]:

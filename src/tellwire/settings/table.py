@@ -24,18 +24,21 @@ _LIMITS = Limits()
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one Tellwire server is set up: every field stands in `TABLE` with its meaning. repr hides secrets.
 
-    ``egress_ports`` are inclusive ranges. ``delivery_timeout`` and ``grace`` are seconds.
+    ``egress_ports`` are inclusive ranges. ``delivery_timeout``, ``grace`` and ``lease`` are seconds.
     """
 
     database_url: str = "sqlite:///tellwire.db"
     host: str = "127.0.0.1"
     port: int = 8400
+    engine: bool = True
+    processes: int = 1
     dev: bool = False
     grace: float = 20.0
     admin_key: str | None = None
     secret_key: str | None = None
     retry_schedule: RetrySchedule = RetrySchedule()
     delivery_timeout: float = 15.0
+    lease: float = 60.0
     in_flight_per_endpoint: int = 16
     in_flight_per_process: int = 1024
     held_deliveries: int = 10_000
@@ -139,6 +142,19 @@ TABLE: tuple[Setting, ...] = (
     Setting("host", kinds.HOST, SERVER, "The address that the HTTP API listens on."),
     Setting("port", whole(0, 65535), SERVER, "The port that the HTTP API listens on; 0 takes any free one."),
     Setting(
+        "engine",
+        kinds.SWITCH,
+        SERVER,
+        "Whether this server delivers as well; without, it publishes and manages, and `tellwire worker` delivers.",
+    ),
+    Setting(
+        "processes",
+        whole(1, 256),
+        SERVER,
+        "How many processes of `serve` share the port, or of `worker` the work; more than one needs PostgreSQL. "
+        "Connections and `in_flight_per_process` count for each.",
+    ),
+    Setting(
         "dev",
         kinds.SWITCH,
         SERVER,
@@ -177,6 +193,13 @@ TABLE: tuple[Setting, ...] = (
         seconds(1, 30),
         DELIVERY,
         "The time limit of one attempt, from the name lookup to the last byte of the response.",
+    ),
+    Setting(
+        "lease",
+        seconds(10, 600),
+        DELIVERY,
+        "How long a process that was killed keeps what it had claimed; then others send it. "
+        "At least twice `delivery_timeout` and ten seconds.",
     ),
     Setting(
         "in_flight_per_endpoint",

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from tellwire.clock import Clock, SystemClock
 from tellwire.errors import SettingsError
 from tellwire.signing.vault import Vault
 
@@ -20,9 +22,9 @@ class MakeStore(Protocol):
     """Makes the store at a database URL, unopened, and the vault that seals its secrets."""
 
     def __call__(
-        self, url: str, secret_key: str | None, *, on_change: Callable[[], None]
-    ) -> tuple[Store, Vault]:
-        """See ``store_for``."""
+        self, url: str, secret_key: str | None, *, clock: Clock | None, on_ready: Callable[[int], None]
+    ) -> tuple[Store, Vault, Clock]:
+        """See ``store_for``, which is one."""
 
 
 def is_postgres(url: str) -> bool:
@@ -41,10 +43,13 @@ def sqlite_path(url: str) -> Path:
     return Path(path)
 
 
-def store_for(url: str, secret_key: str | None, *, on_change: Callable[[], None]) -> tuple[Store, Vault]:
-    """The store at ``url`` and the vault that seals its secrets.
+def store_for(
+    url: str, secret_key: str | None, *, clock: Clock | None, on_ready: Callable[[int], None]
+) -> tuple[Store, Vault, Clock]:
+    """The store at ``url``, the vault that seals its secrets, and the clock that rules its leases.
 
-    ``on_change`` is called when another process has something to deliver, where the database can tell.
+    That is ``clock``, by default the machine's; on PostgreSQL it only counts on from what the server's clock says.
+    ``on_ready`` is called when another process has written, with the time from which on something may be claimed.
 
     Raises:
         SettingsError: the URL or the key cannot be used, or PostgreSQL's driver is not installed.
@@ -52,7 +57,8 @@ def store_for(url: str, secret_key: str | None, *, on_change: Callable[[], None]
     if not is_postgres(url):
         path = sqlite_path(url)
         vault = vault_beside(path) if secret_key is None else Vault.from_setting(secret_key)
-        return SqliteStore(path, vault), vault
+        store = SqliteStore(path, vault, on_change=partial(on_ready, 0))
+        return store, vault, clock or SystemClock()
     if secret_key is None:
         raise SettingsError(
             "a database on PostgreSQL needs a secret key, the same for every process: "
@@ -61,7 +67,9 @@ def store_for(url: str, secret_key: str | None, *, on_change: Callable[[], None]
     vault = Vault.from_setting(secret_key)
     with _driver_needed():
         from .postgres import PostgresStore
-    return PostgresStore(url, vault, on_change=on_change), vault
+        from .postgres_clock import ServerClock
+    servers = ServerClock(clock)
+    return PostgresStore(url, vault, clock=servers, on_ready=on_ready), vault, servers
 
 
 async def stored_version(url: str) -> str | None:

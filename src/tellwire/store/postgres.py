@@ -21,11 +21,12 @@ from tellwire.telemetry import Telemetry
 from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one, settle
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
-from .postgres_connections import CONNECT_WITHIN_S, connect, name_of, pool_of, use_of
+from .postgres_clock import ServerClock
+from .postgres_connections import READ_WITHIN_S, WRITE_WITHIN_S, connect, drop, name_of, pool_of, use_of
 from .postgres_days import DAY_MS, drop_before, make_ahead
-from .postgres_faults import collided, translated
+from .postgres_faults import collided, in_doubt, lost, translated
 from .postgres_hot import NEWS, PostgresHotStatements, driver_of
-from .postgres_news import CHANNEL, News
+from .postgres_news import News
 from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
 from .rows import PoolUse
@@ -40,23 +41,42 @@ _MIGRATION_LOCK: Final = 0x7E11_0001
 class PostgresStore:
     """See ``store.Store``."""
 
-    def __init__(self, url: str, vault: Vault, *, on_change: Callable[[], None] | None = None) -> None:
-        """``on_change`` is called on the event loop as soon as another process has something to deliver."""
+    def __init__(
+        self,
+        url: str,
+        vault: Vault,
+        *,
+        clock: ServerClock | None = None,
+        on_ready: Callable[[int], None] = lambda _: None,
+        write_within_s: float = WRITE_WITHIN_S,
+        read_within_s: float = READ_WITHIN_S,
+    ) -> None:
+        """``clock`` learns the server's time; ``on_ready`` is called on the event loop when another process has told
+        from when on something may be claimed (0: at once); ``..._within_s`` is how long one statement may take."""
         self._telemetry = Telemetry()
-        self.hot = PostgresHotStatements()
+        self._clock = clock or ServerClock()
+        self.hot = PostgresHotStatements(self._clock)
         self.within = PostgresWithin()
         self._url = url
+        self._write_within_s = write_within_s
+        self._read_within_s = read_within_s
         self._name = name_of(url)
         self._vault = vault
         self._roster = Roster()
         self._own_name = secrets.token_hex(8)
-        self._news = News(partial(connect, url), self._own_name, on_change)
+        self._news = News(
+            partial(connect, url),
+            self._own_name,
+            self._clock,
+            on_ready=on_ready,
+            on_revision=self._follow,
+        )
         self._commits: GroupCommit | None = None
         self._alone = False
 
     @property
     def roster(self) -> Roster:
-        """The control plane as of the last transaction of this process, or of the last ``look``."""
+        """The control plane as of the last transaction of this process, or of what others have told since."""
         return self._roster
 
     async def open(self) -> None:
@@ -67,29 +87,31 @@ class PostgresStore:
             StoreVersionError: the database was written by a newer Tellwire.
             SettingsError: its secrets were sealed with another key.
         """
-        engine = pool_of(self._url, 1)
+        engine = pool_of(self._url, 1, within_s=self._write_within_s)
         self._write_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # we say BEGIN ourselves
-        self._read_engine = pool_of(self._url, _READERS).execution_options(
+        self._read_engine = pool_of(self._url, _READERS, within_s=self._read_within_s).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
+        self._loop = asyncio.get_running_loop()
         try:
             with translated(self._name):
-                async with engine.begin() as connection:
-                    roster = await connection.run_sync(self._prepare)
+                self._roster = await self._prepared()
+                self._commits = GroupCommit(self._commit_past_others, self._loop, telemetry=self._telemetry)
+                # Control-plane changes come first in a batch: they are few, and the rest routes by them.
+                self._changes = self._commits.register(
+                    self._run_changes, settle, max_weight=50, stage="change"
+                )
                 await self._news.open()
         except BaseException:
+            self._commits = None
             await self._disconnect()
             raise
-        self._roster = roster
-        self._loop = asyncio.get_running_loop()
-        self._commits = GroupCommit(self._commit_past_others, self._loop, telemetry=self._telemetry)
-        # Control-plane changes come first in a batch: they are few, and the rest routes by them.
-        self._changes = self._commits.register(self._run_changes, settle, max_weight=50, stage="change")
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
         if self._commits is None:
             return
+        await self._news.close()
         commits, self._commits = self._commits, None
         await commits.close()
         await self._disconnect()
@@ -99,7 +121,12 @@ class PostgresStore:
         self._opened()
         with translated(self._name):
             async with self._read_engine.connect() as connection:
-                return await connection.run_sync(query)
+                try:
+                    return await connection.run_sync(query)
+                except BaseException as error:
+                    if lost(error):
+                        await connection.run_sync(drop)
+                    raise
 
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
@@ -139,17 +166,17 @@ class PostgresStore:
             revision = self.hot.revision(connection)
         return roster
 
-    async def look(self) -> bool:
-        """Look whether another process has something to deliver or changed the control plane since the last look."""
-        self._opened()
-        with translated(self._name):
-            heard, revision = await self._news.look()
-        if revision == self._roster.revision:
-            return heard
-        roster = await self.read(self.roster_in)
-        if roster.revision > self._roster.revision:  # a transaction of ours may have seen more meanwhile
+    async def _follow(self, revision: int | None) -> None:
+        """Bring the roster up to date, if it is not at ``revision``."""
+        before = self._roster
+        if revision != before.revision:
+            self._replace(before, await self.read(self.roster_in))
+
+    def _replace(self, before: Roster, roster: Roster) -> None:
+        # Reads and the writer overtake each other: what came meanwhile counts, unless this one is newer. A lower
+        # revision than before is one as well, where nothing came: of a server that knows less than the last one did.
+        if self._roster is before or roster.revision > self._roster.revision:
             self._roster = roster
-        return True
 
     async def drop_days(self, before_ms: int) -> int:
         """Make the partitions of the days to come, drop those of days that have passed.
@@ -159,7 +186,7 @@ class PostgresStore:
         self._opened()
         before_ms -= before_ms % DAY_MS
         with translated(self._name):
-            connection = await connect(self._url)
+            connection = await connect(self._url, self._read_within_s)
             try:
                 async with connection.transaction():
                     await make_ahead(connection)
@@ -172,6 +199,14 @@ class PostgresStore:
         if self._commits is None:
             raise ClosedError("the store is not open")
         return self._commits
+
+    async def _prepared(self) -> Roster:
+        engine = pool_of(self._url, 1, within_s=None)  # migrations take as long as they take
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(self._prepare)
+        finally:
+            await engine.dispose()
 
     def _prepare(self, connection: Connection) -> Roster:
         # Of many processes that start at once the first migrates, and the others wait for it.
@@ -197,9 +232,11 @@ class PostgresStore:
         return await self._commit(work)
 
     async def _commit(self, work: Work) -> list[list[Any]]:
+        before = self._roster
         with translated(self._name):
             async with self._write_engine.connect() as connection:
-                outcomes, self._roster = await connection.run_sync(partial(self._run, work))
+                outcomes, roster = await connection.run_sync(partial(self._run, work))
+        self._replace(before, roster)
         return outcomes
 
     def _run(self, work: Work, connection: Connection) -> tuple[list[list[Any]], Roster]:
@@ -210,19 +247,32 @@ class PostgresStore:
             self._alone = sum(len(items) for _, items in work) == 1
             outcomes = [write.run(connection, items) for write, items in work]
             roster = self.roster_in(connection)
-            if connection.info.pop(NEWS, False):
-                await_only(driver.execute(f"SELECT pg_notify('{CHANNEL}', '{self._own_name}')"))
-            await_only(driver.execute("COMMIT"))
-        except BaseException:
-            self._roll_back(connection)
+            ready_ms = connection.info.pop(NEWS, None)
+            if ready_ms is not None:
+                await_only(driver.execute(self._news.notification(self._own_name, ready_ms)))
+        except BaseException as error:
+            self._roll_back(connection, error)
             raise
+        self._end(connection)
         return outcomes, roster
 
-    def _roll_back(self, connection: Connection) -> None:
+    def _end(self, connection: Connection) -> None:
         try:
-            await_only(driver_of(connection).execute("ROLLBACK", timeout=CONNECT_WITHIN_S))
-        except Exception:  # it is lost, and its transaction with it
-            connection.invalidate()
+            await_only(driver_of(connection).execute("COMMIT"))
+        except BaseException as error:
+            self._roll_back(connection, error)
+            if lost(error):
+                raise in_doubt(self._name, error) from error
+            raise
+
+    def _roll_back(self, connection: Connection, error: BaseException) -> None:
+        try:
+            if not lost(error):
+                await_only(driver_of(connection).execute("ROLLBACK"))
+                return
+        except Exception:  # noqa: S110 - it is lost, and its transaction with it
+            pass
+        drop(connection)
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         if self._alone:  # a change that shares its transaction with nobody needs no savepoint

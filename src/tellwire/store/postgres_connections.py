@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: how they are made, pooled, and replaced when the server has closed them."""
 
+import re
 from typing import Any, Final, cast
 
 import asyncpg
@@ -11,10 +12,12 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tellwire.errors import SettingsError
 
-from .postgres_hot import NEWS
+from .postgres_hot import tell
 from .rows import PoolUse
 
 CONNECT_WITHIN_S: Final = 5.0
+WRITE_WITHIN_S: Final = 10.0
+READ_WITHIN_S: Final = 35.0
 _WAIT_FOR_ONE_S: Final = 10
 _SERVER_SETTINGS: Final = {
     "application_name": "tellwire",
@@ -32,15 +35,26 @@ _TOLD: Final = tuple(
 """How statements begin that other processes must hear of."""
 
 
-async def connect(url: str) -> "asyncpg.Connection[Any]":
-    """A connection of the driver; the URL is libpq's, with its parameters (``sslmode`` and so on)."""
-    return await asyncpg.connect(url, timeout=CONNECT_WITHIN_S, server_settings=dict(_SERVER_SETTINGS))
+async def connect(url: str, within_s: float | None = WRITE_WITHIN_S) -> "asyncpg.Connection[Any]":
+    """A connection of the driver; the URL is libpq's, with its parameters (``sslmode`` and so on).
+
+    ``within_s`` is how long one statement may take until its connection counts as dead: a server that has gone without
+    a word answers none. The server's own limit is there for statements that are merely slow; None: neither.
+    """
+    settings = dict(_SERVER_SETTINGS)
+    if within_s is None:
+        settings["statement_timeout"] = "0"
+    return await asyncpg.connect(
+        url, timeout=CONNECT_WITHIN_S, command_timeout=within_s, server_settings=settings
+    )
 
 
 def name_of(url: str) -> str:
     """The database that ``url`` names, for messages: without the password. Raises SettingsError."""
+    # Several hosts with ports (for failover) are libpq's and the driver's own: to read the name, one will do.
+    one_host = re.sub(r"(:\d*)?,[^/?@]*", "", url, count=1)
     try:
-        return make_url(url).database or "postgres"
+        return make_url(one_host).database or "postgres"
     except (ArgumentError, ValueError):
         raise SettingsError(
             "the database URL cannot be read: it must be postgresql://user:password@host/database "
@@ -48,11 +62,11 @@ def name_of(url: str) -> str:
         ) from None
 
 
-def pool_of(url: str, connections: int) -> AsyncEngine:
-    """A pool of at most so many connections, made when they are needed."""
+def pool_of(url: str, connections: int, *, within_s: float | None = READ_WITHIN_S) -> AsyncEngine:
+    """A pool of at most so many connections, made when they are needed; ``within_s``: see ``connect``."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda *_, **__: connect(url),
+        async_creator=lambda *_, **__: connect(url, within_s),
         pool_size=connections,
         max_overflow=0,
         pool_timeout=_WAIT_FOR_ONE_S,
@@ -68,6 +82,13 @@ def use_of(name: str, engine: AsyncEngine) -> PoolUse:
     return PoolUse(name, pool.checkedout(), pool.size())
 
 
+def drop(connection: Connection) -> None:
+    """Give a connection up, without waiting for a server that may be gone; the pool makes a new one."""
+    driver: Any = connection.connection.driver_connection
+    driver.terminate()
+    connection.invalidate()
+
+
 def _refuse_closed(driver: Any, *_: object) -> None:
     if driver.driver_connection.is_closed():  # the pool then makes a new one, before anything is lost by it
         raise DisconnectionError("the server has closed this connection")
@@ -76,4 +97,4 @@ def _refuse_closed(driver: Any, *_: object) -> None:
 def _note_news(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
     # Changes by hand and of the control plane: the statements of the hot path do not come by here.
     if statement.startswith(_TOLD):
-        connection.info[NEWS] = True
+        tell(connection)

@@ -41,6 +41,30 @@ def collided(error: BaseException) -> bool:
     return cause.sqlstate in _COLLISIONS or (unique and cause.constraint_name in _SHARED_NAMES)
 
 
+def lost(error: BaseException) -> bool:
+    """Whether ``error`` leaves a connection that cannot be used, and a statement of which nobody knows the end.
+
+    Where the server itself refuses a statement it says ``ERROR``, and goes on; worse ends the connection.
+    """
+    cause = _cause(error)
+    if isinstance(cause, asyncpg.PostgresError):
+        severity = getattr(cause, "severity_en", None) or getattr(cause, "severity", None)
+        return severity != "ERROR" or cause.sqlstate in _OTHER_SERVER
+    if isinstance(cause, ValueError):  # the driver itself refuses what cannot be sent
+        return False
+    return isinstance(cause, _GONE) or not isinstance(cause, Exception)
+
+
+def in_doubt(database: str, error: BaseException) -> StoreUnavailableError:
+    """The error of a COMMIT that has no answer: it may have been carried out, or not."""
+    cause = _cause(error)
+    sentence = f"database {database}: the answer to a COMMIT was lost ({str(cause) or type(cause).__name__})"
+    return StoreUnavailableError(sentence, outcome_unknown=True)
+
+
+_OTHER_SERVER: Final = {"25006"}
+"""What a server says that has become a replica: to be asked again on a new connection, which may lead elsewhere."""
+
 _SHARED_NAMES: Final = {"idempotency_keys_pkey", "tenants_pkey", "revisions_pkey"}
 """What two processes may both insert in good faith; the second one then finds the row of the first."""
 

@@ -11,18 +11,31 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
+from .postgres_clock import ServerClock
 from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
 
 NEWS = "tellwire.news"
-"""Set in ``Connection.info`` by a transaction that other processes must hear of."""
+"""In ``Connection.info``: from when on other processes can claim what a transaction leaves to them (0: now)."""
+
+
+def tell(connection: Connection, ready_ms: int = 0) -> None:
+    """Have other processes hear of this transaction: something may be claimed from ``ready_ms`` on."""
+    connection.info[NEWS] = min(ready_ms, connection.info.get(NEWS, ready_ms))
 
 
 class PostgresHotStatements:
     """See ``store.HotStatements``. Call them inside ``run_sync``."""
 
+    def __init__(self, clock: ServerClock) -> None:
+        """``clock`` learns the server's time from whatever is asked."""
+        self._clock = clock
+
     def revision(self, connection: Connection) -> int:
         """How often the control plane has changed."""
-        return cast(int, await_only(driver_of(connection).fetchval(REVISION)))
+        asked = self._clock.ask()
+        revision, server_s = await_only(driver_of(connection).fetchrow(REVISION))
+        self._clock.told(asked, server_s)
+        return cast(int, revision)
 
     def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         """Store events."""
@@ -38,13 +51,13 @@ class PostgresHotStatements:
         if rows:
             _fetch(connection, _INSERT_DELIVERIES, *_columns(rows))
             if any(row.lease_token is None for row in rows):
-                connection.info[NEWS] = True
+                tell(connection)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
         if rows:
             _fetch(connection, _INSERT_PAGES, *_columns(rows))
-            connection.info[NEWS] = True
+            tell(connection)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
@@ -53,6 +66,9 @@ class PostgresHotStatements:
         if not outcomes:
             return set()
         held: set[bytes] = {row[0] for row in _fetch(connection, _RECORD, *_columns(outcomes))}
+        due_ms = min((row.due_ms for row in outcomes if row.due_ms is not None), default=None)
+        if due_ms is not None:  # should this process be gone by then, somebody else is there
+            tell(connection, due_ms)
         rows = [_storable(row) for row in attempts if row.delivery_id in held]
         if rows:
             _fetch(connection, _INSERT_ATTEMPTS, *_columns(rows))
@@ -70,7 +86,7 @@ class PostgresHotStatements:
         """Give up the leases that still hold."""
         if leases:
             _fetch(connection, _RELEASE, *_columns(leases))
-            connection.info[NEWS] = True
+            tell(connection)
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
@@ -112,7 +128,9 @@ def _storable(row: AttemptRow) -> AttemptRow:
     return row._replace(detail=text)
 
 
-REVISION = "SELECT value FROM revisions WHERE name = 'control'"
+REVISION = """
+    SELECT value, extract(epoch FROM clock_timestamp())::float8 FROM revisions WHERE name = 'control'"""
+"""How often the control plane has changed, and the server's time."""
 
 EVENT_COLUMNS = {
     "id": "bytea",

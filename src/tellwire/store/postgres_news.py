@@ -1,18 +1,32 @@
-"""News between processes on one PostgreSQL: who publishes for others, or changes the control plane, notifies.
+"""News between processes on one PostgreSQL: who leaves something to others, or changes the control plane, notifies.
 
-One connection of its own listens. A notification makes the claimer look at once; where the connection was lost, a
-``look`` makes a new one and says yes, because something may have happened meanwhile.
+One connection of its own listens. A notification says from when on there is something to claim, so that the claimers
+of idle processes are there at that moment and have nothing to poll. A slow poll covers what notifications cannot: a
+connection that has died without a word. While nothing can be heard, each try to listen again counts as news.
 """
 
 import asyncio
+import logging
+import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
+from tellwire.errors import StoreError
+
+from .postgres_clock import ServerClock
 from .postgres_hot import REVISION
 
-CHANNEL = "tellwire"
+CHANNEL: Final = "tellwire"
+
+_POLL_S: Final = 5.0
+_ANSWER_WITHIN_S: Final = 2.0
+_APART_S: Final = 0.05
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 2.0
+
+_log: Final = logging.getLogger(__name__)
 
 
 class News:
@@ -22,53 +36,99 @@ class News:
         self,
         connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]],
         own: str,
-        on_change: Callable[[], None] | None,
+        clock: ServerClock,
+        *,
+        on_ready: Callable[[int], None],
+        on_revision: Callable[[int | None], Awaitable[None]],
     ) -> None:
+        """Prepare.
+
+        Args:
+            connect: makes a connection of the driver.
+            own: what this process tells itself is no news to it.
+            clock: learns the server's time.
+            on_ready: something may be claimed from that time on (0: at once).
+            on_revision: the control plane is at that revision; None: at which is not known.
+        """
         self._connect = connect
         self._own = own
-        self._on_change = on_change
-        self._heard = True
+        self._clock = clock
+        self._on_ready = on_ready
+        self._on_revision = on_revision
+        self._rang = asyncio.Event()
         self._connection: asyncpg.Connection[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect and listen."""
-        connection = await self._connect()
-        connection.add_termination_listener(self._lost)
-        await connection.add_listener(CHANNEL, self._hear)
-        self._connection = connection
-        self._heard = True
+        """Connect and listen, from now on for good."""
+        await self._listen()
+        self._task = asyncio.create_task(self._follow(), name="tellwire-news")
 
     async def close(self) -> None:
         """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._hang_up()
+
+    @staticmethod
+    def notification(own: str, ready_ms: int) -> str:
+        """The statement by which the process ``own`` tells the others."""
+        return f"SELECT pg_notify('{CHANNEL}', '{own} {ready_ms}')"
+
+    async def _follow(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                if self._connection is None:
+                    await self._listen()
+                    self._on_ready(0)  # whatever was told meanwhile
+                await self._on_revision(await self._ask(self._connection))
+                pause_s = _FIRST_PAUSE_S
+                await self._rung()
+            except Exception as error:  # of any kind: whoever does not hear must not believe to hear
+                _log.debug("not listening: %r", error)
+                self._hang_up()
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads processes, hides nothing
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                await self._do_without()
+
+    async def _listen(self) -> None:
+        connection = await self._connect()
+        self._connection = connection
+        connection.add_termination_listener(lambda _: self._rang.set())
+        await connection.add_listener(CHANNEL, self._hear)
+
+    def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.remove_termination_listener(self._lost)
             connection.terminate()
 
-    async def look(self) -> tuple[bool, int]:
-        """Whether anything was heard since the last look, and the revision of the control plane.
+    async def _ask(self, connection: Any) -> int:
+        """The revision of the control plane; also proves that the connection lives."""
+        self._rang.clear()
+        asked = self._clock.ask()
+        revision, server_s = await connection.fetchrow(REVISION, timeout=_ANSWER_WITHIN_S)
+        self._clock.told(asked, server_s)
+        return int(revision)
 
-        The question goes over the listening connection: what was committed before it is heard before its answer.
-        """
-        if self._connection is None or self._connection.is_closed():
-            await self.close()
-            await self.open()
-        connection = self._connection
-        assert connection is not None  # noqa: S101 - open has just made it
-        revision: int = await connection.fetchval(REVISION, timeout=10)
-        # asyncpg calls listeners in the turn of the loop after the one in which it hears.
-        await asyncio.sleep(0)
-        heard, self._heard = self._heard, False
-        return heard, revision
+    async def _rung(self) -> None:
+        await asyncio.sleep(_APART_S)  # many notifications are answered by one question
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await self._rang.wait()
+        except TimeoutError:
+            pass
+
+    async def _do_without(self) -> None:
+        self._on_ready(0)
+        try:
+            await self._on_revision(None)
+        except StoreError:  # then the database itself is away, and who uses it hears of it
+            pass
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        if payload != self._own:
-            self._tell()
-
-    def _lost(self, _connection: object) -> None:
-        self._tell()
-
-    def _tell(self) -> None:
-        self._heard = True
-        if self._on_change is not None:
-            self._on_change()
+        own, _, ready_ms = str(payload).partition(" ")
+        if own != self._own:
+            self._rang.set()
+            self._on_ready(int(ready_ms) if ready_ms.isdecimal() else 0)

@@ -41,6 +41,7 @@ from .sqlite_within import SqliteWithin
 
 T = TypeVar("T")
 
+_LOOK_EVERY_S = 0.25
 _QUICK_COMMIT_S = 0.002
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
@@ -49,10 +50,16 @@ class SqliteStore:
     """See ``store.Store``."""
 
     def __init__(
-        self, path: Path, vault: Vault, *, inline: bool = False, lock_wait_s: float = LOCK_WAIT_S
+        self,
+        path: Path,
+        vault: Vault,
+        *,
+        inline: bool = False,
+        lock_wait_s: float = LOCK_WAIT_S,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         """``inline`` runs everything on the event loop, for simulations in virtual time; ``lock_wait_s`` is for
-        another process to end its transaction."""
+        another process to end its transaction; ``on_change`` is called when another process has written."""
         self.hot = SqliteHotStatements()
         self.within = SqliteWithin()
         self._path = path
@@ -62,13 +69,15 @@ class SqliteStore:
         self._telemetry = Telemetry()
         self._commit_s = _QUICK_COMMIT_S  # how long commits take at present
         self._roster = Roster()
+        self._on_change = on_change
         self._data_version = -1
+        self._looking: asyncio.Task[None] | None = None
         self._commits: GroupCommit | None = None
         self._registered: list[tuple[BatchedWrite, Run, Done, int]] = []
 
     @property
     def roster(self) -> Roster:
-        """The control plane as of the last transaction of this process, or of the last ``look``."""
+        """The control plane as of the last transaction of this process, or a quarter of a second ago."""
         return self._roster
 
     async def open(self) -> None:
@@ -91,11 +100,16 @@ class SqliteStore:
         self._commits = GroupCommit(self._commit, self._loop, linger_s=linger_s, telemetry=self._telemetry)
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
         self._changes = self._commits.register(self._run_changes, settle, max_weight=50, stage="change")
+        if self._on_change is not None:
+            self._looking = self._loop.create_task(self._look_on(self._on_change), name="tellwire-look")
 
     async def close(self) -> None:
         """Write what waits, then disconnect."""
         if self._commits is None:
             return
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         commits, self._commits = self._commits, None
         await commits.close()
         self._readers.shutdown(wait=True)
@@ -144,9 +158,15 @@ class SqliteStore:
         """The control plane as this very transaction sees it."""
         return refresh(connection, self._roster, self._vault, self.hot.revision(connection))
 
-    async def look(self) -> bool:
-        """Look whether another process has changed the database since the last look."""
-        return await self.write(self._look)
+    async def _look_on(self, on_change: Callable[[], None]) -> None:
+        """Look again and again whether another process has written; the roster is brought up to date by that."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                if await self.write(self._look):
+                    on_change()
+            except StoreError:  # whoever has something to do with the database hears of it
+                pass
 
     async def drop_days(self, before_ms: int) -> int:
         """Nothing: days are not kept apart."""
@@ -172,6 +192,7 @@ class SqliteStore:
                     migrate(self._connection)
                     check_key(self._connection, self._vault)
                     self._roster = self.roster_in(self._connection)
+                    self._look(self._connection)
                 driver_of(self._connection).execute("PRAGMA busy_timeout = 0")  # see _begin
         except BaseException:
             self._write_engine.dispose()

@@ -20,7 +20,7 @@ class Store(Protocol):
 
     @property
     def roster(self) -> Roster:
-        """The control plane as of the last transaction of this process, or of the last ``look``."""
+        """The control plane as of the last transaction of this process, and soon after others have changed it."""
 
     async def open(self) -> None:
         """Connect, migrate, check the secret key. Raises StoreError or SettingsError with what to do."""
@@ -60,9 +60,6 @@ class Store(Protocol):
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
-
-    async def look(self) -> bool:
-        """Look whether another process has changed the database since the last look; refreshes the roster."""
 
     async def drop_days(self, before_ms: int) -> int:
         """Make room for the days to come; drop the days that are wholly older than ``before_ms``, where days are kept

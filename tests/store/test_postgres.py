@@ -1,0 +1,166 @@
+"""What processes on one PostgreSQL tell each other, and what becomes of those that cannot hear."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from tests.postgres import database_in
+from tests.proxy import Proxy
+
+from tellwire.errors import StoreUnavailableError
+from tellwire.model.delivery import State
+from tellwire.signing.vault import Vault
+from tellwire.store import tenants
+from tellwire.store.postgres import PostgresStore
+
+from .backends import KEY
+from .rows import NOW, add_endpoint, delivery_row, event_row, outcome, raw, until
+
+
+class Listener(PostgresStore):
+    """A process that does nothing but hear."""
+
+    def __init__(self, url: str) -> None:
+        self.told: list[int] = []
+        super().__init__(url, Vault(KEY), on_ready=self.told.append)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(database_in(tmp_path), Vault(KEY))
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def listener(tmp_path: Path, store: PostgresStore) -> AsyncIterator[Listener]:
+    listener = Listener(database_in(tmp_path))
+    await listener.open()
+    yield listener
+    await listener.close()
+
+
+async def test_a_retry_is_told_with_the_time_at_which_it_is_due(
+    store: PostgresStore, listener: Listener
+) -> None:
+    """Who records a retry for later tells others when, so that one of them is there should it die until then."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    rows = [delivery_row(n, n, endpoint, token=7, until=NOW + 60_000) for n in (1, 2, 3)]
+    await store.write(
+        lambda connection: store.hot.insert_events(connection, [event_row(n) for n in (1, 2, 3)])
+    )
+    await store.write(lambda connection: store.hot.insert_deliveries(connection, rows))
+    due = [outcome(1, 7, State.PENDING, due=NOW + 9_000), outcome(2, 7, State.PENDING, due=NOW + 5_000)]
+    await store.write(lambda connection: store.hot.record(connection, [*due, outcome(3, 7)], []))
+    await until(lambda: NOW + 5_000 in listener.told)
+
+
+async def test_what_is_given_back_or_left_to_others_is_told(store: PostgresStore, listener: Listener) -> None:
+    """A delivery without a lease, or one that is given back, is for whoever hears of it first; the own is no news."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await until(lambda: listener.told == [0])
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))
+    row = delivery_row(1, 1, endpoint, token=7, until=NOW + 60_000)
+    await store.write(lambda connection: store.hot.insert_deliveries(connection, [row]))
+    await store.write(lambda connection: store.hot.release(connection, [(raw(1), 7)]))
+    await until(lambda: listener.told == [0, 0])
+
+
+async def test_a_strange_notification_is_news(
+    store: PostgresStore, listener: Listener, tmp_path: Path
+) -> None:
+    """Whoever may use the database may notify: whatever the text, it means no more than: look."""
+    stranger = await asyncpg.connect(database_in(tmp_path))
+    for payload in ("", "x", "x y", "x -1", "a 12 b", "x 9" + "9" * 1_000):
+        await stranger.execute("SELECT pg_notify('tellwire', $1)", payload)
+    await stranger.close()
+    await until(lambda: len(listener.told) == 6)
+    assert listener.told[:5] == [0] * 5
+    await store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
+    await until(lambda: listener.roster.tenants.keys() >= {"acme"})
+
+
+@pytest.mark.parametrize("way", ["cut", "half open"])
+async def test_a_lost_listening_connection_is_replaced(
+    tmp_path: Path, store: PostgresStore, way: str
+) -> None:
+    """However it is lost, with or without a word: what others change meanwhile and afterwards is seen."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        listener = Listener(proxy.url)
+        await listener.open()
+        try:
+            if way == "cut":
+                proxy.cut()
+            else:
+                proxy.stall("back")
+            await store.write(lambda connection: tenants.create(connection, "meanwhile", "", now_ms=NOW))
+            await until(lambda: listener.roster.tenants.keys() >= {"meanwhile"})
+            await until(lambda: bool(listener.told))
+            proxy.resume()
+            await store.write(lambda connection: tenants.create(connection, "afterwards", "", now_ms=NOW))
+            await until(lambda: listener.roster.tenants.keys() >= {"afterwards"})
+        finally:
+            await listener.close()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_commit_without_an_answer_is_told_to_be_unknown(
+    tmp_path: Path, store: PostgresStore, stored: bool
+) -> None:
+    """Whether the server got the COMMIT or not: the writer cannot know, and does not say that nothing was stored."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        writer = PostgresStore(proxy.url, Vault(KEY))
+        await writer.open()
+        try:
+            if stored:
+                proxy.after_server = lambda link, _: b"COMMIT" not in link.sent
+            else:
+                proxy.before_server = lambda _, piece: b"COMMIT" not in piece
+            with pytest.raises(StoreUnavailableError) as caught:
+                await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+            assert caught.value.outcome_unknown
+            proxy.before_server = proxy.after_server = lambda *_: True
+            await until(lambda: ("acme" in store.roster.tenants) is stored)
+            await writer.write(lambda connection: tenants.create(connection, "b", "", now_ms=NOW))
+        finally:
+            await writer.close()
+
+
+async def test_a_connection_that_is_lost_before_the_commit_leaves_nothing(
+    tmp_path: Path, store: PostgresStore
+) -> None:
+    """Then it is known that nothing was stored; the next write has a new connection."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        writer = PostgresStore(proxy.url, Vault(KEY))
+        await writer.open()
+        try:
+            proxy.before_server = lambda _, piece: b"INSERT" not in piece
+            with pytest.raises(StoreUnavailableError) as caught:
+                await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+            assert not caught.value.outcome_unknown
+            proxy.before_server = lambda *_: True
+            await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+        finally:
+            await writer.close()
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up_for_long(tmp_path: Path) -> None:
+    """Reads and writes over a connection that lets nothing through end as unavailable, and closing ends too."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        store = PostgresStore(proxy.url, Vault(KEY), write_within_s=0.5, read_within_s=0.5)
+        await store.open()
+        await store.read(lambda _: None)
+        proxy.stall()
+        for doing in (
+            store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW)),
+            store.read(lambda connection: store.roster_in(connection)),
+        ):
+            with pytest.raises(StoreUnavailableError):
+                await doing
+        proxy.cut()
+        proxy.stalling = False
+        await store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+        proxy.stall()
+        await store.close()

@@ -1,0 +1,29 @@
+"""URLs of PostgreSQL."""
+
+import pytest
+
+from tellwire.errors import SettingsError
+from tellwire.store.postgres_connections import name_of
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://u:p@db.example/tellwire", "tellwire"),
+        ("postgresql://u:p%2C@db.example:5433/tellwire?sslmode=require", "tellwire"),
+        ("postgresql://u:a,b@db.example/tellwire", "tellwire"),
+        ("postgresql://u:p@one.example,two.example/tellwire?target_session_attrs=read-write", "tellwire"),
+        ("postgresql://u:p@one.example:5432,two.example:5433,three/tellwire", "tellwire"),
+        ("postgresql://db.example", "postgres"),
+    ],
+)
+def test_a_url_names_its_database(url: str, name: str) -> None:
+    """With one host or with several, as failover needs them."""
+    assert name_of(url) == name
+
+
+def test_a_url_that_cannot_be_read_is_refused_without_its_password() -> None:
+    """The message says how a URL looks, and repeats nothing of it."""
+    with pytest.raises(SettingsError) as caught:
+        name_of("postgresql://user:pass@host:not-a-port/db")
+    assert "pass@" not in str(caught.value)
