@@ -17,6 +17,7 @@ from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
 from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, IdMaker, decode
+from .manage.audit import Audit
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
 from .manage.filters import Filters
@@ -84,7 +85,7 @@ class Tellwire:
             await tellwire.publish("order.paid", {"order_id": "o_1"})
 
     Attributes:
-        endpoints, tenants, keys, events, filters, deliveries: the control plane.
+        endpoints, tenants, keys, events, filters, deliveries, audit: the control plane.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
     """
@@ -125,10 +126,19 @@ class Tellwire:
         self._within = Within(self._store, self._clock, self._new_id, at_once=self._options.fan_out_at_once)
         self._ready_ms = -_READY_FOR_MS
         store, clock, limits = self._store, self._clock, self.limits
-        self.tenants = Tenants(store, clock, limits)
-        self.endpoints = Endpoints(store, vault, clock, self._new_id, limits, self._check_url, self._wake)
+        self.audit = Audit(store, clock, self._new_id, limits)
+        self.tenants = Tenants(store, clock, limits, self.audit)
+        self.endpoints = Endpoints(
+            store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit
+        )
         self.keys = Keys(
-            store, clock, self._new_id, limits, self._options.admin_key, test=self._options.test_keys
+            store,
+            clock,
+            self._new_id,
+            limits,
+            self._options.admin_key,
+            self.audit,
+            test=self._options.test_keys,
         )
         self._last_uses: asyncio.Task[None] | None = None
         self.events = Events(store, limits)

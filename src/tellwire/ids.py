@@ -17,6 +17,7 @@ ENDPOINT: Final = "ep"
 DELIVERY: Final = "dlv"
 ATTEMPT: Final = "att"
 KEY: Final = "key"
+AUDIT: Final = "aud"
 REQUEST: Final = "req"
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

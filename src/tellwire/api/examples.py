@@ -197,6 +197,19 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "last_used_at": None,
         "key": "tw_live_9bQ1rT...",
     },
+    "list_audit": _page(
+        {
+            "id": "aud_01k5w3m8qhe5sbd3y0t2vwz9ra",
+            "at": "2026-01-31T10:12:45.067Z",
+            "action": "endpoint.updated",
+            "actor": "key_01k5w3m8qhe5sbd3y0t2vwz9ra",
+            "tenant": "default",
+            "subject": _ENDPOINT_ID,
+            "request_id": "req_01k5w3m8qhe5sbd3y0t2vwz9ra",
+            "before": {"description": "the shop"},
+            "after": {"description": "the new shop"},
+        }
+    ),
     "get_health": {"status": "ok"},
     "get_readiness": {"status": "ready"},
 }

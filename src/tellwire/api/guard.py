@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from tellwire.errors import FieldError, ForbiddenError, InvalidInputError, LimitExceededError
 from tellwire.hub import Tellwire
+from tellwire.manage.audit import ASKER
+from tellwire.model.audit import ADMIN, Asker
 from tellwire.model.key import Scope
 from tellwire.model.limits import KIB, Limits
 from tellwire.publish import strict_json
@@ -59,6 +61,7 @@ class GuardedRoute(APIRoute):
                 if kind is not None:
                     await tellwire.check_owner(caller, kind, request.path_params["id"])
             request.scope["tellwire.caller"] = caller
+            ASKER.set(Asker(caller.key_id or ADMIN, request.scope["tellwire.request_id"]))
             _check_query(request, known)
             if takes_body:
                 request = await _read(request, tellwire.limits, content_types)

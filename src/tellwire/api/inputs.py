@@ -89,6 +89,17 @@ class DeliveryQuery(EventQuery):
     state: State | None = None
 
 
+class AuditQuery(TenantPageQuery):
+    """Which changes."""
+
+    actor: Text | None = Field(
+        default=None, description="Only those made by this key, or by `admin` or `local`."
+    )
+    subject: Text | None = Field(default=None, description="Only those of the thing with this id.")
+    since: Time | None = Field(default=None, description="Made at this time or later.")
+    until: Time | None = Field(default=None, description="Made before this time.")
+
+
 class Body(BaseModel):
     """A JSON body. Null in an optional field is the same as leaving it out, unless said otherwise."""
 

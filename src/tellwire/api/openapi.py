@@ -97,6 +97,7 @@ def _tags() -> list[dict[str, str]]:
         "deliveries": "Events on their way to endpoints.",
         "tenants": "Your customers.",
         "keys": "API keys.",
+        "audit": "Who changed what.",
         "metrics": "For Prometheus.",
         "health": "For load balancers; open to everybody.",
     }

@@ -283,6 +283,22 @@ class NewKeyOutput(KeyOutput):
     key: str = Field(examples=["tw_live_..."])
 
 
+class AuditOutput(Output):
+    """One change of the control plane."""
+
+    id: str = Field(examples=["aud_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    at: Time
+    action: str = Field(examples=["endpoint.updated"])
+    actor: str = Field(
+        description="The id of an API key; `admin` for the key of the settings; `local` for the command line and code."
+    )
+    tenant: str | None = Field(description="Whose thing was changed.")
+    subject: str = Field(description="The id of the thing.", examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    request_id: str | None
+    before: dict[str, Any] | None = Field(description="The fields that were changed; null for a new thing.")
+    after: dict[str, Any] | None = Field(description="The same fields after; null where the thing is gone.")
+
+
 class HealthOutput(Output):
     """The process answers, or is ready."""
 

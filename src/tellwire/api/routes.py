@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
 
-from . import deliveries, endpoints, events, filters, health, keys, metrics, tenants
+from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, tenants
 from .guard import SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
@@ -72,6 +72,7 @@ ROUTES: Final = (
     Route("GET", "/v1/keys/{id}", ADMIN, keys.get_key),
     Route("POST", "/v1/keys/{id}/rotate", ADMIN, keys.rotate_key, 201, refusals=(409,)),
     Route("DELETE", "/v1/keys/{id}", ADMIN, keys.revoke_key, 204),
+    Route("GET", "/v1/audit", ADMIN, audit.list_audit),
     Route("GET", "/healthz", None, health.get_health),
     Route("GET", "/readyz", None, health.get_readiness),
     Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True, unbound=True),

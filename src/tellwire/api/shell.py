@@ -37,6 +37,7 @@ class Shell:
         head = scope["method"] == "HEAD"
         if head:
             scope = {**scope, "method": "GET"}
+        scope["tellwire.request_id"] = request_id
         started = False
 
         async def send_named(message: MutableMapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from .audit import audit
 from .config import config
 from .deliveries import deliveries
 from .doctor import doctor
@@ -45,6 +46,7 @@ app.add_typer(filters)
 app.add_typer(deliveries)
 app.add_typer(tenants)
 app.add_typer(keys)
+app.add_typer(audit)
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.command("migrate")(migrate)

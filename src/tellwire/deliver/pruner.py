@@ -1,14 +1,16 @@
 """The pruner: removes events that are older than the retention and have nothing pending, a few at a time.
 
 Their data may go earlier than the rest. What is pending keeps everything, however old it is.
-What is left of deleted tenants so long after, an empty row each, goes too.
+Entries of the audit log go at the same age, and so do the empty rows that are left of deleted tenants.
 """
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
+from tellwire.store.audit import prune_audit
 from tellwire.store.pruning import expire_payloads, prune
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import forget_removed
@@ -58,6 +60,7 @@ class Pruner:
         """Remove everything that is too old now; gives the number of events."""
         before_ms = max(self._clock.now_ms() - self._retention_ms, 0)
         await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
+        await self._prune_audit(before_ms)
         before_ms = await self._store.drop_days(before_ms)
         removed = 0
         while True:
@@ -67,6 +70,13 @@ class Pruner:
             removed += some
             if some < _AT_A_TIME:
                 return removed
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _prune_audit(self, before_ms: int) -> None:
+        while True:
+            some = await self._store.write(partial(prune_audit, before_ms=before_ms, limit=_AT_A_TIME))
+            if some < _AT_A_TIME:
+                return
             await asyncio.sleep(_PAUSE_S)
 
     async def expire_payloads(self) -> None:

@@ -24,6 +24,7 @@ from tellwire.store import deliveries, endpoints
 from tellwire.store.store import Store
 
 from .asked import asked_limit, merged
+from .audit import Audit, Note
 from .endpoint_checks import CheckUrl, check_fields
 
 DEFAULT_OVERLAP_S = 86_400
@@ -44,6 +45,7 @@ class Endpoints:
         limits: Limits,
         check_url: CheckUrl,
         wake: Callable[[], None],
+        audit: Audit,
     ) -> None:
         """``wake`` tells the engine of this process that something may have become due."""
         self._store = store
@@ -53,6 +55,7 @@ class Endpoints:
         self._limits = limits
         self._check_url = check_url
         self._wake = wake
+        self._audit = audit
 
     async def create(
         self,
@@ -104,13 +107,14 @@ class Endpoints:
             **fields,
         )
 
-        def create(connection: Connection) -> None:
+        def create(connection: Connection, note: Note) -> None:
             self._check_room(tenant, endpoints.create(connection, self._vault, endpoint))
             endpoints.add_secret(
                 connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
             )
+            note(endpoint.id, tenant, None, endpoint)
 
-        await self._store.write(create)
+        await self._audit.write("endpoint.created", create)
         return endpoint, secret
 
     async def get(self, id: str) -> Endpoint:
@@ -145,17 +149,25 @@ class Endpoints:
             raise InvalidInputError.at("subscriptions", msg="give either events or subscriptions, not both")
         now_ms = self._clock.now_ms()
 
-        def change(connection: Connection) -> Endpoint:
-            fields = _merged(endpoints.get(connection, self._vault, id), patch)
-            fields = self._checked(fields, shorthand="events" in patch)
-            return endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+        def change(connection: Connection, note: Note) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id)
+            fields = self._checked(_merged(before, patch), shorthand="events" in patch)
+            after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
 
-        return await self._store.write(change)
+        return await self._audit.write("endpoint.updated", change)
 
     async def delete(self, id: str) -> None:
         """Remove an endpoint; what was pending for it is cancelled. Raises NotFoundError."""
         now_ms = self._clock.now_ms()
-        await self._store.write(lambda connection: endpoints.delete(connection, id, now_ms=now_ms))
+
+        def delete(connection: Connection, note: Note) -> None:
+            before = endpoints.get(connection, self._vault, id)
+            endpoints.delete(connection, id, now_ms=now_ms)
+            note(id, before.tenant, before, None)
+
+        await self._audit.write("endpoint.deleted", delete)
 
     async def subscribe(self, id: str, events: Sequence[str]) -> Endpoint:
         """Add patterns to an endpoint's first subscription without a filter, which is made where there is none.
@@ -173,17 +185,19 @@ class Endpoints:
 
     async def enable(self, id: str) -> Endpoint:
         """Deliver (again); what is pending becomes due. Raises NotFoundError."""
-        endpoint = await self._switch(id, _ENABLED)
+        endpoint = await self._switch(id, "enabled", _ENABLED)
         self._wake()
         return endpoint
 
     async def disable(self, id: str, *, reason: str = "disabled by hand") -> Endpoint:
         """No new deliveries; pending ones wait until the endpoint is enabled again. Raises NotFoundError."""
-        return await self._switch(id, {"state": EndpointState.DISABLED, "state_reason": reason})
+        return await self._switch(id, "disabled", {"state": EndpointState.DISABLED, "state_reason": reason})
 
     async def pause(self, id: str) -> Endpoint:
         """Keep events for this endpoint, and let them wait. Raises NotFoundError."""
-        return await self._switch(id, {"state": EndpointState.PAUSED, "state_reason": "paused by hand"})
+        return await self._switch(
+            id, "paused", {"state": EndpointState.PAUSED, "state_reason": "paused by hand"}
+        )
 
     async def resume(self, id: str) -> Endpoint:
         """End a pause: what waited becomes due. One that is enabled stays so.
@@ -194,12 +208,15 @@ class Endpoints:
         """
         now_ms = self._clock.now_ms()
 
-        def resume(connection: Connection) -> Endpoint:
-            if endpoints.get(connection, self._vault, id).state is EndpointState.DISABLED:
+        def resume(connection: Connection, note: Note) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id)
+            if before.state is EndpointState.DISABLED:
                 raise ConflictError(f"endpoint {id!r} is disabled, not paused: enable it")
-            return endpoints.change(connection, self._vault, id, _ENABLED, now_ms=now_ms)
+            after = endpoints.change(connection, self._vault, id, _ENABLED, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
 
-        endpoint = await self._store.write(resume)
+        endpoint = await self._audit.write("endpoint.resumed", resume)
         self._wake()
         return endpoint
 
@@ -224,8 +241,8 @@ class Endpoints:
         secret_id, now_ms = self._new_id(), self._clock.now_ms()
         most = self._limits.secrets_per_endpoint
 
-        def rotate(connection: Connection) -> None:
-            endpoints.get(connection, self._vault, id)
+        def rotate(connection: Connection, note: Note) -> None:
+            tenant = endpoints.get(connection, self._vault, id).tenant
             in_force = endpoints.add_secret(
                 connection, self._vault, secret_id, id, text, overlap_ms=overlap_s * 1000, now_ms=now_ms
             )
@@ -234,8 +251,9 @@ class Endpoints:
                     (), f"{most} secrets are in force already; wait until an overlap has ended"
                 )
                 raise LimitExceededError([fault], limit="secrets_per_endpoint", maximum=most)
+            note(id, tenant, None, {"secret": text, "overlap_s": overlap_s})
 
-        await self._store.write(rotate)
+        await self._audit.write("endpoint.secret_rotated", rotate)
         return text
 
     async def test(self, id: str, *, type: str = EXAMPLE_TYPE) -> Delivery:
@@ -292,18 +310,25 @@ class Endpoints:
         self._checked({"subscriptions": (Subscription(tuple(events)),)}, shorthand=True)
         now_ms = self._clock.now_ms()
 
-        def change(connection: Connection) -> Endpoint:
-            after = changed(endpoints.get(connection, self._vault, id).subscriptions)
-            fields = self._checked({"subscriptions": after}, shorthand=True)
-            return endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+        def change(connection: Connection, note: Note) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id)
+            fields = self._checked({"subscriptions": changed(before.subscriptions)}, shorthand=True)
+            after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
 
-        return await self._store.write(change)
+        return await self._audit.write("endpoint.updated", change)
 
-    async def _switch(self, id: str, fields: Mapping[str, Any]) -> Endpoint:
+    async def _switch(self, id: str, done: str, fields: Mapping[str, Any]) -> Endpoint:
         now_ms = self._clock.now_ms()
-        return await self._store.write(
-            lambda connection: endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
-        )
+
+        def change(connection: Connection, note: Note) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id)
+            after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
+
+        return await self._audit.write(f"endpoint.{done}", change)
 
 
 def _subscriptions(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock, to_ms
@@ -29,6 +30,7 @@ from tellwire.store.roster import LiveKey
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms, check_name
+from .audit import Audit, Note
 from .endpoints import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
 from .last_uses import LastUses
 
@@ -45,6 +47,7 @@ class Keys:
         new_id: Callable[[], bytes],
         limits: Limits,
         admin_key: str | None,
+        audit: Audit,
         *,
         test: bool = False,
     ) -> None:
@@ -56,6 +59,7 @@ class Keys:
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
+        self._audit = audit
         self._test = test
         self._admin = LiveKey(_hash(admin_key), frozenset(Scope), None, Caller()) if admin_key else None
         self.last_uses = LastUses(store, clock)
@@ -125,15 +129,16 @@ class Keys:
         now_ms = self._clock.now_ms()
         text, new = self._draw(name, known, tenant, self._end_ms(expires_at, now_ms))
 
-        def create(connection: Connection) -> ApiKey:
+        def create(connection: Connection, note: Note) -> ApiKey:
             try:
                 key = keys.create(connection, new, now_ms=now_ms)
             except NotFoundError as error:
                 raise InvalidInputError.at("tenant", msg=str(error)) from None
             self._check_room(connection, tenant, now_ms)
+            note(key.id, tenant, None, key)
             return key
 
-        return await self._store.write(create), text
+        return await self._audit.write("key.created", create), text
 
     async def list(
         self, *, tenant: str | None = None, limit: int = 50, cursor: str | None = None
@@ -165,7 +170,7 @@ class Keys:
         now_ms = self._clock.now_ms()
         end_ms = self._end_ms(expires_at, now_ms)
 
-        def rotate(connection: Connection) -> tuple[ApiKey, str]:
+        def rotate(connection: Connection, note: Note) -> tuple[ApiKey, str]:
             old = keys.get(connection, id)
             old_end_ms = None if old.expires_at is None else to_ms(old.expires_at)
             if old.revoked_at is not None or (old_end_ms is not None and old_end_ms <= now_ms):
@@ -176,14 +181,23 @@ class Keys:
             key = keys.create(connection, new, now_ms=now_ms)
             self._check_room(connection, old.tenant, now_ms)
             keys.expire(connection, id, at_ms=now_ms + overlap_s * 1000)
+            after = msgspec.structs.asdict(keys.get(connection, id)) | {"rotated_to": key.id}
+            note(id, old.tenant, old, after)
             return key, text
 
-        return await self._store.write(rotate)
+        return await self._audit.write("key.rotated", rotate)
 
     async def revoke(self, id: str) -> ApiKey:
         """Make a key useless from now on. Raises NotFoundError."""
         now_ms = self._clock.now_ms()
-        return await self._store.write(lambda connection: keys.revoke(connection, id, now_ms=now_ms))
+
+        def revoke(connection: Connection, note: Note) -> ApiKey:
+            before = keys.get(connection, id)
+            after = keys.revoke(connection, id, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
+
+        return await self._audit.write("key.revoked", revoke)
 
     def _draw(
         self, name: str, scopes: tuple[Scope, ...], tenant: str | None, expires_ms: int | None

@@ -21,15 +21,17 @@ from tellwire.store import tenants
 from tellwire.store.store import Store
 
 from .asked import asked_limit, check_metadata, check_name, merged
+from .audit import Audit, Note
 
 
 class Tenants:
     """Create, change, look at and delete tenants."""
 
-    def __init__(self, store: Store, clock: Clock, limits: Limits) -> None:
+    def __init__(self, store: Store, clock: Clock, limits: Limits, audit: Audit) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits
+        self._audit = audit
 
     async def create(
         self,
@@ -59,11 +61,13 @@ class Tenants:
         metadata, limits = dict(metadata or {}), limits or TenantLimits()
         self._check(name, metadata, limits)
         now_ms = self._clock.now_ms()
-        return await self._store.write(
-            lambda connection: tenants.create(
-                connection, id, name, metadata=metadata, limits=limits, now_ms=now_ms
-            )
-        )
+
+        def create(connection: Connection, note: Note) -> Tenant:
+            tenant = tenants.create(connection, id, name, metadata=metadata, limits=limits, now_ms=now_ms)
+            note(id, id, None, tenant)
+            return tenant
+
+        return await self._audit.write("tenant.created", create)
 
     async def get(self, id: str) -> Tenant:
         """One tenant. Raises NotFoundError."""
@@ -87,7 +91,7 @@ class Tenants:
             InvalidInputError, LimitExceededError: as for ``create``.
         """
 
-        def change(connection: Connection) -> Tenant:
+        def change(connection: Connection, note: Note) -> Tenant:
             before = tenants.get(connection, id)
             fields: dict[str, Any] = {}
             if "name" in patch:
@@ -101,9 +105,11 @@ class Tenants:
                 fields.get("metadata", {}),
                 fields.get("limits", TenantLimits()),
             )
-            return tenants.change(connection, id, fields)
+            after = tenants.change(connection, id, fields)
+            note(id, id, before, after)
+            return after
 
-        return await self._store.write(change)
+        return await self._audit.write("tenant.updated", change)
 
     async def delete(self, id: str) -> Tenant:
         """Remove a tenant with its endpoints, secrets, events, deliveries and attempts.
@@ -119,7 +125,14 @@ class Tenants:
         if id == DEFAULT_TENANT:
             raise ConflictError("the tenant 'default' cannot be deleted: it is there from the start")
         now_ms = self._clock.now_ms()
-        return await self._store.write(lambda connection: tenants.mark_deleted(connection, id, now_ms=now_ms))
+
+        def delete(connection: Connection, note: Note) -> Tenant:
+            before = tenants.get(connection, id)
+            after = tenants.mark_deleted(connection, id, now_ms=now_ms)
+            note(id, id, before, after)
+            return after
+
+        return await self._audit.write("tenant.deleted", delete)
 
     def _check(self, name: str, metadata: Mapping[str, str], limits: TenantLimits) -> None:
         check_name(name)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0006"
+SCHEMA_VERSION: Final = "0007"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -227,4 +227,20 @@ attempts = Table(
     Column("response_body", LargeBinary, nullable=False),
     Column("trigger", String(16), nullable=False),
     PrimaryKeyConstraint("delivery_id", "number"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("tenant", String(64), comment="whose thing was changed"),
+    Column("subject", String(80), nullable=False, comment="the id of the thing"),
+    Column("request_id", String(64)),
+    Column("before", Text, comment="JSON, secrets masked"),
+    Column("after", Text, comment="JSON, secrets masked"),
+    Index("audit_by_tenant", "tenant", "id"),
+    comment="who changed what in the control plane",
 )
