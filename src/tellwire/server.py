@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import uvicorn
 
-from .api.app import build_api
+from .api.app import build_api, build_watch
 from .api.asgi import App
+from .api.metrics import MetricsPage
 from .api.publish import PublishRoutes
 from .api.shortcut import ShortcutProtocol
 from .clock import SystemClock
@@ -35,16 +36,20 @@ def build_app(tellwire: Tellwire, metrics: Metrics | None = None, *, metrics_acc
 
     ``metrics_access`` says who may read the ``metrics`` (see the setting ``metrics``).
     """
+    new_request_id, page = _request_ids(), _page_of(tellwire, metrics, metrics_access)
+    api = build_api(tellwire, new_request_id, page, metrics_open=metrics_access == "open")
+    return PublishRoutes(api, tellwire, new_request_id)
+
+
+def _request_ids() -> Callable[[], str]:
     # One id of this process, counted up in its last eight characters: a request id costs next to nothing.
     process = encode(REQUEST, IdMaker(SystemClock().now_ms)())[:-8]
     numbers = itertools.count()
+    return lambda: f"{process}{next(numbers) & 0xFFFFFFFF:08x}"
 
-    def new_request_id() -> str:
-        return f"{process}{next(numbers) & 0xFFFFFFFF:08x}"
 
-    page = partial(metrics_page, metrics or Metrics(tellwire)) if metrics_access != "off" else None
-    api = build_api(tellwire, new_request_id, page, metrics_open=metrics_access == "open")
-    return PublishRoutes(api, tellwire, new_request_id)
+def _page_of(tellwire: Tellwire, metrics: Metrics | None, access: str) -> MetricsPage | None:
+    return partial(metrics_page, metrics or Metrics(tellwire)) if access != "off" else None
 
 
 async def serve(
@@ -76,16 +81,38 @@ async def serve(
         await server.serve(sockets=sockets)
 
 
-async def work(tellwire: Tellwire, started: Callable[[], None]) -> None:
+async def work(
+    tellwire: Tellwire,
+    settings: Settings,
+    started: Callable[[], None],
+    *,
+    sockets: list[socket.socket] | None = None,
+    metrics: Metrics | None = None,
+) -> None:
     """Deliver until SIGTERM or SIGINT, without an HTTP API; ``started`` is called once the engine runs.
 
+    On ``sockets``, where they are given, health and metrics are answered meanwhile; ``metrics`` as for ``serve``.
     Then the engine stops (see ``Engine.stop``). A second signal ends the process at once.
 
     Raises:
         StoreError, SettingsError: see ``Tellwire.open``.
     """
-    async with tellwire:
+    if metrics is None and sockets is not None and settings.metrics != "off":
+        metrics = Metrics(tellwire)
+    async with tellwire, _sampled(metrics):
         _spare_the_collector()
+        if sockets is not None:
+            page = _page_of(tellwire, metrics, settings.metrics)
+            watch = build_watch(tellwire, _request_ids(), page, metrics_open=settings.metrics == "open")
+            server = http_server(
+                watch,
+                settings.host,
+                settings.metrics_port,
+                grace_s=settings.grace,
+                started=lambda _: started(),
+            )
+            await server.serve(sockets=sockets)
+            return
         stop = asyncio.Event()
         with _signals(lambda *_: stop.set()):
             started()

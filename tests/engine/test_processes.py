@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,8 +17,10 @@ from standardwebhooks import Webhook
 from tests.postgres import database_in
 from tests.proxy import Proxy
 
+from tellwire import Options, Tellwire
+
 from .cli_process import Process
-from .conftest import ADMIN_KEY, WAIT_S, Receiver
+from .conftest import ADMIN_KEY, LOOPBACK, WAIT_S, Receiver
 
 KEY = "ab" * 32
 Start = Callable[..., Process]
@@ -38,6 +41,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if one.process.poll() is None:
             one.process.kill()
             one.wait()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def serve(start: Start, url: str, *flags: str) -> tuple[Process, httpx.AsyncClient]:
@@ -174,6 +185,32 @@ async def test_a_worker_delivers_what_a_server_without_engine_accepts(
         await receiver.met(2)
     assert worker.stop() == 0
     assert process.stop() == 0
+
+
+async def test_a_worker_is_watched_on_a_port_of_its_own(
+    start: Start, receiver: Receiver, tmp_path: Path, unused_port: int
+) -> None:
+    """All processes of a worker count together what they delivered; there is no other route, and none without a key."""
+    url = database_in(tmp_path)
+    flags = ["--database-url", url, "--processes", "2", "--metrics-port", str(unused_port)]
+    worker = start("worker", *flags)
+    said = json.loads(worker.line())
+    assert said["url"] == f"http://127.0.0.1:{unused_port}"
+    async with Tellwire(url, Options(secret_key=KEY, deliver=False, egress=LOOPBACK)) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        _, key = await tellwire.keys.create("prometheus", scopes=["read"])
+        for _ in range(20):
+            await tellwire.publish("order.paid", {})
+        async with client(said["url"], key) as watch:
+            await until(lambda: counted(watch, "tellwire_deliveries_finished_total", 20))
+            await until(lambda: counted(watch, "tellwire_processes ", 2))
+            assert (
+                (await watch.get("/healthz")).status_code == (await watch.get("/readyz")).status_code == 200
+            )
+            assert (await watch.get("/metrics", headers={"authorization": ""})).status_code == 401
+            for path in ("/v1/events", "/openapi.json", "/docs", "/"):
+                assert (await watch.get(path)).status_code == 404
+    assert worker.stop() == 0
 
 
 def test_a_worker_without_its_database_ends(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -11,8 +12,10 @@ from tellwire.version import __version__
 from .docs import add_docs
 from .metrics import METRICS, MetricsPage
 from .openapi import document
-from .routes import add_routes
+from .routes import ROUTES, add_routes
 from .shell import Shell, raise_through
+
+_WATCHED: Final = frozenset({METRICS, "/healthz", "/readyz"})
 
 
 def build_api(
@@ -22,19 +25,46 @@ def build_api(
 
     Without a page of ``metrics`` there is no route to it; ``metrics_open`` shows it to everybody.
     """
+    app = _empty(tellwire, new_request_id, metrics, openapi_url="/openapi.json")
+    without = frozenset() if metrics else frozenset({METRICS})
+    add_routes(app, without=without, unguarded=_unguarded(metrics_open))
+    add_docs(app)
+    app.openapi = cache(lambda: document(app))  # type: ignore[method-assign]  # FastAPI's own way to replace it
+    return app
+
+
+def build_watch(
+    tellwire: Tellwire, new_request_id: Callable[[], str], metrics: MetricsPage | None, *, metrics_open: bool
+) -> FastAPI:
+    """Only the routes by which a process without an API is watched: health, and ``metrics`` as for ``build_api``."""
+    app = _empty(tellwire, new_request_id, metrics, openapi_url=None)
+    shown = _WATCHED if metrics else _WATCHED - {METRICS}
+    others = frozenset(route.path for route in ROUTES) - shown
+    add_routes(app, without=others, unguarded=_unguarded(metrics_open))
+    return app
+
+
+def _empty(
+    tellwire: Tellwire,
+    new_request_id: Callable[[], str],
+    metrics: MetricsPage | None,
+    *,
+    openapi_url: str | None,
+) -> FastAPI:
     app = FastAPI(
         title="Tellwire",
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        openapi_url=openapi_url,
         redirect_slashes=False,
     )
     app.state.tellwire = tellwire
-    raise_through(app)
     app.state.metrics = metrics
-    without = frozenset() if metrics else frozenset({METRICS})
-    add_routes(app, without=without, unguarded=frozenset({METRICS}) if metrics_open else frozenset())
-    add_docs(app)
-    app.openapi = cache(lambda: document(app))  # type: ignore[method-assign]  # FastAPI's own way to replace it
+    raise_through(app)
     app.add_middleware(Shell, new_request_id=new_request_id)
     return app
+
+
+def _unguarded(metrics_open: bool) -> frozenset[str]:
+    return frozenset({METRICS}) if metrics_open else frozenset()

@@ -16,6 +16,7 @@ from .supervisor import Child, Supervisor
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
+    from ..observe.board import Board
     from ..observe.logs import LogFormat, LogLevel
 
 _SHORT_KEY_CHARS = 20
@@ -56,6 +57,16 @@ def run_processes(
     code = Supervisor(settings.processes, live, announce, grace_s=settings.grace).run()
     if code:
         raise typer.Exit(code)
+
+
+def board_of(settings: Settings) -> "Board | None":
+    """What several processes count on together, made before they are; one alone needs none."""
+    if settings.processes == 1:
+        return None
+    from ..observe.board import Board
+    from ..observe.families import CELLS
+
+    return Board(settings.processes, CELLS)
 
 
 def tell_started(settings: Settings, sentence: str, fields: dict[str, object], *, as_json: bool) -> None:

@@ -50,10 +50,10 @@ With `--dev`, and no admin key set, a key is made on the first start and kept in
 the database, so that copied curl lines go on working. The flags of settings are explained in [Settings](settings.md).
 """,
     "worker": """\
-On standard output stands one line, `Tellwire VERSION delivers` (with `--json`: `{"pid", "version"}`, and `processes` if
-they are several), as soon as it does; log lines go to standard error. It ends with code 5 where the database cannot be
-opened at the start; later it waits for a database that is away. With several processes, one that dies is started again,
-after a pause that grows while it dies again and again.
+On standard output stands one line, `Tellwire VERSION delivers` (with `--json`: `{"pid", "version"}`, `processes` if
+they are several, `url` with `--metrics-port`), as soon as it does; log lines go to standard error. It ends with code 5
+where the database cannot be opened at the start; later it waits for a database that is away. With several processes,
+one that dies is started again, after a pause that grows while it dies again and again.
 """,
     "publish": """\
     tellwire publish order.paid '{"order_id": "o_1"}'

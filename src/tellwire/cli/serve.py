@@ -16,12 +16,11 @@ from .banner import banner, without_key
 from .dev_key import dev_key_beside
 from .failures import complain, not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import run_processes, tell_started
+from .foreground import board_of, run_processes, tell_started
 from .local import database_path
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
-    from ..observe.board import Board
 
 
 def serve() -> Callable[..., None]:
@@ -36,7 +35,11 @@ def serve() -> Callable[..., None]:
             loaded = load(os.environ, config, flags)
             _run(loaded, as_json=json)
 
-    parameters = [keyword("config", ConfigFile, None), *setting_options(), keyword("json", Json, False)]
+    parameters = [
+        keyword("config", ConfigFile, None),
+        *setting_options(),
+        keyword("json", Json, False),
+    ]
     return signed(command, parameters, serve)
 
 
@@ -52,7 +55,7 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
         settings = msgspec.structs.replace(settings, admin_key=dev_key)
     _warn_of_listeners(settings)
     hints: set[asyncio.Task[None]] = set()
-    board = _board_of(settings)
+    board = None if settings.metrics == "off" else board_of(settings)
 
     async def run(tellwire: "Tellwire", number: int, ready: Callable[[], None]) -> None:
         from ..observe.metrics import Metrics
@@ -70,16 +73,6 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
         _announce(settings, dev_key, url_of(sockets[0]), as_json=as_json)
 
     run_processes(settings, loaded, run, announce, deliver=settings.engine)
-
-
-def _board_of(settings: Settings) -> "Board | None":
-    """What the processes of this server count on together, made before they are."""
-    if settings.processes == 1 or settings.metrics == "off":
-        return None
-    from ..observe.board import Board
-    from ..observe.families import CELLS
-
-    return Board(settings.processes, CELLS)
 
 
 def _warn_of_listeners(settings: Settings) -> None:

@@ -1,24 +1,27 @@
 """``tellwire worker``: deliveries only, in the foreground, until SIGTERM or Ctrl-C."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..settings import TABLE, load
+from ..listening import bound_sockets, url_of
+from ..settings import TABLE, Settings, load
 from ..settings.table import LIMITS
-from .failures import told
+from .failures import not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import run_processes, tell_started
+from .foreground import board_of, run_processes, tell_started
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
 
-_OF_THE_API = frozenset({"host", "port", "engine", "admin_key", "metrics"})
+_OF_THE_API = frozenset({"port", "engine", "admin_key"})
 
 
 def worker() -> Callable[..., None]:
-    """Deliver what others publish on the same database, until SIGTERM or Ctrl-C. There is no HTTP API.
+    """Deliver what others publish on the same database, until SIGTERM or Ctrl-C. There is no HTTP API;
+    --metrics-port answers /metrics, /healthz and /readyz.
 
     On PostgreSQL, run as many as you like, beside servers with or without --no-engine. On SQLite, one worker beside one
     server with --no-engine works, on the same machine.
@@ -29,16 +32,34 @@ def worker() -> Callable[..., None]:
             loaded = load(os.environ, config, flags)
             settings = loaded.settings
 
-            async def run(tellwire: "Tellwire", _: int, ready: Callable[[], None]) -> None:
+            sockets = _sockets(settings)
+            board = board_of(settings) if sockets and settings.metrics != "off" else None
+
+            async def run(tellwire: "Tellwire", number: int, ready: Callable[[], None]) -> None:
+                from ..observe.metrics import Metrics
                 from ..server import work
 
-                await work(tellwire, ready)
+                metrics = None if board is None else Metrics(tellwire, board, number)
+                await work(tellwire, settings, ready, sockets=sockets, metrics=metrics)
 
             def announce() -> None:
-                tell_started(settings, "delivers", {"pid": os.getpid()}, as_json=json)
+                fields: dict[str, object] = {"pid": os.getpid()}
+                where = f", and is watched on {url_of(sockets[0])}" if sockets else ""
+                if sockets:
+                    fields["url"] = url_of(sockets[0])
+                tell_started(settings, f"delivers{where}", fields, as_json=json)
 
             run_processes(settings, loaded, run, announce, deliver=True)
 
     names = [one.name for one in TABLE if one.group != LIMITS and one.name not in _OF_THE_API]
     parameters = [keyword("config", ConfigFile, None), *setting_options(*names), keyword("json", Json, False)]
     return signed(command, parameters, worker)
+
+
+def _sockets(settings: Settings) -> list[socket.socket] | None:
+    if settings.metrics_port == 0:
+        return None
+    try:
+        return bound_sockets(settings.host, settings.metrics_port)
+    except OSError as error:
+        raise not_listening(settings.host, settings.metrics_port, error) from error

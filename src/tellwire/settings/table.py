@@ -54,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "console"
     log_level: str = "info"
     metrics: str = "key"
+    metrics_port: int = 0
     max_payload_bytes: int = _LIMITS.payload_bytes
     max_batch_events: int = _LIMITS.batch_events
     max_batch_bytes: int = _LIMITS.batch_bytes
@@ -287,6 +288,13 @@ TABLE: tuple[Setting, ...] = (
         choice("key", "open", "off"),
         LOGS,
         "Who may read `GET /metrics`: whoever shows a key with the scope `read`, everybody, or nobody.",
+    ),
+    Setting(
+        "metrics_port",
+        whole(0, 65535),
+        LOGS,
+        "The port on which `tellwire worker` answers `/metrics`, `/healthz` and `/readyz`; with 0 it listens nowhere. "
+        "A server answers them beside its API.",
     ),
     Setting("max_payload_bytes", size(1, MAX_PAYLOAD_HARD_BYTES), LIMITS, "The `data` of one event."),
     Setting("max_batch_events", whole(1), LIMITS, "Events in one batch."),
