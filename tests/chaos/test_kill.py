@@ -16,7 +16,7 @@ from tellwire import Options, Tellwire
 from tellwire.deliver.egress import EgressPolicy
 
 from .evidence import check_all_succeeded, check_whole, database, one
-from .processes import ReceiverProcess, Server, freeze, until
+from .processes import SECRET_KEY, ReceiverProcess, Server, freeze, until
 from .publishers import Book, Current, publish_on
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
@@ -206,7 +206,9 @@ async def test_a_fan_out_that_is_killed_again_and_again_reaches_everybody_once(
     rng = random.Random(seed)
     path, endpoints, events, kills = tmp_path / "tellwire.db", 90, 6, 0
     flags = ["--fan-out-at-once", "2", "--log-level", "error"]
-    silent = Options(deliver=False, egress=EgressPolicy.for_development(), fan_out_at_once=2)
+    silent = Options(
+        deliver=False, secret_key=SECRET_KEY, egress=EgressPolicy.for_development(), fan_out_at_once=2
+    )
 
     def left() -> int:
         with database(path) as connection:
