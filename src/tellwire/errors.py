@@ -81,7 +81,11 @@ class ConflictError(TellwireError):
 
 
 class UnauthorizedError(TellwireError):
-    """No API key was given, or none that is known, unexpired and unrevoked."""
+    """No API key was given, or (``shown``) none that is known, unexpired and unrevoked."""
+
+    def __init__(self, detail: str, *, shown: bool = False) -> None:
+        super().__init__(detail)
+        self.shown = shown
 
 
 class ForbiddenError(TellwireError):

@@ -267,6 +267,11 @@ class Tellwire:
         self._open_publisher()
         return self._within
 
+    def publish_rate(self, tenant: str) -> int | None:
+        """How many events a second a tenant may publish over HTTP by its own limit. For `api`."""
+        live = self._store.roster.tenants.get(tenant)
+        return None if live is None else live.publish_per_s
+
     async def check_owner(self, caller: Caller, kind: str, id: str) -> None:
         """Let a caller that is bound to a tenant pass to what is its own. For `api`. Raises NotFoundError."""
         await check_owner(self._store, caller, kind, id)

@@ -15,10 +15,11 @@ import uvicorn
 
 from .api.app import build_api, build_watch
 from .api.asgi import App
+from .api.gate import Gate, Rates
 from .api.metrics import MetricsPage
 from .api.publish import PublishRoutes
 from .api.shortcut import ShortcutProtocol
-from .clock import SystemClock
+from .clock import Clock, SystemClock
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
 from .listening import url_of
@@ -31,14 +32,23 @@ _BACKLOG: Final = 2_048
 _MAX_CONNECTIONS: Final = 10_000
 
 
-def build_app(tellwire: Tellwire, metrics: Metrics | None = None, *, metrics_access: str = "key") -> App:
+def build_app(
+    tellwire: Tellwire,
+    metrics: Metrics | None = None,
+    *,
+    metrics_access: str = "key",
+    rates: Rates = Rates(),  # noqa: B008 - frozen
+    clock: Clock | None = None,
+) -> App:
     """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind.
 
-    ``metrics_access`` says who may read the ``metrics`` (see the setting ``metrics``).
+    ``metrics_access`` says who may read the ``metrics`` (see the setting ``metrics``), ``rates`` how much is
+    accepted a second.
     """
+    gate = Gate(tellwire, rates, clock or SystemClock())
     new_request_id, page = _request_ids(), _page_of(tellwire, metrics, metrics_access)
-    api = build_api(tellwire, new_request_id, page, metrics_open=metrics_access == "open")
-    return PublishRoutes(api, tellwire, new_request_id)
+    api = build_api(tellwire, new_request_id, gate, page, metrics_open=metrics_access == "open")
+    return PublishRoutes(api, tellwire, new_request_id, gate)
 
 
 def _request_ids() -> Callable[[], str]:
@@ -75,7 +85,8 @@ async def serve(
     if metrics is None and settings.metrics != "off":
         metrics = Metrics(tellwire)
     async with tellwire, _sampled(metrics):
-        app = build_app(tellwire, metrics, metrics_access=settings.metrics)
+        rates = Rates(per_key=settings.key_rate, per_tenant=settings.tenant_rate)
+        app = build_app(tellwire, metrics, metrics_access=settings.metrics, rates=rates)
         _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
         await server.serve(sockets=sockets)
@@ -103,7 +114,8 @@ async def work(
         _spare_the_collector()
         if sockets is not None:
             page = _page_of(tellwire, metrics, settings.metrics)
-            watch = build_watch(tellwire, _request_ids(), page, metrics_open=settings.metrics == "open")
+            gate = Gate(tellwire, Rates(), SystemClock())
+            watch = build_watch(tellwire, _request_ids(), gate, page, metrics_open=settings.metrics == "open")
             server = http_server(
                 watch,
                 settings.host,

@@ -8,6 +8,7 @@ async def test_arrives(server: Server, receiver: Receiver) -> None:
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from tellwire import Options, Tellwire
+from tellwire.api.asgi import App
 from tellwire.deliver.egress import EgressPolicy
 from tellwire.deliver.engine import EngineOptions
 from tellwire.server import build_app, http_server
@@ -141,8 +143,15 @@ async def tellwire(tmp_path: Path, options: Options) -> AsyncIterator[Tellwire]:
 
 @pytest.fixture
 async def server(tellwire: Tellwire) -> AsyncIterator[Server]:
+    async with serving(tellwire, build_app(tellwire)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(tellwire: Tellwire, app: App) -> AsyncIterator[Server]:
+    """A server of ``app`` while the block runs."""
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    web = http_server(build_app(tellwire), "127.0.0.1", 0, grace_s=1, started=url.set_result)
+    web = http_server(app, "127.0.0.1", 0, grace_s=1, started=url.set_result)
     task = asyncio.create_task(web.serve())
     try:
         async with asyncio.timeout(WAIT_S):

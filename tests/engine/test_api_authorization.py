@@ -10,10 +10,12 @@ import httpx
 import pytest
 
 from tellwire import Options, Tellwire
+from tellwire.clock import SystemClock
 from tellwire.ids import decode, encode
+from tellwire.server import build_app
 
 from .clock import LateClock
-from .conftest import Server
+from .conftest import Server, serving
 from .test_api_control import URL, locs
 
 # Which scopes open a route that asks for one: said here once more, by hand.
@@ -67,6 +69,22 @@ def clock() -> LateClock:
 async def tellwire(tmp_path: Path, options: Options, clock: LateClock) -> AsyncIterator[Tellwire]:
     async with Tellwire(f"sqlite:///{tmp_path / 'tellwire.db'}", options, clock=clock) as tellwire:
         yield tellwire
+
+
+class HastyClock(SystemClock):
+    """Runs on by a second whenever it is looked at, so that nobody is told to wait."""
+
+    looks = 0
+
+    def now_ms(self) -> int:
+        self.looks += 1
+        return super().now_ms() + self.looks * 1_000
+
+
+@pytest.fixture
+async def server(tellwire: Tellwire) -> AsyncIterator[Server]:
+    async with serving(tellwire, build_app(tellwire, clock=HastyClock())) as server:
+        yield server
 
 
 @pytest.fixture

@@ -34,19 +34,20 @@ async def test_tenant_is_changed(server: Server) -> None:
     body = {"id": "acme", "metadata": {"a": "1", "b": "2"}, "limits": {"endpoints": 5}}
     made = (await server.client.post("/v1/tenants", json=body)).json()
     assert (made["metadata"], made["limits"], made["state"]) == (
-        {"a": "1", "b": "2"}, {"endpoints": 5, "payload_bytes": None}, "active",
+        {"a": "1", "b": "2"}, {"endpoints": 5, "payload_bytes": None, "publish_per_s": None}, "active",
     )  # fmt: skip
     patch = {"name": "Acme", "metadata": {"a": None, "c": "3"}, "limits": {"payload_bytes": 9}}
     changed = (await server.client.patch("/v1/tenants/acme", json=patch)).json()
     assert changed == {
-        **made, "name": "Acme", "metadata": {"b": "2", "c": "3"}, "limits": {"endpoints": 5, "payload_bytes": 9},
+        **made, "name": "Acme", "metadata": {"b": "2", "c": "3"},
+        "limits": {"endpoints": 5, "payload_bytes": 9, "publish_per_s": None},
     }  # fmt: skip
     assert (await server.client.get("/v1/tenants/acme")).json() == changed
     cleared = await server.client.patch(
         "/v1/tenants/acme", json={"name": None, "metadata": None, "limits": {"endpoints": None}}
     )
     assert (cleared.json()["name"], cleared.json()["metadata"]) == ("acme", {})
-    assert cleared.json()["limits"] == {"endpoints": None, "payload_bytes": 9}
+    assert cleared.json()["limits"] == {"endpoints": None, "payload_bytes": 9, "publish_per_s": None}
     assert locs(await server.client.patch("/v1/tenants/none", json={}), 404) == []
 
 
@@ -58,6 +59,7 @@ async def test_tenant_is_changed(server: Server) -> None:
         ({"limits": {"endpoints": -1}}, ["limits", "endpoints"]),
         ({"limits": {"payload_bytes": 0}}, ["limits", "payload_bytes"]),
         ({"limits": {"payload_bytes": 262_145}}, ["limits", "payload_bytes"]),
+        ({"limits": {"publish_per_s": 0}}, ["limits", "publish_per_s"]),
         ({"limits": {"events": 1}}, ["limits", "events"]),
         ({"name": ""}, ["name"]),
     ],

@@ -10,6 +10,7 @@ from tellwire.hub import Tellwire
 from tellwire.version import __version__
 
 from .docs import add_docs
+from .gate import Gate
 from .metrics import METRICS, MetricsPage
 from .openapi import document
 from .routes import ROUTES, add_routes
@@ -19,13 +20,18 @@ _WATCHED: Final = frozenset({METRICS, "/healthz", "/readyz"})
 
 
 def build_api(
-    tellwire: Tellwire, new_request_id: Callable[[], str], metrics: MetricsPage | None, *, metrics_open: bool
+    tellwire: Tellwire,
+    new_request_id: Callable[[], str],
+    gate: Gate,
+    metrics: MetricsPage | None,
+    *,
+    metrics_open: bool,
 ) -> FastAPI:
     """Every route of docs/reference/http-api.md but the two publish routes.
 
     Without a page of ``metrics`` there is no route to it; ``metrics_open`` shows it to everybody.
     """
-    app = _empty(tellwire, new_request_id, metrics, openapi_url="/openapi.json")
+    app = _empty(tellwire, new_request_id, gate, metrics, openapi_url="/openapi.json")
     without = frozenset() if metrics else frozenset({METRICS})
     add_routes(app, without=without, unguarded=_unguarded(metrics_open))
     add_docs(app)
@@ -34,10 +40,15 @@ def build_api(
 
 
 def build_watch(
-    tellwire: Tellwire, new_request_id: Callable[[], str], metrics: MetricsPage | None, *, metrics_open: bool
+    tellwire: Tellwire,
+    new_request_id: Callable[[], str],
+    gate: Gate,
+    metrics: MetricsPage | None,
+    *,
+    metrics_open: bool,
 ) -> FastAPI:
     """Only the routes by which a process without an API is watched: health, and ``metrics`` as for ``build_api``."""
-    app = _empty(tellwire, new_request_id, metrics, openapi_url=None)
+    app = _empty(tellwire, new_request_id, gate, metrics, openapi_url=None)
     shown = _WATCHED if metrics else _WATCHED - {METRICS}
     others = frozenset(route.path for route in ROUTES) - shown
     add_routes(app, without=others, unguarded=_unguarded(metrics_open))
@@ -47,6 +58,7 @@ def build_watch(
 def _empty(
     tellwire: Tellwire,
     new_request_id: Callable[[], str],
+    gate: Gate,
     metrics: MetricsPage | None,
     *,
     openapi_url: str | None,
@@ -60,6 +72,7 @@ def _empty(
         redirect_slashes=False,
     )
     app.state.tellwire = tellwire
+    app.state.gate = gate
     app.state.metrics = metrics
     raise_through(app)
     app.add_middleware(Shell, new_request_id=new_request_id)

@@ -21,6 +21,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 JSON: Final = b"application/json"
 _PROBLEM: Final = problems.CONTENT_TYPE.encode()
 _CLOSE: Final = (b"connection", b"close")
+SAFE: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+"""On every answer of the API: it is what it says it is, and nobody keeps a copy."""
+
 _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 16 * 1024 * 1024
 _log: Final = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ def _start(status: int, body: bytes, request_id: str, content_type: bytes, extra
             (b"content-type", content_type),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
+            *SAFE,
             *extra,
         ],
     }

@@ -91,7 +91,7 @@ _TENANT: Final[dict[str, Any]] = {
     "id": "acme",
     "name": "Acme Inc.",
     "metadata": {"plan": "gold"},
-    "limits": {"endpoints": 500, "payload_bytes": None},
+    "limits": {"endpoints": 500, "payload_bytes": None, "publish_per_s": 100},
     "state": "active",
     "created_at": _BEFORE,
 }
@@ -184,7 +184,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "change_tenant": {
         **_TENANT,
         "name": "Acme Corp.",
-        "limits": {"endpoints": 500, "payload_bytes": 65_536},
+        "limits": {"endpoints": 500, "payload_bytes": 65_536, "publish_per_s": 100},
     },
     "delete_tenant": {**_TENANT, "state": "deleting"},
     "create_key": {**_KEY, "last_used_at": None, "key": "tw_live_4fzN8x..."},

@@ -10,7 +10,13 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from tellwire.errors import FieldError, ForbiddenError, InvalidInputError, LimitExceededError
+from tellwire.errors import (
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+    UnauthorizedError,
+)
 from tellwire.hub import Tellwire
 from tellwire.manage.audit import ASKER
 from tellwire.model.audit import ADMIN, Asker
@@ -20,6 +26,7 @@ from tellwire.publish import strict_json
 
 from .auth import authorize
 from .bodies import check_json, read_body
+from .gate import Gate
 
 BODY_BYTES: Final = 64 * KIB
 UNBOUND_FIELD: Final = "x-unbound-keys-only"
@@ -54,7 +61,12 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             tellwire: Tellwire = request.app.state.tellwire
-            caller = authorize(tellwire, _header(request, "authorization"), scope)
+            gate: Gate = request.app.state.gate
+            try:
+                caller = authorize(tellwire, _header(request, "authorization"), scope)
+            except UnauthorizedError as error:
+                raise gate.refuse(error, request.scope.get("client")) from None
+            gate.admit(caller)
             if caller.tenant is not None:
                 if unbound:
                     raise ForbiddenError(scope, bound_to=caller.tenant)

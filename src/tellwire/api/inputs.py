@@ -259,6 +259,10 @@ class TenantLimitsBody(Body):
         default=None, description="What the data of one event may have; at most the server's own limit."
     )
 
+    publish_per_s: int | None = Field(
+        default=None, description="Events that it may publish a second, in each process of the server."
+    )
+
     def limits(self) -> TenantLimits:
         """The limits that this describes."""
         return TenantLimits(**dict(self))

@@ -45,6 +45,7 @@ _DETAILS: Final = {
     problems.TOO_LARGE: "the request body is larger than 65536 bytes",
     problems.WRONG_MEDIA_TYPE: "send JSON with the header Content-Type: application/json",
     problems.INVALID: "url: is missing",
+    problems.TOO_MANY: "this API key may make 50 requests a second; try again in 1 s",
     problems.INTERNAL: "this is our fault; the request id helps to find it",
     problems.UNAVAILABLE: "the database cannot be used right now; nothing was stored, try again",
 }
@@ -112,7 +113,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     kinds += [problems.NOT_FOUND] if "404" in responses else []
     if operation.get(SCOPE_FIELD):
         operation["security"] = [{"api_key": [operation[SCOPE_FIELD]]}]
-        kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN]
+        kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY]
     if "{id}" in path:
         kinds.append(problems.NOT_FOUND)
     if "requestBody" in operation:

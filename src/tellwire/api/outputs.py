@@ -248,6 +248,7 @@ class TenantLimitsOutput(Output):
 
     endpoints: int | None
     payload_bytes: int | None
+    publish_per_s: int | None
 
 
 class TenantOutput(Output):

@@ -47,12 +47,13 @@ TOO_LARGE = Kind("too-large", "The request is larger than a limit", 413)
 WRONG_MEDIA_TYPE = Kind("unsupported-media-type", "The content type must be application/json", 415)
 INVALID = Kind("invalid", "The request has faults", 422)
 SLOW_REQUEST = Kind("slow-request", "The request took too long to arrive", 408)
+TOO_MANY = Kind("rate-limited", "Too many requests", 429)
 INTERNAL = Kind("internal", "Something went wrong on our side", 500)
 UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
 
 KINDS: Final = (
     MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
-    WRONG_MEDIA_TYPE, INVALID, INTERNAL, UNAVAILABLE,
+    WRONG_MEDIA_TYPE, INVALID, TOO_MANY, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 
 

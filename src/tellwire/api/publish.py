@@ -21,6 +21,7 @@ from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import authorize
 from .bodies import DisconnectedError, check_json, read_body
+from .gate import Gate
 from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
 
 EVENTS: Final = "/v1/events"
@@ -32,8 +33,9 @@ Headers = dict[bytes, bytes]
 class PublishRoutes:
     """Answers the two publish routes itself and passes every other request on to ``app``."""
 
-    def __init__(self, app: App, tellwire: Tellwire, new_request_id: Callable[[], str]) -> None:
+    def __init__(self, app: App, tellwire: Tellwire, new_request_id: Callable[[], str], gate: Gate) -> None:
         self._app = app
+        self._gate = gate
         self._tellwire = tellwire
         self._new_request_id = new_request_id
         limits = tellwire.limits
@@ -57,7 +59,10 @@ class PublishRoutes:
             check_json(headers.get(b"content-type"))
             if len(body) > self._event_bytes:
                 return False
-            self._tellwire.submit([self._event_of(body, headers, caller)], answer)
+            event = self._event_of(body, headers, caller)
+            self._gate.admit(caller)
+            self._gate.admit_events([event.tenant])
+            self._tellwire.submit([event], answer)
         except Exception:
             return False
         return True
@@ -87,18 +92,21 @@ class PublishRoutes:
             if len(headers) != len(scope["headers"]):
                 refuse_repeated(scope["headers"])
             caller = authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            self._gate.admit(caller)
             check_json(headers.get(b"content-type"))
             status, body = await publish(receive, headers, caller)
         except DisconnectedError:
             return
         except Exception as error:
-            await refuse(error, request_id, receive, send)
+            await refuse(self._gate.refuse(error, scope.get("client")), request_id, receive, send)
             return
         await answer(send, status, body, request_id)
 
     async def _publish_one(self, receive: Receive, headers: Headers, caller: Caller) -> tuple[int, bytes]:
         body = await read_body(receive, headers.get(b"content-length"), self._event_bytes)
-        receipt = (await self._tellwire.accept([self._event_of(body, headers, caller)], listed=False))[0]
+        event = self._event_of(body, headers, caller)
+        self._gate.admit_events([event.tenant])
+        receipt = (await self._tellwire.accept([event], listed=False))[0]
         return (200 if receipt.duplicate else 202), _rendered(receipt)
 
     def _event_of(self, body: bytes, headers: Headers, caller: Caller) -> NewEvent:
@@ -112,6 +120,7 @@ class PublishRoutes:
             msg = "a batch takes no Idempotency-Key header: give each event an idempotency_key of its own"
             raise InvalidInputError.at("Idempotency-Key", msg=msg)
         events = parse_batch(body, self._tellwire.limits, caller.tenant)
+        self._gate.admit_events([event.tenant for event in events])
         receipts = await self._tellwire.accept(events, listed=True)
         return 202, b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
 

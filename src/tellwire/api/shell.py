@@ -14,12 +14,16 @@ from starlette.routing import Match, Route
 from tellwire.errors import FieldError, InvalidInputError
 from tellwire.publish.strict_json import shorten
 
-from .asgi import App, Receive, Scope, Send, refuse
+from .asgi import SAFE, App, Receive, Scope, Send, refuse
 from .bodies import DisconnectedError
 from .problems import METHOD_NOT_ALLOWED, NOT_FOUND, RefusedError
 from .publish import EVENTS
 
 _MOST_ERRORS: Final = 50
+_FRAMES: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class Shell:
@@ -44,11 +48,10 @@ class Shell:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if not any(name == b"x-request-id" for name, _ in message["headers"]):
-                    message = {
-                        **message,
-                        "headers": [*message["headers"], (b"x-request-id", request_id.encode())],
-                    }
+                own = {name for name, _ in message["headers"]}
+                more = [(b"x-request-id", request_id.encode()), *SAFE, *_FRAMES]
+                headers = [*message["headers"], *(pair for pair in more if pair[0] not in own)]
+                message = {**message, "headers": headers}
             elif head:
                 message = {**message, "body": b""}
             await send(message)

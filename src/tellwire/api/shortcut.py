@@ -17,6 +17,7 @@ import httptools
 from tellwire.model.event import Receipt
 from tellwire.publish.publisher import Answer
 
+from .asgi import SAFE
 from .patience import PatientProtocol
 from .problems import MALFORMED, Problem, RefusedError
 
@@ -25,8 +26,9 @@ _UNUSUAL: Final = (b"expect", b"upgrade")
 _PIECES_WITHIN_S: Final = 0.05
 """Head and body often come apart, one right behind the other; a body that takes longer takes uvicorn's way."""
 _PIECES_BYTES: Final = 256 * 1024
+_SAFE: Final = b"".join(b"%b: %b\r\n" % pair for pair in SAFE)
 _HEADS: Final = {
-    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() for status in (200, 202)
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() + _SAFE for status in (200, 202)
 }
 _log: Final = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Taker(Protocol):
 def _written(problem: Problem, request_id: bytes, *more: str) -> bytes:
     head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
     head += [f"{name}: {value}" for name, value in problem.headers.items()]
+    head += [f"{name.decode()}: {value.decode()}" for name, value in SAFE]
     head += [f"content-length: {len(problem.body)}", f"x-request-id: {request_id.decode()}", *more, "", ""]
     return "\r\n".join(head).encode() + problem.body
 

@@ -32,6 +32,10 @@ MaxEndpoints = Annotated[
 ServerLimits = Annotated[
     bool, typer.Option("--server-limits", help="Take away limits of its own that are not given here.")
 ]
+MaxPerSecond = Annotated[
+    int | None,
+    typer.Option("--max-events-per-s", metavar="NUMBER", help="How many it may publish a second over HTTP."),
+]
 MaxPayload = Annotated[
     int | None,
     typer.Option("--max-payload-bytes", metavar="BYTES", help="Its own limit, lower than the server's."),
@@ -45,10 +49,13 @@ async def create(
     metadata: Metadata = None,
     max_endpoints: MaxEndpoints = None,
     max_payload_bytes: MaxPayload = None,
+    max_events_per_s: MaxPerSecond = None,
 ) -> Shown:
     """Make a tenant known."""
     kept = {key: value or "" for key, value in pairs(metadata or (), "--metadata", "=").items()}
-    limits = TenantLimits(endpoints=max_endpoints, payload_bytes=max_payload_bytes)
+    limits = TenantLimits(
+        endpoints=max_endpoints, payload_bytes=max_payload_bytes, publish_per_s=max_events_per_s
+    )
     return one(await tellwire.tenants.create(id, name=name, metadata=kept, limits=limits))
 
 
@@ -59,13 +66,18 @@ async def update(
     metadata: Metadata = None,
     max_endpoints: MaxEndpoints = None,
     max_payload_bytes: MaxPayload = None,
+    max_events_per_s: MaxPerSecond = None,
     server_limits: ServerLimits = False,
 ) -> Shown:
     """Change a tenant; metadata with an empty value (NAME=) is taken away."""
     patch: dict[str, Any] = {} if name is None else {"name": name}
     if metadata:
         patch["metadata"] = pairs(metadata, "--metadata", "=")
-    given = {"endpoints": max_endpoints, "payload_bytes": max_payload_bytes}
+    given = {
+        "endpoints": max_endpoints,
+        "payload_bytes": max_payload_bytes,
+        "publish_per_s": max_events_per_s,
+    }
     limits = {key: value for key, value in given.items() if server_limits or value is not None}
     if limits:
         patch["limits"] = limits

@@ -75,7 +75,7 @@ class Keys:
             raise UnauthorizedError("an API key is required: send the header Authorization: Bearer tw_...")
         key = self._find(shown)
         if key is None:
-            raise UnauthorizedError("this API key is not known, or no longer good")
+            raise UnauthorizedError("this API key is not known, or no longer good", shown=True)
         if scope not in key.scopes:
             raise ForbiddenError(scope)
         return key.caller

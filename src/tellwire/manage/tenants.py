@@ -12,6 +12,7 @@ from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.tenant import (
     DEFAULT_TENANT,
+    MAX_PUBLISH_PER_S,
     MAX_TENANT_ENDPOINTS,
     Tenant,
     TenantLimits,
@@ -139,6 +140,8 @@ class Tenants:
         check_metadata(metadata, self._limits)
         if limits.endpoints is not None and not 0 <= limits.endpoints <= MAX_TENANT_ENDPOINTS:
             raise InvalidInputError.at("limits", "endpoints", msg=f"must be 0 to {MAX_TENANT_ENDPOINTS}")
+        if limits.publish_per_s is not None and not 1 <= limits.publish_per_s <= MAX_PUBLISH_PER_S:
+            raise InvalidInputError.at("limits", "publish_per_s", msg=f"must be 1 to {MAX_PUBLISH_PER_S}")
         most = self._limits.payload_bytes
         if limits.payload_bytes is not None and not 1 <= limits.payload_bytes <= most:
             msg = f"must be 1 to {most}, which is the server's own limit"

@@ -14,6 +14,8 @@ DEFAULT_TENANT: Final = "default"
 MAX_TENANT_ENDPOINTS: Final = 1_000_000
 """No limit of a tenant's own allows it more endpoints."""
 
+MAX_PUBLISH_PER_S: Final = 1_000_000
+
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -30,10 +32,12 @@ class TenantLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     Attributes:
         endpoints: how many it may have, fewer or more than ``endpoints_per_tenant``.
         payload_bytes: the data of one of its events; never more than the server's ``payload_bytes``.
+        publish_per_s: events that it may publish a second over HTTP, in each process of the server.
     """
 
     endpoints: int | None = None
     payload_bytes: int | None = None
+    publish_per_s: int | None = None
 
 
 class Tenant(msgspec.Struct, frozen=True):

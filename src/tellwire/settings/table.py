@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 20.0
     admin_key: str | None = None
     secret_key: str | None = None
+    key_rate: int = 0
+    tenant_rate: int = 0
     retry_schedule: RetrySchedule = RetrySchedule()
     delivery_timeout: float = 15.0
     lease: float = 60.0
@@ -182,6 +184,19 @@ TABLE: tuple[Setting, ...] = (
         "The key that encrypts signing secrets in the database; "
         "without it, a file `tellwire.key` beside an SQLite database is made and used; PostgreSQL needs it.",
         secret=True,
+    ),
+    Setting(
+        "key_rate",
+        whole(0, 1_000_000),
+        SECURITY,
+        "Requests that one API key may make a second, in each process of the server; 0: no limit.",
+    ),
+    Setting(
+        "tenant_rate",
+        whole(0, 1_000_000),
+        SECURITY,
+        "Events that one tenant may publish a second over HTTP, in each process of the server, unless it has a limit "
+        "of its own; 0: no limit.",
     ),
     Setting(
         "retry_schedule",

@@ -77,11 +77,12 @@ class LiveTenant(msgspec.Struct, frozen=True):
     """What publishing needs of a tenant. One that is being deleted is not in the roster.
 
     ``created_ms`` tells it from another that had the same id before. ``payload_bytes`` is what the data of its events
-    may have at most.
+    may have at most, ``publish_per_s`` its own rate, if any.
     """
 
     created_ms: int
     payload_bytes: int = MAX_PAYLOAD_HARD_BYTES
+    publish_per_s: int | None = None
 
 
 class LiveKey(msgspec.Struct, frozen=True):
@@ -234,9 +235,8 @@ def _changed_tenants(connection: Connection, seen: int) -> dict[str, LiveTenant 
 
 def _live_tenant(created_ms: int, text: str) -> LiveTenant:
     limits = msgspec.json.decode(text, type=TenantLimits)
-    return LiveTenant(
-        created_ms, MAX_PAYLOAD_HARD_BYTES if limits.payload_bytes is None else limits.payload_bytes
-    )
+    payload_bytes = MAX_PAYLOAD_HARD_BYTES if limits.payload_bytes is None else limits.payload_bytes
+    return LiveTenant(created_ms, payload_bytes, limits.publish_per_s)
 
 
 def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[bytes, LiveEndpoint | None]:

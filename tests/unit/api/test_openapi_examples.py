@@ -10,9 +10,12 @@ from tellwire import Tellwire
 from tellwire.api import inputs
 from tellwire.api.app import build_api
 from tellwire.api.examples import ANSWERS
+from tellwire.api.gate import Gate, Rates
 from tellwire.api.routes import ROUTES, Route
+from tellwire.clock import SystemClock
 
-API = build_api(Tellwire("sqlite:///never-opened.db"), lambda: "req_1", None, metrics_open=False)
+TELLWIRE = Tellwire("sqlite:///never-opened.db")
+API = build_api(TELLWIRE, lambda: "req_1", Gate(TELLWIRE, Rates(), SystemClock()), None, metrics_open=False)
 DOCUMENT: dict[str, Any] = API.openapi()
 OPERATIONS = {
     operation["operationId"]: operation for item in DOCUMENT["paths"].values() for operation in item.values()
