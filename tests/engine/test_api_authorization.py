@@ -328,16 +328,21 @@ async def test_number_of_keys_of_a_tenant_is_limited(server: Server, tellwire: T
     assert locs(await server.client.post("/v1/keys", json={"name": "n", "tenant": "none"})) == [["tenant"]]
 
 
-async def test_texts_of_keys_are_nowhere(server: Server, tmp_path: Path) -> None:
-    """Not in lists, not in single answers, not in the database's files: neither the text nor its random part."""
+async def test_texts_of_keys_are_nowhere(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in lists, single answers, refusals and logs, not in the database's files: not even the random part."""
+    caplog.set_level("DEBUG", logger="tellwire")
     made = await server.client.post("/v1/keys", json={"name": "n"})
     rotated = await server.client.post(f"/v1/keys/{made.json()['id']}/rotate")
+    wrong = await server.client.get("/v1/keys", headers={"authorization": f"Bearer {made.json()['key']}x"})
+    assert wrong.status_code == 401
     listed = await server.client.get("/v1/keys")
     single = await server.client.get(f"/v1/keys/{made.json()['id']}")
     files = _content(tmp_path)
     for text in (made.json()["key"], rotated.json()["key"]):
         hidden = text.removeprefix(made.json()["prefix"][:8])[6:]
-        assert hidden not in listed.text + single.text
+        assert hidden not in listed.text + single.text + wrong.text + caplog.text
         assert hidden.encode() not in files
 
 

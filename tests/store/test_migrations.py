@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from tellwire.errors import SettingsError, StoreVersionError
+from tellwire.model.key import Scope
 from tellwire.signing.vault import Vault
+from tellwire.store.migrations.migrate import _config
+from tellwire.store.sqlite import SqliteStore
 from tellwire.store.store import Store
 from tellwire.store.tables import metadata
 
-from .backends import OTHER_KEY, Backend
+from .backends import OTHER_KEY, Backend, sqlite_path
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection", "ignore:autogenerate skipping")
@@ -81,3 +85,32 @@ async def test_opening_again_changes_nothing(
     await second.open()
     assert await second.read(schema) == before
     await second.close()
+
+
+async def test_keys_that_could_do_everything_still_can(vault: Vault, tmp_path: Path) -> None:
+    """Before there was ``admin``, ``manage`` made keys and tenants: such a key has both now, others stay the same."""
+    _write_old_keys(sqlite_path(tmp_path))
+    store = SqliteStore(sqlite_path(tmp_path), vault)
+    await store.open()
+    scopes = {hash[:1]: key.scopes for hash, key in store.roster.keys.items()}
+    await store.close()
+    assert scopes == {b"a": set(Scope), b"b": {Scope.READ, Scope.PUBLISH}}
+
+
+def _write_old_keys(path: Path) -> None:
+    """A database as of the version before, with a key for everything and one for little."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        for name, scopes in (("a", "publish manage read"), ("b", "publish read")):
+            connection.execute(
+                text(
+                    "INSERT INTO keys (id, name, prefix, hash, scopes, created_ms, revision)"
+                    " VALUES (:id, 'n', 'tw_', :hash, :scopes, 1, 1)"
+                ),
+                {"id": name.encode() * 16, "hash": name.encode() * 32, "scopes": scopes},
+            )
+        connection.execute(text("UPDATE revisions SET value = 2"))
+    engine.dispose()

@@ -1,9 +1,13 @@
 """Removing tenants: everything of theirs goes, piece by piece, and nothing of anybody else's."""
 
+import asyncio
 from functools import partial
+from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import Connection, func, select
+from tests.postgres import database_in
 
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.key import Scope
@@ -15,6 +19,7 @@ from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import SETTLE_MS, Piece, forget_removed, remove_piece
 
+from .backends import Backend
 from .rows import NOW, SECRET, attempt_row, delivery_row, event_row, new_endpoint, outcome, raw, until
 
 LATER = NOW + SETTLE_MS
@@ -155,6 +160,31 @@ async def test_what_was_committed_late_is_found_by_its_delivery(store: Store, va
     await store.write(commit_late)
     assert (await pieces(store, LATER))[-1] is Piece.LAST
     assert (await counts(store))["deliveries"] == (await counts(store))["events"] == 3
+
+
+async def test_what_is_locked_is_not_waited_for(
+    backend: Backend, store: Store, vault: Vault, tmp_path: Path
+) -> None:
+    """An application that has published and not committed yet holds a row: all else goes on, and this goes later."""
+    if backend.name != "postgres":
+        pytest.skip("only there can others write meanwhile")
+    await two_tenants(store, vault)
+    await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
+    other = await asyncpg.connect(database_in(tmp_path))
+    try:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("SELECT 1 FROM endpoints WHERE id = $1 FOR KEY SHARE", raw(2_000))
+        async with asyncio.timeout(30):
+            while (await store.write(partial(remove_piece, now_ms=LATER)))[0] is Piece.MORE:
+                pass
+        assert (await counts(store))["endpoints"] == 2
+        assert await store.write(partial(remove_piece, now_ms=LATER)) == (Piece.LATER, "acme")
+        await transaction.commit()
+    finally:
+        await other.close()
+    assert (await pieces(store, LATER))[-1] is Piece.LAST
+    assert (await counts(store))["endpoints"] == 1
 
 
 async def test_an_empty_row_is_forgotten_in_the_end(store: Store) -> None:
