@@ -284,27 +284,27 @@ class SharedStore(SqliteStore):
         return self._chance.choice((0.0, 0.0005, 0.002, 0.02))
 
 
-AUDIT = """
-    CREATE TABLE audit (
+OBSERVER = """
+    CREATE TABLE observed (
         at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, state_before INTEGER, state INTEGER,
         made_before INTEGER, made INTEGER, step INTEGER, token_before INTEGER, token INTEGER,
         until_before INTEGER, until INTEGER, due_before INTEGER, due_ms INTEGER, trigger TEXT, status INTEGER
     );
-    CREATE TRIGGER audit_birth AFTER INSERT ON deliveries BEGIN
-        INSERT INTO audit VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
+    CREATE TRIGGER observed_birth AFTER INSERT ON deliveries BEGIN
+        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
             NULL, new.attempt_count, new.schedule_step, NULL, new.lease_token, NULL, new.lease_until_ms, NULL,
             new.due_ms, new.trigger, NULL);
     END;
-    CREATE TRIGGER audit_change AFTER UPDATE ON deliveries BEGIN
-        INSERT INTO audit VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
+    CREATE TRIGGER observed_change AFTER UPDATE ON deliveries BEGIN
+        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
             new.state, old.attempt_count, new.attempt_count, new.schedule_step, old.lease_token, new.lease_token,
             old.lease_until_ms, new.lease_until_ms, old.due_ms, new.due_ms, new.trigger, new.last_status_code);
     END;
     CREATE TABLE switches (at_order INTEGER, at_ms INTEGER, writer TEXT, url TEXT, state TEXT);
-    CREATE TRIGGER audit_endpoint AFTER INSERT ON endpoints BEGIN
+    CREATE TRIGGER observed_endpoint AFTER INSERT ON endpoints BEGIN
         INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url, new.state);
     END;
-    CREATE TRIGGER audit_switch AFTER UPDATE ON endpoints
+    CREATE TRIGGER observed_switch AFTER UPDATE ON endpoints
         WHEN old.state != new.state OR old.deleted_ms IS NOT new.deleted_ms BEGIN
         INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url,
             CASE WHEN new.deleted_ms IS NULL THEN new.state ELSE 'deleted' END);

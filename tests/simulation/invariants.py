@@ -76,7 +76,7 @@ class Notes:
         def rows(query: str) -> list[Any]:
             return database.execute(query).fetchall()
 
-        self.changes = [Change(*row) for row in rows("SELECT * FROM audit ORDER BY at_order")]
+        self.changes = [Change(*row) for row in rows("SELECT * FROM observed ORDER BY at_order")]
         self.switches: dict[str, list[Switch]] = defaultdict(list)
         for row in rows("SELECT * FROM switches ORDER BY at_order"):
             self.switches[row[3]].append(Switch(*row))

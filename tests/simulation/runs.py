@@ -12,7 +12,7 @@ import msgspec
 from tellwire.signing.vault import Vault
 from tellwire.store.sqlite import SqliteStore
 
-from .database import AUDIT
+from .database import OBSERVER
 from .invariants import BrokenError, Notes, check, story
 from .process import KEY
 from .simulation import Simulation
@@ -38,7 +38,7 @@ def make_template(folder: Path) -> Path:
 
     asyncio.run(make())
     database = sqlite3.connect(path)
-    database.executescript(AUDIT)
+    database.executescript(OBSERVER)
     database.close()
     return path
 
