@@ -75,6 +75,7 @@ async def test_no_rows_are_no_work(store: Store) -> None:
         assert store.hot.extend(connection, [], NOW) == set()
         store.hot.release(connection, [])
         assert store.hot.ready_lanes(connection) == []
+        assert store.hot.lanes_ready(connection, []) == []
 
     await store.write(write)
 
@@ -234,3 +235,5 @@ async def test_ready_lanes_names_each_lane_once_with_its_first_time(store: Store
     assert await record(store, 14, token=9)
     lanes = await store.read(store.hot.ready_lanes)
     assert lanes == [(one, NOW + 20), (two, NOW + 70), (three, NOW - 149)]
+    some = await store.read(lambda connection: store.hot.lanes_ready(connection, [three, idle, one]))
+    assert sorted(some) == sorted([(three, NOW - 149), (one, NOW + 20)])

@@ -2,8 +2,9 @@
 
 Retries that have come due, backlogs of lanes that had no room, what other processes published, and what processes that
 died had claimed: an expired lease and a due delivery are the same thing to a claim (that is the rescue). It sleeps
-until the earliest of these, as far as it knows: each scan reads it for all lanes, and the store tells of what other
-processes write. A scan every few seconds covers what was not told.
+until the earliest of these, as far as it knows, and then claims in the lanes whose time has come. What it knows comes
+from a survey of all lanes, a read beside the writing, at the start, whenever others have written something and every
+few seconds; and from what this process records itself.
 """
 
 import asyncio
@@ -27,11 +28,13 @@ from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
 from .lanes import Lanes
 from .leases import ClaimWrites
+from .timetable import Timetable
 
-_SCAN_EVERY_MS: Final = 10_000
+_SURVEY_EVERY_MS: Final = 10_000
+_LANES_PER_PASS: Final = 200
 _PER_LANE_PER_PASS: Final = 500
-_SCANS_APART_MS: Final = 20
-_SCANS_AT_MOST_APART_MS: Final = 1_000
+_APART_MS: Final = 20
+_AT_MOST_APART_MS: Final = 1_000
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 4.0
 """After trouble with the store; each time twice as long."""
@@ -42,8 +45,7 @@ class _Pass(msgspec.Struct):
 
     claims: list[Claim]
     rescued: int = 0
-    next_ms: int | None = None
-    pages: bool = False
+    ready: list[tuple[bytes, int]] = []
 
 
 class Claimer:
@@ -73,15 +75,23 @@ class Claimer:
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
-        self._next_ms: int | None = 0  # scan at once: something may be left from before
-        self._last_scan_ms = 0
-        self._apart_ms = _SCANS_APART_MS
+        self._timetable = Timetable()
+        self._survey_ms: int | None = 0
+        self._last_survey_ms = self._last_pass_ms = 0
+        self._apart_ms = _APART_MS
         self._wanted: dict[bytes, None] = {}  # in order
 
-    def expect(self, due_ms: int) -> None:
-        """Something will be due at ``due_ms``: be there."""
-        if self._next_ms is None or due_ms < self._next_ms:
-            self._next_ms = due_ms
+    def expect(self, endpoint_id: bytes, ready_ms: int) -> None:
+        """Something in this lane may be claimed from ``ready_ms`` on: be there."""
+        next_ms = self._timetable.next_ms
+        self._timetable.expect(endpoint_id, ready_ms)
+        if next_ms is None or ready_ms < next_ms:
+            self._wake.set()
+
+    def expect_anywhere(self, ready_ms: int) -> None:
+        """Something may be claimed from ``ready_ms`` on, in which lane is not known: look through all of them then."""
+        if self._survey_ms is None or ready_ms < self._survey_ms:
+            self._survey_ms = ready_ms
             self._wake.set()
 
     def supply(self, endpoint_id: bytes) -> None:
@@ -92,6 +102,7 @@ class Claimer:
     async def run(self) -> None:
         """Claim until cancelled. Trouble with the store is told and outlived."""
         pause_s = _FIRST_PAUSE_S
+        self._survey_ms = 0  # whatever ended the last run may have taken something with it
         while True:
             try:
                 await self._turn()
@@ -100,25 +111,38 @@ class Claimer:
                 self._telemetry.emit(StoreFailed("claim", str(error)))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                self._next_ms = 0
+                self._survey_ms = 0
 
     async def _turn(self) -> None:
         now_ms = self._clock.now_ms()
-        since_scan_ms = now_ms - self._last_scan_ms
-        due = self._next_ms is not None and self._next_ms <= now_ms
-        # A scan that lies ahead of us tells that the clock was set back.
-        if not 0 <= since_scan_ms < _SCAN_EVERY_MS or (due and since_scan_ms >= self._apart_ms):
-            await self._scan()
-        elif self._wanted:
-            wanted, self._wanted = self._wanted, {}
-            await self._claims.write(lambda connection: self._claim_wanted(connection, wanted), self._accept)
+        since_survey_ms = now_ms - self._last_survey_ms
+        wanted = self._survey_ms is not None and self._survey_ms <= now_ms
+        # A survey that lies ahead of us tells that the clock was set back.
+        if not 0 <= since_survey_ms < _SURVEY_EVERY_MS or (wanted and since_survey_ms >= self._apart_ms):
+            await self._survey()
+            now_ms = self._clock.now_ms()
+        lanes, self._wanted = self._wanted, {}
+        if not 0 <= now_ms - self._last_pass_ms < _APART_MS:
+            lanes |= dict.fromkeys(self._timetable.take_due(now_ms, _LANES_PER_PASS))
+        lanes = {id: None for id in lanes if self._is_open(id)}
+        if lanes:
+            self._last_pass_ms = now_ms
+            await self._claims.write(lambda connection: self._claim(connection, lanes), self._accept)
         else:
             await self._sleep(now_ms)
 
+    def _is_open(self, endpoint_id: bytes) -> bool:
+        """Whether claiming there is worth a transaction. What is left at a deleted endpoint is to be cancelled."""
+        endpoint = self._store.roster.endpoints.get(endpoint_id)
+        return endpoint is None or endpoint.state is EndpointState.ENABLED
+
     async def _sleep(self, now_ms: int) -> None:
-        until_ms = self._last_scan_ms + _SCAN_EVERY_MS
-        if self._next_ms is not None:
-            until_ms = min(until_ms, max(self._next_ms, self._last_scan_ms + self._apart_ms))
+        until_ms = self._last_survey_ms + _SURVEY_EVERY_MS
+        if self._survey_ms is not None:
+            until_ms = min(until_ms, max(self._survey_ms, self._last_survey_ms + self._apart_ms))
+        next_ms = self._timetable.next_ms
+        if next_ms is not None:
+            until_ms = min(until_ms, max(next_ms, self._last_pass_ms + _APART_MS))
         timeout_s = max(until_ms - now_ms, 1) / 1000
         self._wake.clear()
         try:
@@ -128,46 +152,38 @@ class Claimer:
         except TimeoutError:
             pass
 
-    async def _scan(self) -> None:
-        self._next_ms = None  # what is expected while the scan runs is set anew
-        self._last_scan_ms = self._clock.now_ms()
+    async def _survey(self) -> None:
+        """Look through all lanes. With very many of them it takes its time, but nobody waits for it."""
+        self._survey_ms = None  # what is expected while the survey runs is set anew
+        self._last_survey_ms = self._clock.now_ms()
         self._lanes.forget_idle()
-        await self._claims.write(self._claim_ready, self._accept)
-        # News may come without a pause: where scans take long, most of the time is not for them.
-        took_ms = self._clock.now_ms() - self._last_scan_ms
-        self._apart_ms = min(max(_SCANS_APART_MS, 2 * took_ms), _SCANS_AT_MOST_APART_MS)
+        lanes, pages = await self._store.read(self._look_through)
+        for endpoint_id, ready_ms in lanes:
+            self._timetable.expect(endpoint_id, ready_ms)
+        if pages:
+            self._fan_out()
+        # News may come without a pause: where surveys take long, most of the time is not for them.
+        took_ms = self._clock.now_ms() - self._last_survey_ms
+        self._apart_ms = min(max(_APART_MS, 2 * took_ms), _AT_MOST_APART_MS)
+
+    def _look_through(self, connection: Connection) -> tuple[list[tuple[bytes, int]], bool]:
+        return self._store.hot.ready_lanes(connection), fanouts.any_left(connection)
 
     def _accept(self, found: _Pass) -> None:
-        if found.next_ms is not None:
-            self.expect(found.next_ms)
+        for endpoint_id, ready_ms in found.ready:
+            self._timetable.expect(endpoint_id, ready_ms)
         if found.rescued:
             self._telemetry.emit(DeliveriesRescued(found.rescued))
         if found.claims:
             self._offer(found.claims)
-        if found.pages:
-            self._fan_out()
-
-    def _claim_ready(self, connection: Connection) -> _Pass:
-        now_ms = self._clock.now_ms()
-        lanes = self._store.hot.ready_lanes(connection)
-        found = self._claim(
-            connection, [endpoint_id for endpoint_id, ready_ms in lanes if ready_ms <= now_ms]
-        )
-        if found.claims:  # what came first in a lane hid what will be due next in it
-            lanes = self._store.hot.ready_lanes(connection)
-        found.next_ms = min((ready_ms for _, ready_ms in lanes if ready_ms > now_ms), default=None)
-        found.pages = fanouts.any_left(connection)
-        return found
-
-    def _claim_wanted(self, connection: Connection, wanted: Iterable[bytes]) -> _Pass:
-        found = self._claim(connection, wanted)
-        if not all(self._lanes[endpoint_id].backlog for endpoint_id in wanted):
-            found.next_ms = 0  # a backlog has ended: scan for what will be due behind it
-        return found
 
     def _claim(self, connection: Connection, endpoint_ids: Iterable[bytes]) -> _Pass:
-        """Claim for each lane what it has room for. A lane that gets all it asked for may have more: a backlog."""
+        """Claim for each lane what it has room for, and see when there is more.
+
+        A lane that gets all it asked for has a backlog: it is looked at again when it has room.
+        """
         found = _Pass([])
+        emptied: list[bytes] = []
         endpoints = self._store.roster_in(connection).endpoints
         now_ms = self._clock.now_ms()
         until_ms, token = now_ms + self._lease_ms, self._token()
@@ -187,8 +203,11 @@ class Claimer:
                 connection, endpoint_id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
             )
             lane.backlog = len(rows) == limit
+            if not lane.backlog:
+                emptied.append(endpoint_id)
             found.rescued += sum(row.rescued for row in rows)
             found.claims += [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
+        found.ready = self._store.hot.lanes_ready(connection, emptied)
         return found
 
 

@@ -201,7 +201,7 @@ class Engine:
 
     def expect(self, ready_ms: int) -> None:
         """From ``ready_ms`` on something may be claimed that this engine does not know of; 0: now."""
-        self._claimer.expect(ready_ms)
+        self._claimer.expect_anywhere(ready_ms)
 
     def _start(self, lane: Lane, claim: Claim) -> None:
         task = asyncio.create_task(self._attempts(lane, claim))
@@ -228,7 +228,7 @@ class Engine:
         if release:
             self._releases.submit((claim.delivery_id, claim.token))
         else:
-            self._claimer.expect(claim.lease_until_ms)
+            self._claimer.expect(claim.endpoint_id, claim.lease_until_ms)
         self._drop(claim)
 
     def _release(self, connection: Connection, leases: list[Any]) -> list[Any]:
@@ -238,7 +238,7 @@ class Engine:
     def _settled(self, result: Result) -> None:
         due_ms = result.due_ms
         if due_ms is not None:
-            self._claimer.expect(due_ms)
+            self._claimer.expect(result.claim.endpoint_id, due_ms)
         self._drop(result.claim)
 
     def _drop(self, claim: Claim) -> None:

@@ -92,6 +92,12 @@ class PostgresHotStatements:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
         return [(row[0], row[1]) for row in _fetch(connection, _READY_LANES)]
 
+    def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """The same for these endpoints alone."""
+        if not endpoint_ids:
+            return []
+        return [(row[0], row[1]) for row in _fetch(connection, _LANES_READY, list(endpoint_ids))]
+
     def claim(
         self,
         connection: Connection,
@@ -226,6 +232,14 @@ _CLAIM = """
         events.type, events.data, events.occurred_ms, found.due_ms, found.rescued
     FROM found JOIN events ON events.id = found.event_id
     ORDER BY found.ready_ms, found.id"""
+
+_LANES_READY = """
+    SELECT lane.endpoint_id, following.ready_ms
+    FROM unnest($1::bytea[]) AS lane(endpoint_id) CROSS JOIN LATERAL (
+        SELECT coalesce(lease_until_ms, due_ms) AS ready_ms FROM deliveries
+        WHERE state = 0 AND endpoint_id = lane.endpoint_id
+        ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
+    ) AS following"""
 
 # A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
 _READY_LANES = """

@@ -76,6 +76,16 @@ class SqliteHotStatements:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
         return cast(list[tuple[bytes, int]], driver_of(connection).execute(_READY_LANES).fetchall())
 
+    def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """The same for these endpoints alone."""
+        driver = driver_of(connection)
+        return [
+            row
+            for chunk in _chunks(endpoint_ids)
+            for row in driver.execute(_lanes_ready(len(chunk)), chunk)
+            if row[1] is not None
+        ]
+
     def claim(
         self,
         connection: Connection,
@@ -189,6 +199,16 @@ def _claim(rows: int) -> str:
     return f"""
         UPDATE deliveries SET lease_token = ?{rows + 1}, lease_until_ms = ?{rows + 2}
         WHERE id IN ({ids})"""  # noqa: S608 - placeholders only
+
+
+@cache
+def _lanes_ready(lanes: int) -> str:
+    return f"""
+        SELECT lane.column1, (
+            SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
+            WHERE state = 0 AND endpoint_id = lane.column1
+            ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
+        ) FROM (VALUES {_values(1, lanes)}) AS lane"""  # noqa: S608 - placeholders only
 
 
 _CLAIMABLE = """

@@ -105,6 +105,9 @@ class HotStatements(Protocol):
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """For each endpoint with pending deliveries: its id and when the first of them may be claimed."""
 
+    def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """The same for these endpoints alone."""
+
     def claim(
         self,
         connection: Connection,
