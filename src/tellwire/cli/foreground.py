@@ -31,7 +31,6 @@ def run_processes(
     """Run as many processes as the settings say until a signal; ``announce`` is called when all of them work.
 
     Raises:
-        RefusalError: there are to be several, on SQLite.
         SettingsError, StoreError: see ``Tellwire.open``.
         typer.Exit: one of several processes could not start, and has said why.
     """
@@ -42,12 +41,6 @@ def run_processes(
     if settings.processes == 1:
         _live(settings, run, announce, None, deliver=deliver)
         return
-    if database_path(settings) is not None:
-        raise RefusalError(
-            f"--processes {settings.processes} needs PostgreSQL: on SQLite only one process can write at a time, "
-            "so that several are no faster than one (see docs/how-to/postgresql.md)",
-            Code.SETTINGS,
-        )
     # Before the first fork, so that the processes share the memory of what they all need.
     from .. import server, wiring  # noqa: F401 - see above
 
@@ -57,6 +50,16 @@ def run_processes(
     code = Supervisor(settings.processes, live, announce, grace_s=settings.grace).run()
     if code:
         raise typer.Exit(code)
+
+
+def check_processes(settings: Settings) -> None:
+    """Refuse several processes on SQLite, before anything is opened. Raises RefusalError."""
+    if settings.processes > 1 and database_path(settings) is not None:
+        raise RefusalError(
+            f"--processes {settings.processes} needs PostgreSQL: on SQLite only one process can write at a time, "
+            "so that several are no faster than one (see docs/how-to/postgresql.md)",
+            Code.SETTINGS,
+        )
 
 
 def board_of(settings: Settings) -> "Board | None":

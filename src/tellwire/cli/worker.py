@@ -11,7 +11,7 @@ from ..settings import TABLE, Settings, load
 from ..settings.table import LIMITS
 from .failures import not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import board_of, run_processes, tell_started
+from .foreground import board_of, check_processes, run_processes, tell_started
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
@@ -31,7 +31,7 @@ def worker() -> Callable[..., None]:
         with told():
             loaded = load(os.environ, config, flags)
             settings = loaded.settings
-
+            check_processes(settings)
             sockets = _sockets(settings)
             board = board_of(settings) if sockets and settings.metrics != "off" else None
 
