@@ -1,5 +1,6 @@
 """What processes on one PostgreSQL tell each other, and what becomes of those that cannot hear."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from tests.postgres import database_in
 from tests.proxy import Proxy
 
+from tellwire import Options, Tellwire
 from tellwire.errors import StoreUnavailableError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
-from tellwire.store import tenants
+from tellwire.store import postgres_connections, tenants
 from tellwire.store.postgres import PostgresStore
 
 from .backends import KEY
@@ -164,3 +166,22 @@ async def test_a_server_that_does_not_answer_holds_nobody_up_for_long(tmp_path: 
         await store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
         proxy.stall()
         await store.close()
+
+
+async def test_who_needs_what_somebody_holds_waits_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idempotency key that another open transaction holds: its publisher hears so, those beside it are served."""
+    monkeypatch.setitem(postgres_connections._SERVER_SETTINGS, "lock_timeout", "100ms")
+    holder = await asyncpg.connect(database_in(tmp_path))
+    async with Tellwire(database_in(tmp_path), Options(secret_key=KEY.hex(), deliver=False)) as tellwire:
+        await holder.execute("BEGIN")
+        await holder.execute("INSERT INTO idempotency_keys VALUES ('default', 'held', $1)", raw(1))
+        held = asyncio.create_task(tellwire.publish("order.paid", {"n": 1}, idempotency_key="held"))
+        others = [asyncio.create_task(tellwire.publish("order.paid", {"n": n})) for n in (2, 3)]
+        with pytest.raises(StoreUnavailableError):
+            await held
+        assert [(await other).duplicate for other in others] == [False, False]
+        await holder.execute("ROLLBACK")
+        await holder.close()
+        assert not (await tellwire.publish("order.paid", {"n": 1}, idempotency_key="held")).duplicate

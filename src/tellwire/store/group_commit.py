@@ -33,6 +33,10 @@ PATIENT_ITEMS = 200
 """While only items wait for which nobody waits in turn, a batch may grow for so many lingers, or to so many items."""
 
 
+class BlockedError(StoreUnavailableError):
+    """Another transaction is in the way of something in this one; without that, the rest may pass."""
+
+
 def one(_: Any) -> int:
     """The weight of an item that weighs like every other."""
     return 1
@@ -177,11 +181,10 @@ class GroupCommit:
             outcomes = await self._commit(work)
             self._tell(work, perf_counter() - started)
             return outcomes
-        except StoreUnavailableError as error:
-            return [[error] * len(items) for _, items in work]
         except Exception as error:
-            if sum(len(items) for _, items in work) == 1:
-                return [[error]]
+            unavailable = isinstance(error, StoreUnavailableError) and not isinstance(error, BlockedError)
+            if unavailable or sum(len(items) for _, items in work) == 1:
+                return [[error] * len(items) for _, items in work]
         return [[(await self._transact([(write, [item])]))[0][0] for item in items] for write, items in work]
 
     def _tell(self, work: Work, duration_s: float) -> None:

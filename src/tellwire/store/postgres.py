@@ -18,7 +18,7 @@ from tellwire.errors import ClosedError, TellwireError
 from tellwire.signing.vault import Vault
 from tellwire.telemetry import Telemetry
 
-from .group_commit import BatchedWrite, Done, GroupCommit, Run, Weigh, Work, one, settle
+from .group_commit import BatchedWrite, BlockedError, Done, GroupCommit, Run, Weigh, Work, one, settle
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .postgres_clock import ServerClock
@@ -223,13 +223,17 @@ class PostgresStore:
 
     async def _commit_past_others(self, work: Work) -> list[list[Any]]:
         """Commit; where a transaction of another process was in the way, again in a new one."""
-        for _ in range(_TRIES - 1):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 return await self._commit(work)
             except Exception as error:
                 if not collided(error):
                     raise
-        return await self._commit(work)
+                if not tries_left:
+                    raise BlockedError(
+                        f"database {self._name}: others were in the way again and again"
+                    ) from error
+        raise AssertionError("the last try returns or raises")
 
     async def _commit(self, work: Work) -> list[list[Any]]:
         before = self._roster

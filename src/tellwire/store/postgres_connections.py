@@ -23,6 +23,7 @@ _SERVER_SETTINGS: Final = {
     "application_name": "tellwire",
     "synchronous_commit": "on",  # what is acknowledged is durable, whatever the server's default
     "statement_timeout": "30s",
+    "lock_timeout": "2s",  # whoever holds what one item needs must not hold up those that share its transaction
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",
 }
@@ -43,7 +44,7 @@ async def connect(url: str, within_s: float | None = WRITE_WITHIN_S) -> "asyncpg
     """
     settings = dict(_SERVER_SETTINGS)
     if within_s is None:
-        settings["statement_timeout"] = "0"
+        settings["statement_timeout"] = settings["lock_timeout"] = "0"
     return await asyncpg.connect(
         url, timeout=CONNECT_WITHIN_S, command_timeout=within_s, server_settings=settings
     )

@@ -10,9 +10,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tellwire.errors import FieldError, InvalidInputError, StoreUnavailableError, TellwireError
 
+from .group_commit import BlockedError
+
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _UNAVAILABLE_CLASSES: Final = ("08", "28", "3D", "53", "57", "58", "F0", "XX")
-_UNAVAILABLE: Final = {"55P03", "25006"}
+_UNAVAILABLE: Final = {"25006"}
+_LOCKED: Final = {"55P03"}
 _COLLISIONS: Final = {"40001", "40P01"}
 _UNSTORABLE: Final = {"22021", "22P05"}
 _GONE: Final = (OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -76,6 +79,8 @@ def _translation(cause: BaseException, database: str) -> TellwireError | None:
         code = cause.sqlstate or ""
         if code in _UNSTORABLE:
             return _unstorable()
+        if code in _LOCKED or code in _COLLISIONS:
+            return BlockedError(f"database {database}: another transaction is in the way: {cause}")
         if code not in _UNAVAILABLE and code[:2] not in _UNAVAILABLE_CLASSES:
             return None
     elif isinstance(cause, ValueError) or not isinstance(cause, _GONE):
