@@ -1,6 +1,7 @@
 """Slow and contradictory clients: each gets an end, and none gets in the way of others."""
 
 import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,6 +34,62 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
         assert await _answer(server, sent) == b""
     except ConnectionResetError:
         pass
+    assert (await server.client.get("/healthz")).status_code == 200
+
+
+def _head(route: str, size_bytes: int) -> bytes:
+    return f"{route} HTTP/1.1\r\nhost: a\r\nx: {'x' * size_bytes}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _head("GET /healthz", 70_000),
+        _head("POST /v1/events", 70_000),
+        f"GET /healthz?{'x' * 70_000} HTTP/1.1\r\nhost: a\r\n\r\n".encode(),
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\n" + b"a: b\r\n" * 12_000 + b"\r\n",
+    ],
+    ids=["header", "event", "target", "many"],
+)
+async def test_a_head_that_is_too_large_is_refused(server: Server, sent: bytes) -> None:
+    """Target and headers have a limit together: the answer names it and ends the connection."""
+    head, _, document = (await _answer(server, sent)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(document)["type"].endswith("#head-too-large")
+
+
+async def test_a_head_below_the_limit_passes(server: Server) -> None:
+    """Many proxies add headers: 60 KiB of them are no reason to refuse."""
+    sent = _head("GET /healthz", 60_000).replace(b"host: a", b"host: a\r\nconnection: close")
+    assert (await _answer(server, sent)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ",
+        b"GET /",
+        b"POST /nope HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nx: ",
+    ],
+    ids=["header", "target", "trailer"],
+)
+async def test_what_has_no_end_is_not_kept(server: Server, begun: bytes) -> None:
+    """A header, target or trailer without an end is cut off long before memory could be short."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(begun)
+    sent_bytes = 0
+    try:
+        async with asyncio.timeout(20):
+            while sent_bytes < 64 * 1024 * 1024 and not reader.at_eof():
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                sent_bytes += 65_536
+                await asyncio.sleep(0)
+    except ConnectionError:
+        pass
+    writer.close()
+    assert sent_bytes < 64 * 1024 * 1024
     assert (await server.client.get("/healthz")).status_code == 200
 
 

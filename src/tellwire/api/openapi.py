@@ -46,6 +46,7 @@ _DETAILS: Final = {
     problems.WRONG_MEDIA_TYPE: "send JSON with the header Content-Type: application/json",
     problems.INVALID: "url: is missing",
     problems.TOO_MANY: "this API key may make 50 requests a second; try again in 1 s",
+    problems.HEAD_TOO_LARGE: "target and headers have more than 65536 bytes together",
     problems.INTERNAL: "this is our fault; the request id helps to find it",
     problems.UNAVAILABLE: "the database cannot be used right now; nothing was stored, try again",
 }

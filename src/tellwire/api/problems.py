@@ -48,12 +48,13 @@ WRONG_MEDIA_TYPE = Kind("unsupported-media-type", "The content type must be appl
 INVALID = Kind("invalid", "The request has faults", 422)
 SLOW_REQUEST = Kind("slow-request", "The request took too long to arrive", 408)
 TOO_MANY = Kind("rate-limited", "Too many requests", 429)
+HEAD_TOO_LARGE = Kind("head-too-large", "The head of the request is larger than a limit", 431)
 INTERNAL = Kind("internal", "Something went wrong on our side", 500)
 UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
 
 KINDS: Final = (
     MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
-    WRONG_MEDIA_TYPE, INVALID, TOO_MANY, INTERNAL, UNAVAILABLE,
+    WRONG_MEDIA_TYPE, INVALID, TOO_MANY, HEAD_TOO_LARGE, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from tellwire.model.event import Receipt
 from tellwire.publish.publisher import Answer
 
 from .asgi import SAFE
-from .patience import PatientProtocol
-from .problems import MALFORMED, Problem, RefusedError
+from .patience import HEAD_BYTES, PatientProtocol
+from .problems import HEAD_TOO_LARGE, MALFORMED, Problem, RefusedError
 
 PREFIX: Final = b"POST /v1/events HTTP/1.1\r\n"
 _UNUSUAL: Final = (b"expect", b"upgrade")
@@ -167,13 +167,16 @@ class ShortcutProtocol(PatientProtocol):
         self._reply(_written(problem, request_id))
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP: tell so as the API tells every error, and hang up."""
+        """What came is no HTTP, or too much of it: tell so as the API tells every error, and hang up."""
         if self._taker is None:
             super().send_400_response(msg)
             return
-        problem, request_id = self._taker.problem_to(
-            RefusedError(MALFORMED, "the bytes that came are no HTTP/1.1 request")
-        )
+        refused = RefusedError(MALFORMED, "the bytes that came are no HTTP/1.1 request")
+        if self.head_is_too_large:
+            refused = RefusedError(
+                HEAD_TOO_LARGE, f"target and headers have more than {HEAD_BYTES} bytes together"
+            )
+        problem, request_id = self._taker.problem_to(refused)
         self.transport.write(_written(problem, request_id, "connection: close"))
         self.transport.close()
 
@@ -222,6 +225,8 @@ class ShortcutProtocol(PatientProtocol):
             self._pieces_end = None
 
     def _submit(self, request: _Request) -> bool:
+        if sum(map(len, self._pieces)) - len(request.body) > HEAD_BYTES:
+            return False
         headers = dict(request.headers)
         assert self._taker is not None  # noqa: S101 - see _is_free
         if len(headers) != len(request.headers) or not self._taker.take(headers, request.body, self):
