@@ -23,6 +23,7 @@ from .manage.endpoints import Endpoints
 from .manage.filters import Filters
 from .manage.keys import Keys
 from .manage.owners import check_owner
+from .manage.replays import Replays
 from .manage.tenants import Tenants
 from .model.event import NewEvent, Receipt
 from .model.key import Caller
@@ -85,7 +86,7 @@ class Tellwire:
             await tellwire.publish("order.paid", {"order_id": "o_1"})
 
     Attributes:
-        endpoints, tenants, keys, events, filters, deliveries, audit: the control plane.
+        endpoints, tenants, keys, events, filters, deliveries, replays, audit: the control plane.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
     """
@@ -144,6 +145,7 @@ class Tellwire:
         self.events = Events(store, limits)
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget)
+        self.replays = Replays(store, clock, self._new_id, limits, self._replay)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -363,6 +365,10 @@ class Tellwire:
         raw = decode(DELIVERY, delivery_id)
         if self._engine is not None and raw is not None:
             self._engine.forget(raw)
+
+    def _replay(self) -> None:
+        if self._engine is not None:
+            self._engine.replay()
 
     def _wake(self) -> None:
         self._expect(0)

@@ -17,6 +17,7 @@ ENDPOINT: Final = "ep"
 DELIVERY: Final = "dlv"
 ATTEMPT: Final = "att"
 KEY: Final = "key"
+REPLAY: Final = "rpl"
 AUDIT: Final = "aud"
 REQUEST: Final = "req"
 

@@ -35,6 +35,20 @@ class PageFannedOut(Fact, frozen=True):
     left: int
 
 
+class PageReplayed(Fact, frozen=True):
+    """A replay took a page: looked at so many events, and did with some what it is to do (or only counted, where
+    ``dry_run``). ``state`` is the replay's state afterwards."""
+
+    replay_id: str
+    endpoint_id: str
+    state: str
+    dry_run: bool
+    looked_at: int
+    retried: int
+    created: int
+    expired: int
+
+
 class StageShare(msgspec.Struct, frozen=True):
     """What one stage had in a transaction: so many items, and the time that its statements took."""
 

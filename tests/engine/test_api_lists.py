@@ -84,7 +84,7 @@ async def test_filters_narrow_lists(filled: Server) -> None:
 )  # fmt: skip
 async def test_bad_page_is_refused(server: Server, query: str, loc: str) -> None:
     """Every list refuses limits and cursors that are none, and parameters that it does not know."""
-    for noun in ("events", "endpoints", "deliveries", "tenants", "keys"):
+    for noun in ("events", "endpoints", "deliveries", "replays", "tenants", "keys"):
         assert locs(await server.client.get(f"/v1/{noun}?{query}")) == [[loc]]
 
 

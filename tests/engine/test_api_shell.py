@@ -40,7 +40,7 @@ async def test_unknown_routes_and_methods(server: Server) -> None:
         "/v1",
         "/v1/events/",
         "/v1/event-types",
-        "/v1/endpoints/x/replay",
+        "/v1/endpoints/x/replays",
         "//v1/events",
     ):
         assert locs(await server.client.get(server.url + path), 404) == []

@@ -22,23 +22,30 @@ def walk(moves: list[Move]) -> list[tuple[State, Move, State]]:
 def test_an_attempt_is_only_judged_while_pending(moves: list[Move]) -> None:
     """Success, retry, exhaustion and cancellation happen to pending deliveries only."""
     for before, move, _ in walk(moves):
-        if move is not Move.RETRY_BY_HAND:
+        if move not in (Move.RETRY_BY_HAND, Move.REPLAY):
             assert before is State.PENDING
 
 
 @given(MOVES)
 def test_a_delivery_leaves_an_end_only_by_hand(moves: list[Move]) -> None:
-    """A finished delivery becomes pending by a retry by hand and by nothing else."""
+    """A finished delivery becomes pending by a retry by hand or a replay, and by nothing else."""
     for before, move, after in walk(moves):
         if before is not State.PENDING:
-            assert (move, after) == (Move.RETRY_BY_HAND, State.PENDING)
+            assert move in (Move.RETRY_BY_HAND, Move.REPLAY)
+            assert after is State.PENDING
 
 
 @given(MOVES)
-def test_cancelled_is_final(moves: list[Move]) -> None:
-    """Nothing happens to a cancelled delivery any more."""
+def test_cancelled_is_final_but_for_a_replay(moves: list[Move]) -> None:
+    """Nothing happens to a cancelled delivery any more, unless a replay asks for it."""
     steps = walk(moves)
-    assert all(before is not State.CANCELLED for before, _, _ in steps)
+    assert all(move is Move.REPLAY for before, move, _ in steps if before is State.CANCELLED)
+
+
+@given(MOVES)
+def test_a_replay_is_of_what_has_ended(moves: list[Move]) -> None:
+    """A pending delivery is not replayed: its schedule goes on."""
+    assert all(before is not State.PENDING for before, move, _ in walk(moves) if move is Move.REPLAY)
 
 
 @given(MOVES)

@@ -38,6 +38,7 @@ _KINDS: Final = {
     "events": "event",
     "endpoints": "endpoint",
     "deliveries": "delivery",
+    "replays": "replay",
     "tenants": "tenant",
     "keys": "key",
 }

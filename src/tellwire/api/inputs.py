@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from tellwire.clock import to_datetime
 from tellwire.model.delivery import State
 from tellwire.model.key import Caller, Scope
+from tellwire.model.replay import Again, ReplayState
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.publish.occurred import occurred_ms
@@ -98,6 +99,13 @@ class AuditQuery(TenantPageQuery):
     subject: Text | None = Field(default=None, description="Only those of the thing with this id.")
     since: Time | None = Field(default=None, description="Made at this time or later.")
     until: Time | None = Field(default=None, description="Made before this time.")
+
+
+class ReplayQuery(TenantPageQuery):
+    """Which replays."""
+
+    endpoint: Text | None = Field(default=None, description="Only replays to this endpoint.")
+    state: ReplayState | None = None
 
 
 class Body(BaseModel):
@@ -228,6 +236,37 @@ class PreviewBody(Body):
     events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
     subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
     limit: int | None = Field(default=None, description="How many events to look at: 1 to 250, else 100.")
+
+
+class ReplayBody(Body):
+    """What is to be sent to an endpoint again: a range of time, or one event."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "since": "2026-01-27T00:00:00Z",
+                    "types": ["order.*"],
+                    "states": ["exhausted"],
+                    "dry_run": True,
+                },
+                {"event": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra"},
+            ]
+        }
+    )
+
+    since: Time | None = Field(default=None, description="Published at this time or later.")
+    until: Time | None = Field(default=None, description="Published before this time; now if not given.")
+    types: list[str] | None = Field(default=None, description="Event types and patterns; all if not given.")
+    states: list[Annotated[Again, Field(strict=False)]] | None = Field(
+        default=None,
+        description="What has become of an event at this endpoint; `missing`: it has no delivery to it, but the "
+        "endpoint's present subscriptions want it. `exhausted` and `missing` if not given.",
+    )
+    event: str | None = Field(
+        default=None, description="This event alone, whatever became of it, instead of a range of time."
+    )
+    dry_run: bool = Field(default=False, description="Only count.")
 
 
 class RotateBody(Body):

@@ -97,6 +97,7 @@ def _tags() -> list[dict[str, str]]:
         "subscriptions": "What endpoints want, previewed.",
         "filters": "Conditions on events, tried out.",
         "deliveries": "Events on their way to endpoints.",
+        "replays": "Jobs that send to an endpoint again.",
         "tenants": "Your customers.",
         "keys": "API keys.",
         "audit": "Who changed what.",

@@ -14,6 +14,7 @@ from tellwire.model.attempt import Attempt, AttemptError, Trigger
 from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.key import Scope
+from tellwire.model.replay import Again, ReplayState
 from tellwire.model.tenant import TenantState
 
 T = TypeVar("T")
@@ -241,6 +242,35 @@ class WholeDeliveryOutput(DeliveryOutput):
         """The answer that shows a delivery and its attempts."""
         own = DeliveryOutput.of(delivery)
         return cls(**dict(own), attempts=[AttemptOutput.of(attempt) for attempt in attempts])
+
+
+class ReplayOutput(Output):
+    """A job that sends to an endpoint again."""
+
+    id: str = Field(examples=["rpl_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    endpoint_id: str = Field(examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
+    tenant: str = Field(examples=["default"])
+    state: ReplayState
+    reason: str | None = Field(description="Why it was cancelled.")
+    waiting_for: Literal["paused", "disabled"] | None = Field(
+        description="The state of its endpoint that must end before it goes on."
+    )
+    dry_run: bool = Field(description="Whether it only counts.")
+    since: Time | None
+    until: Time | None
+    types: list[str]
+    states: list[Again]
+    event_id: str | None
+    progress: float = Field(description="How much of the range has been looked at, from 0 to 1.")
+    looked_at: int = Field(description="Events of the tenant that were looked at.")
+    retried: int = Field(description="Deliveries that were made pending again, or would be.")
+    created: int = Field(description="New deliveries of events that had none, or how many there would be.")
+    expired: int = Field(
+        description="Events that fit but have lost their data, or are about to; they were passed over."
+    )
+    created_at: Time
+    updated_at: Time
+    finished_at: Time | None
 
 
 class TenantLimitsOutput(Output):

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
 
-from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, tenants
+from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, replays, tenants
 from .guard import SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
@@ -56,6 +56,10 @@ ROUTES: Final = (
     Route("POST", "/v1/endpoints/{id}/subscribe", MANAGE, endpoints.subscribe),
     Route("POST", "/v1/endpoints/{id}/unsubscribe", MANAGE, endpoints.unsubscribe),
     Route("POST", "/v1/endpoints/{id}/test", MANAGE, endpoints.send_test, 202),
+    Route("POST", "/v1/endpoints/{id}/replay", MANAGE, replays.start_replay, 202),
+    Route("GET", "/v1/replays", READ, replays.list_replays),
+    Route("GET", "/v1/replays/{id}", READ, replays.get_replay),
+    Route("POST", "/v1/replays/{id}/cancel", MANAGE, replays.cancel_replay, refusals=(409,)),
     Route("POST", "/v1/subscriptions/preview", READ, filters.preview_subscriptions, refusals=(404,)),
     Route("POST", "/v1/filters/test", READ, filters.test_filter, refusals=(404,)),
     Route("GET", "/v1/deliveries", READ, deliveries.list_deliveries),

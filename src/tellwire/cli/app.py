@@ -17,6 +17,7 @@ from .keys import keys
 from .migrate import migrate
 from .publish import publish
 from .receive import receive
+from .replays import replays
 from .serve import serve
 from .tenants import tenants
 from .version import version
@@ -44,6 +45,7 @@ app.add_typer(events)
 app.add_typer(endpoints)
 app.add_typer(filters)
 app.add_typer(deliveries)
+app.add_typer(replays)
 app.add_typer(tenants)
 app.add_typer(keys)
 app.add_typer(audit)

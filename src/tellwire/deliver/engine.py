@@ -1,7 +1,7 @@
 """The engine: wires claimer, lanes, executor and recorder together, starts them and stops them gracefully.
 
 published claims ---+
-fanner -----------+ |
+fanner, replayer -+ |
                   v v
 claimer ---------> lanes ---> executor ---> recorder ---> store
    ^                                            |
@@ -31,6 +31,7 @@ from .leases import LeaseKeeper
 from .pruner import Pruner
 from .recorder import Recorder, Result
 from .remover import Remover
+from .replayer import Replayer
 from .transport import Transport
 
 _ANSWER_MARGIN_MS: Final = 5_000
@@ -102,6 +103,19 @@ class Engine:
         )
         self.fan_out = self._fanner.wake
         """Tells that pages of wide events wait in the store."""
+        self._replayer = Replayer(
+            store,
+            self._lanes,
+            clock,
+            telemetry,
+            new_id=new_id,
+            token=self.token,
+            lease_ms=self.lease_ms,
+            retention_days=options.retention_days,
+            offer=self.offer,
+        )
+        self.replay = self._replayer.wake
+        """Tells that a replay waits in the store."""
         self._claimer = Claimer(
             store,
             self._lanes,
@@ -124,6 +138,7 @@ class Engine:
             "leases": self._keeper.run,
             "pruner": self._pruner.run,
             "remover": self._remover.run,
+            "replayer": self._replayer.run,
         }
         self._agents = [
             asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")
@@ -247,5 +262,7 @@ class Engine:
         del self._held[claim]
         lane = self._lanes[claim.endpoint_id]
         self._lanes.settled(lane, claim)
+        if claim.trigger == "replay":
+            self._replayer.wake()  # there is room for more of it
         if lane.backlog and lane.held * 2 <= lane.capacity:
             self._claimer.supply(claim.endpoint_id)

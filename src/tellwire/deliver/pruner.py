@@ -2,6 +2,7 @@
 
 Their data may go earlier than the rest. What is pending keeps everything, however old it is.
 Entries of the audit log go at the same age, and so do the empty rows that are left of deleted tenants.
+Replays that ended so long ago go too.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from tellwire.clock import Clock
 from tellwire.errors import StoreError
 from tellwire.store.audit import prune_audit
 from tellwire.store.pruning import expire_payloads, prune
+from tellwire.store.replays import forget_ended
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import forget_removed
 from tellwire.telemetry import EventsPruned, StoreFailed, Telemetry
@@ -60,6 +62,7 @@ class Pruner:
         """Remove everything that is too old now; gives the number of events."""
         before_ms = max(self._clock.now_ms() - self._retention_ms, 0)
         await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
+        await self._store.write(lambda connection: forget_ended(connection, before_ms=before_ms))
         await self._prune_audit(before_ms)
         before_ms = await self._store.drop_days(before_ms)
         removed = 0

@@ -1,7 +1,8 @@
 """Delivery: one event on its way to one endpoint. A small state machine, all of it here.
 
     pending --> succeeded | exhausted | cancelled
-    succeeded, exhausted --> pending          (retried by hand)
+    succeeded, exhausted --> pending              (retried by hand)
+    succeeded, exhausted, cancelled --> pending   (replayed)
 
 In flight is ``pending`` with a live lease; waiting for a retry is ``pending`` with ``due_at`` in the future.
 """
@@ -30,6 +31,7 @@ class Move(StrEnum):
     EXHAUST = "exhaust"
     CANCEL = "cancel"
     RETRY_BY_HAND = "retry_by_hand"
+    REPLAY = "replay"
 
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
@@ -40,6 +42,9 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.PENDING, Move.RETRY_BY_HAND): State.PENDING,
     (State.EXHAUSTED, Move.RETRY_BY_HAND): State.PENDING,
     (State.SUCCEEDED, Move.RETRY_BY_HAND): State.PENDING,
+    (State.SUCCEEDED, Move.REPLAY): State.PENDING,
+    (State.EXHAUSTED, Move.REPLAY): State.PENDING,
+    (State.CANCELLED, Move.REPLAY): State.PENDING,
 }
 """The whole machine: a pair that is not here cannot happen."""
 

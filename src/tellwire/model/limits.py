@@ -30,3 +30,5 @@ class Limits(msgspec.Struct, frozen=True):
     idempotency_key_chars: int = 128
     secrets_per_endpoint: int = 10
     page_items: int = 250
+    replays_per_endpoint: int = 10
+    replay_range_days: int = 31

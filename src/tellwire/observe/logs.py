@@ -25,6 +25,7 @@ from ..telemetry import (
     EventsPublished,
     Fact,
     PageFannedOut,
+    PageReplayed,
     ResultsDropped,
     StoreFailed,
     Telemetry,
@@ -148,6 +149,20 @@ def _fanned_out(log: FilteringBoundLogger, fact: PageFannedOut) -> None:
     )
 
 
+def _replayed(log: FilteringBoundLogger, fact: PageReplayed) -> None:
+    ended = fact.state != "running"
+    (log.info if ended else log.debug)(
+        f"replay {fact.state}" if ended else "page replayed",
+        replay_id=fact.replay_id,
+        endpoint_id=fact.endpoint_id,
+        dry_run=fact.dry_run,
+        looked_at=fact.looked_at,
+        retried=fact.retried,
+        created=fact.created,
+        expired=fact.expired,
+    )
+
+
 def _dropped(log: FilteringBoundLogger, fact: ResultsDropped) -> None:
     log.info("late results dropped", deliveries=fact.deliveries)
 
@@ -180,6 +195,7 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     AttemptFinished: _attempt,
     EventsPublished: _published,
     PageFannedOut: _fanned_out,
+    PageReplayed: _replayed,
     ResultsDropped: _dropped,
     DeliveriesRescued: _rescued,
     EndpointDisabled: _disabled,

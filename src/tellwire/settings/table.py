@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_idempotency_key_chars: int = _LIMITS.idempotency_key_chars
     max_secrets_per_endpoint: int = _LIMITS.secrets_per_endpoint
     max_page_items: int = _LIMITS.page_items
+    max_replays_per_endpoint: int = _LIMITS.replays_per_endpoint
+    max_replay_range_days: int = _LIMITS.replay_range_days
 
     @property
     def limits(self) -> Limits:
@@ -338,6 +340,8 @@ TABLE: tuple[Setting, ...] = (
         "Signing secrets of one endpoint that are valid at once.",
     ),
     Setting("max_page_items", whole(1), LIMITS, "Items on one page of a list."),
+    Setting("max_replays_per_endpoint", whole(1), LIMITS, "Replays of one endpoint that run at once."),
+    Setting("max_replay_range_days", whole(1, 36_500), LIMITS, "The range of time of one replay."),
 )
 
 _DEFAULTS = Settings()

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, select
 
-from tellwire.ids import DELIVERY, ENDPOINT, EVENT, KEY, decode
+from tellwire.ids import DELIVERY, ENDPOINT, EVENT, KEY, REPLAY, decode
 
-from .tables import deliveries, endpoints, events, keys, tenants
+from .tables import deliveries, endpoints, events, keys, replays, tenants
 
 _OWNERS: Final[dict[str, Callable[[str], Select[Any]]]] = {
     "tenant": lambda id: select(tenants.c.id).where(tenants.c.id == id),
@@ -18,6 +18,7 @@ _OWNERS: Final[dict[str, Callable[[str], Select[Any]]]] = {
         .join(deliveries, deliveries.c.event_id == events.c.id)
         .where(deliveries.c.id == decode(DELIVERY, id))
     ),
+    "replay": lambda id: select(replays.c.tenant).where(replays.c.id == decode(REPLAY, id)),
     "key": lambda id: select(keys.c.tenant).where(keys.c.id == decode(KEY, id)),
 }
 

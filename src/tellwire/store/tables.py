@@ -19,12 +19,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     func,
 )
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0007"
+SCHEMA_VERSION: Final = "0008"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -210,6 +211,40 @@ fanout_pages = Table(
     PrimaryKeyConstraint("event_id", "number"),
     Index("fanout_pages_in_turn", "number", "event_id"),
     comment="what is left of the fan-out of wide events: a page goes when its deliveries are stored",
+)
+
+Index(
+    "deliveries_replaying",
+    deliveries.c.endpoint_id,
+    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.trigger == "replay"),
+    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.trigger == "replay"),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", LargeBinary(16), primary_key=True),
+    Column("endpoint_id", LargeBinary(16), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("criteria", Text, nullable=False, comment="JSON: what is replayed"),
+    Column("dry_run", SmallInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, comment="why it was cancelled"),
+    Column("up_to", LargeBinary(16), nullable=False, comment="the last event that it has looked at"),
+    Column("looked_at", BigInteger, nullable=False, server_default="0"),
+    Column("retried", BigInteger, nullable=False, server_default="0"),
+    Column("created", BigInteger, nullable=False, server_default="0"),
+    Column("expired", BigInteger, nullable=False, server_default="0"),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),
+    Index("replays_by_endpoint", "endpoint_id", "id"),
+)
+Index(
+    "replays_running",
+    replays.c.id,
+    sqlite_where=replays.c.state == "running",
+    postgresql_where=replays.c.state == "running",
 )
 
 attempts = Table(

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from .pruning import forget_keys
-from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, secrets, tenants
+from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, replays, secrets, tenants
 
 SETTLE_MS: Final = 5_000
 """A transaction that began before the mark may still publish: so long after the mark none of them is left."""
@@ -124,6 +124,7 @@ def _remove_endpoints(connection: Connection, tenant: str) -> Piece | None:
         _note(connection, tenant, (int.from_bytes(late, "big") - 1).to_bytes(16, "big"))
         return Piece.MORE
     connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
+    connection.execute(delete(replays).where(replays.c.endpoint_id.in_(found)))
     connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
     return Piece.MORE
 

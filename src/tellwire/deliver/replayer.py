@@ -1,0 +1,254 @@
+"""The replayer: works off replays, page after page, in the background.
+
+A replay was stored as a row by ``manage.replays``. Here a page of it becomes due deliveries in one short transaction,
+which also moves the row on: whatever dies in between, nothing is lost and nobody gets an event twice. Several processes
+share the replays; each takes one that no other holds.
+
+A replay takes half of its endpoint's slots at most: so many deliveries that it has made due may be untried, and as they
+are tried, more follow. What is published meanwhile finds the other half free.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.clock import Clock, rfc3339
+from tellwire.errors import StoreError
+from tellwire.ids import ENDPOINT, EVENT, REPLAY, encode
+from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.event import envelope
+from tellwire.model.replay import ReplayState
+from tellwire.store import replay_pages
+from tellwire.store.replay_pages import Counts, TakenReplay
+from tellwire.store.roster import LiveEndpoint
+from tellwire.store.rows import DeliveryRow
+from tellwire.store.store import Store
+from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
+
+from .lanes import Admission, Lanes
+from .leases import ClaimWrites
+from .replay_choice import Chosen, choose
+
+_LOOK_EVERY_S: Final = 2.0
+_WAIT_S: Final = 0.1
+_PACE_S: Final = 0.005
+_PAUSE_AFTER_ERROR_S: Final = 1.0
+_FEW_EVENTS: Final = 50
+_MANY_EVENTS: Final = 500
+_MOST_EVENTS: Final = 2_000
+_DAY_MS: Final = 86_400_000
+_PRUNED_SOON_MS: Final = 60_000
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """What became of a page: its claims, and what is told of it."""
+
+    claims: list[Claim]
+    fact: PageReplayed
+
+
+class Replayer:
+    """Turns replays into due deliveries."""
+
+    def __init__(
+        self,
+        store: Store,
+        lanes: Lanes,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        new_id: Callable[[], bytes],
+        token: Callable[[], int],
+        lease_ms: int,
+        retention_days: int,
+        offer: Callable[[list[Claim]], None],
+    ) -> None:
+        """``token`` makes a lease token; ``offer`` takes what was born claimed."""
+        self._store = store
+        self._lanes = lanes
+        self._clock = clock
+        self._telemetry = telemetry
+        self._new_id = new_id
+        self._token = token
+        self._lease_ms = lease_ms
+        # What is to be pruned within the minute is not made pending: the pruner may have chosen it already.
+        self._keeps_ms = retention_days * _DAY_MS - _PRUNED_SOON_MS
+        self._offer = offer
+        self._claims = ClaimWrites(store)
+        self._wake = asyncio.Event()
+        self._looks: dict[bytes, int] = {}
+
+    def wake(self) -> None:
+        """There is a new replay, or something that a replay made due has been tried."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Replay until cancelled. Trouble with the store is told and outlived."""
+        while True:
+            self._wake.clear()
+            try:
+                running = await self._store.read(replay_pages.running)
+                moved = [await self._work_on(id, dry_run) for id, dry_run in running]
+            except StoreError as error:
+                self._telemetry.emit(StoreFailed("replay", str(error)))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                continue
+            self._looks = {id: self._looks[id] for id, _ in running if id in self._looks}
+            if any(moved):
+                await asyncio.sleep(_PACE_S)
+            else:
+                await self._rest(_WAIT_S if running else _LOOK_EVERY_S)
+
+    async def _rest(self, at_most_s: float) -> None:
+        try:
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
+            async with asyncio.timeout(at_most_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _work_on(self, id: bytes, dry_run: bool) -> bool:
+        """Take one page of a replay, if there is room for it now."""
+        found: list[_Page] = []
+
+        def accept(page: _Page | None) -> None:
+            if page is not None:
+                found.append(page)
+                self._offer(page.claims)
+                self._telemetry.emit(page.fact)
+
+        if dry_run:  # counts only, so it may look at many events, beside the event loop
+            accept(await self._store.write(lambda connection: self._count_page(connection, id)))
+        else:
+            await self._claims.write(lambda connection: self._take_page(connection, id), accept)
+        return bool(found)
+
+    def _count_page(self, connection: Connection, id: bytes) -> _Page | None:
+        replay = replay_pages.take(connection, id)
+        if replay is None:
+            return None
+        endpoint = self._store.roster_in(connection).endpoints.get(replay.endpoint_id)
+        if endpoint is None:
+            return self._end_without_endpoint(connection, replay, True)
+        chosen = choose(connection, replay, endpoint, _MOST_EVENTS, _MOST_EVENTS, self._oldest_ms())
+        if not chosen.seen and not chosen.ended:
+            return None
+        return self._moved_on(connection, replay, chosen, [], chosen.counts, True)
+
+    def _take_page(self, connection: Connection, id: bytes) -> _Page | None:
+        replay = replay_pages.take(connection, id)
+        if replay is None:
+            return None
+        endpoint = self._store.roster_in(connection).endpoints.get(replay.endpoint_id)
+        if endpoint is None:
+            return self._end_without_endpoint(connection, replay, False)
+        if endpoint.state is EndpointState.DISABLED:
+            return None
+        share = max(self._lanes[endpoint.id].limit.allowed // 2, 1)
+        untried = replay_pages.count_untried(connection, endpoint.id)
+        if untried * 2 > share:  # more at a time, rather than one by one
+            return None
+        looks = self._looks.get(id, _FEW_EVENTS)
+        chosen = choose(connection, replay, endpoint, looks, share - untried, self._oldest_ms())
+        if not chosen.seen and not chosen.ended:
+            return None
+        self._looks[id] = _FEW_EVENTS if chosen.full else min(looks * 2, _MANY_EVENTS)
+        claims, retried = self._make_due(connection, chosen, replay, endpoint)
+        counts = chosen.counts._replace(retried=retried)
+        return self._moved_on(connection, replay, chosen, claims, counts, False)
+
+    def _oldest_ms(self) -> int:
+        return self._clock.now_ms() - self._keeps_ms
+
+    def _make_due(
+        self, connection: Connection, chosen: Chosen, replay: TakenReplay, endpoint: LiveEndpoint
+    ) -> tuple[list[Claim], int]:
+        """Make what was chosen due, claimed for this process as far as its lane has room. Gives the claims, and how
+        many of the deliveries that there were have been made pending: another process may have moved some."""
+        now_ms, token = self._clock.now_ms(), self._token()
+        lease = token, now_ms + self._lease_ms
+        admission = Admission(self._lanes)
+        enabled = endpoint.state is EndpointState.ENABLED
+        claimed: dict[bytes, bool] = {}
+        rows: list[DeliveryRow] = []
+        made: list[tuple[bytes, bytes, int]] = []
+        for event_id, delivery_id, attempt_count in chosen.picks:
+            id = self._new_id() if delivery_id is None else delivery_id
+            claimed[id] = enabled and admission.admit(endpoint.id)
+            made.append((id, event_id, attempt_count))
+            if delivery_id is None:
+                row = DeliveryRow(id, event_id, endpoint.id, "replay", now_ms, None, None, now_ms)
+                rows.append(
+                    row._replace(lease_token=lease[0], lease_until_ms=lease[1]) if claimed[id] else row
+                )
+        self._store.hot.insert_deliveries(connection, rows)
+        replay_pages.count_deliveries(connection, [row.event_id for row in rows])
+        new = {row.id for row in rows}
+        again = [id for id, _, _ in made if id not in new]
+        changed: set[bytes] = set()
+        for lent in (True, False):
+            changed |= replay_pages.make_pending(
+                connection,
+                [id for id in again if claimed[id] is lent],
+                replay.criteria.states,
+                now_ms=now_ms,
+                lease=lease if lent else None,
+            )
+        to_send = [one for one in made if claimed[one[0]] and (one[0] in new or one[0] in changed)]
+        contents = replay_pages.contents(connection, [event_id for _, event_id, _ in to_send])
+        claims = [
+            Claim(
+                id,
+                event_id,
+                endpoint.id,
+                encode(EVENT, event_id),
+                contents[event_id].type,
+                envelope(
+                    contents[event_id].type, rfc3339(contents[event_id].occurred_ms), contents[event_id].data
+                ),
+                lease[0],
+                lease[1],
+                attempt_count,
+                trigger="replay",
+                due_ms=now_ms,
+            )
+            for id, event_id, attempt_count in to_send
+        ]
+        return claims, len(changed)
+
+    def _moved_on(
+        self,
+        connection: Connection,
+        replay: TakenReplay,
+        chosen: Chosen,
+        claims: list[Claim],
+        counts: Counts,
+        dry_run: bool,
+    ) -> _Page:
+        state = ReplayState.SUCCEEDED if chosen.ended else ReplayState.RUNNING
+        replay_pages.move_on(
+            connection, replay.id, up_to=chosen.up_to, counts=counts, now_ms=self._clock.now_ms(), state=state
+        )
+        return _Page(claims, _fact(replay, state, dry_run, counts))
+
+    def _end_without_endpoint(self, connection: Connection, replay: TakenReplay, dry_run: bool) -> _Page:
+        replay_pages.move_on(
+            connection,
+            replay.id,
+            up_to=replay.up_to,
+            counts=Counts(),
+            now_ms=self._clock.now_ms(),
+            state=ReplayState.CANCELLED,
+            reason="the endpoint was deleted",
+        )
+        return _Page([], _fact(replay, ReplayState.CANCELLED, dry_run, Counts()))
+
+
+def _fact(replay: TakenReplay, state: ReplayState, dry_run: bool, counts: Counts) -> PageReplayed:
+    return PageReplayed(
+        encode(REPLAY, replay.id), encode(ENDPOINT, replay.endpoint_id), state, dry_run, **counts._asdict()
+    )
