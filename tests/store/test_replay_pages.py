@@ -14,6 +14,7 @@ from tellwire.model.delivery import State
 from tellwire.model.replay import Again, Criteria, Replay, ReplayState
 from tellwire.signing.vault import Vault
 from tellwire.store import replay_pages, replays
+from tellwire.store.pruning import expire_payloads
 from tellwire.store.replay_pages import Counts, TakenReplay
 from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
@@ -168,6 +169,26 @@ async def test_what_is_pruned_soon_is_counted(store: Store, vault: Vault) -> Non
     assert await replayer(store, claims, retention_days=1)._work_on(id, False)
     found = await shown(store, id)
     assert (found.state, found.retried, found.expired, claims) == (ReplayState.SUCCEEDED, 0, 3, [])
+
+
+async def test_what_has_lost_its_data_is_counted(store: Store, vault: Vault) -> None:
+    """Events whose data has expired are passed over and counted; the others are sent, and keep theirs from then on."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await failed(store, endpoint, range(10, 13))
+    later_ms = NOW + DAY_MS
+
+    def expire(connection: Connection) -> bytes | None:
+        return expire_payloads(connection, after=b"", before_ms=later_ms, limit=2)
+
+    await store.write(expire)
+    id, claims = await start(store, endpoint), list[Claim]()
+    assert await replayer(store, claims)._work_on(id, False)
+    found = await shown(store, id)
+    assert (found.state, found.retried, found.expired) == (ReplayState.SUCCEEDED, 1, 2)
+    assert [claim.delivery_id for claim in claims] == [raw(12)]
+    await store.write(lambda c: expire_payloads(c, after=raw(11), before_ms=later_ms, limit=2))
+    kept = await store.write(lambda c: replay_pages.keep(c, [raw(10), raw(11), raw(12)]))
+    assert kept == {raw(12)}
 
 
 async def test_one_event_that_was_pruned_is_counted(store: Store, vault: Vault) -> None:
