@@ -26,7 +26,7 @@ OPENED_BY = {
     "admin": {"admin"},
 }
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
-PREFIXES = {"events": "evt", "endpoints": "ep", "deliveries": "dlv", "keys": "key"}
+PREFIXES = {"events": "evt", "endpoints": "ep", "deliveries": "dlv", "replays": "rpl", "keys": "key"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/events"): {"type": "a.b", "data": {}},
     ("POST", "/v1/events/batch"): {"events": [{"type": "a.b", "data": {}}]},
@@ -125,9 +125,12 @@ async def things(server: Server) -> dict[str, str]:
     event = await server.client.post("/v1/events", json={"type": "a.b", "data": {}, "tenant": "acme"})
     (delivery,) = (await server.client.get("/v1/deliveries")).json()["data"]
     key, _ = await new_key(server, tenant="acme")
+    replay = await server.client.post(
+        f"/v1/endpoints/{endpoint.json()['id']}/replay", json={"event": event.json()["id"], "dry_run": True}
+    )
     return {
         "endpoints": endpoint.json()["id"], "events": event.json()["id"], "deliveries": delivery["id"],
-        "keys": key, "tenants": "acme",
+        "keys": key, "tenants": "acme", "replays": replay.json()["id"],
     }  # fmt: skip
 
 
