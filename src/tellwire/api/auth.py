@@ -6,6 +6,7 @@ of any scope, it has them all. A key that is bound to a tenant sees that tenant 
 which routes there are for it stands in ``routes``.
 """
 
+from tellwire.errors import StoreError, UnauthorizedError
 from tellwire.hub import Tellwire
 from tellwire.model.key import Caller, Scope
 
@@ -20,3 +21,17 @@ def bearer(authorization: bytes | None) -> str | None:
 def authorize(tellwire: Tellwire, authorization: bytes | None, scope: Scope) -> Caller:
     """Let a request pass whose header shows a good key with ``scope``. Raises UnauthorizedError, ForbiddenError."""
     return tellwire.keys.authorize(bearer(authorization), scope)
+
+
+async def authorize_fresh(tellwire: Tellwire, authorization: bytes | None, scope: Scope) -> Caller:
+    """As ``authorize``; a key that is not known is looked for once more: another process may have just made it."""
+    try:
+        return authorize(tellwire, authorization, scope)
+    except UnauthorizedError as error:
+        if not error.shown:
+            raise
+        try:
+            await tellwire.keys.catch_up()
+        except StoreError:  # then what is known decides
+            raise error from None
+        return authorize(tellwire, authorization, scope)

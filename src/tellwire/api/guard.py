@@ -24,7 +24,7 @@ from tellwire.model.key import Scope
 from tellwire.model.limits import KIB, Limits
 from tellwire.publish import strict_json
 
-from .auth import authorize
+from .auth import authorize_fresh
 from .bodies import check_json, read_body
 from .gate import Gate
 
@@ -64,7 +64,7 @@ class GuardedRoute(APIRoute):
             tellwire: Tellwire = request.app.state.tellwire
             gate: Gate = request.app.state.gate
             try:
-                caller = authorize(tellwire, _header(request, "authorization"), scope)
+                caller = await authorize_fresh(tellwire, _header(request, "authorization"), scope)
             except UnauthorizedError as error:
                 raise gate.refuse(error, request.scope.get("client")) from None
             gate.admit(caller)

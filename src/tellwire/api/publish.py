@@ -19,7 +19,7 @@ from tellwire.publish.publisher import Answer
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
-from .auth import authorize
+from .auth import authorize, authorize_fresh
 from .bodies import DisconnectedError, check_json, read_body
 from .gate import Gate
 from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
@@ -91,7 +91,8 @@ class PublishRoutes:
             headers: Headers = dict(scope["headers"])
             if len(headers) != len(scope["headers"]):
                 refuse_repeated(scope["headers"])
-            caller = authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            key = headers.get(b"authorization")
+            caller = await authorize_fresh(self._tellwire, key, KeyScope.PUBLISH)
             self._gate.admit(caller)
             check_json(headers.get(b"content-type"))
             status, body = await publish(receive, headers, caller)

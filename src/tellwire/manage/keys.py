@@ -1,5 +1,6 @@
 """API keys: made here, shown once, kept as a hash; found again by every request that carries one."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -62,6 +63,8 @@ class Keys:
         self._audit = audit
         self._test = test
         self._admin = LiveKey(_hash(admin_key), frozenset(Scope), None, Caller()) if admin_key else None
+        self._looking: asyncio.Task[None] | None = None
+        self._one_look = asyncio.Lock()
         self.last_uses = LastUses(store, clock)
 
     def authorize(self, shown: str | None, scope: Scope) -> Caller:
@@ -79,6 +82,24 @@ class Keys:
         if scope not in key.scopes:
             raise ForbiddenError(scope)
         return key.caller
+
+    async def catch_up(self) -> None:
+        """Take in what other processes have changed: a key that is not known here may be a moment old.
+
+        Who comes while a look waits for its turn shares it: so many wrong keys cost the database hardly more than one.
+        Raises StoreError.
+        """
+        looking = self._looking
+        if looking is None:
+            looking = self._looking = asyncio.create_task(self._look())
+        await asyncio.shield(looking)
+
+    async def _look(self) -> None:
+        async with self._one_look:
+            self._looking = None
+            await self._store.write(
+                lambda _: None
+            )  # after each transaction, the roster is that of the database
 
     def _find(self, shown: str) -> LiveKey | None:
         if len(shown) > _MAX_KEY_CHARS:
