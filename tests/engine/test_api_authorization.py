@@ -321,11 +321,14 @@ async def test_last_use_is_kept(server: Server, clock: LateClock) -> None:
 
 
 async def test_number_of_keys_of_a_tenant_is_limited(server: Server, tellwire: Tellwire) -> None:
-    """Whoever administers one tenant cannot fill the memory of all; revoked keys make room."""
+    """Whoever administers one tenant cannot fill the memory of all; revoked and replaced keys make room."""
     await server.client.post("/v1/tenants", json={"id": "acme"})
     made = [await new_key(server, tenant="acme") for _ in range(tellwire.limits.keys_per_tenant)]
     over = await server.client.post("/v1/keys", json={"name": "n", "tenant": "acme"})
     assert (locs(over), over.json()["limit"]) == ([["tenant"]], "keys_per_tenant")
+    assert locs(await server.client.post(f"/v1/keys/{made[1][0]}/rotate")) == [["tenant"]]
+    at_once = await server.client.post(f"/v1/keys/{made[1][0]}/rotate", json={"overlap_s": 0})
+    assert at_once.status_code == 201
     await server.client.delete(f"/v1/keys/{made[0][0]}")
     await new_key(server, tenant="acme")
     assert locs(await server.client.post("/v1/keys", json={"name": "n", "tenant": "none"})) == [["tenant"]]

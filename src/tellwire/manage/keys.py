@@ -185,6 +185,7 @@ class Keys:
             NotFoundError: there is no such key.
             ConflictError: it is revoked or has expired.
             InvalidInputError: a malformed overlap; an end in the past.
+            LimitExceededError: the tenant has as many good keys as it may have, and the old one is to stay good.
         """
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
             raise InvalidInputError.at("overlap_s", msg=f"must be 0 to {MAX_OVERLAP_S} seconds")
@@ -200,8 +201,8 @@ class Keys:
             later_ms = None if lifetime_ms is None else now_ms + lifetime_ms
             text, new = self._draw(old.name, old.scopes, old.tenant, end_ms or later_ms)
             key = keys.create(connection, new, now_ms=now_ms)
-            self._check_room(connection, old.tenant, now_ms)
             keys.expire(connection, id, at_ms=now_ms + overlap_s * 1000)
+            self._check_room(connection, old.tenant, now_ms)  # without an overlap, the old one makes room
             after = msgspec.structs.asdict(keys.get(connection, id)) | {"rotated_to": key.id}
             note(id, old.tenant, old, after)
             return key, text
