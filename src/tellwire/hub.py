@@ -15,6 +15,7 @@ from .deliver.egress import EgressPolicy, check_url
 from .deliver.engine import Engine, EngineOptions
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
+from .ending import end
 from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, IdMaker, decode
 from .manage.audit import Audit
@@ -188,7 +189,7 @@ class Tellwire:
         """Stop delivering (what is in the air may land within the grace period), write what waits, disconnect."""
         engine, self._engine, self._publisher = self._engine, None, None
         if self._last_uses is not None:
-            self._last_uses.cancel()
+            await end([self._last_uses])
             self._last_uses = None
             await self.keys.last_uses.write()
         if engine is not None:

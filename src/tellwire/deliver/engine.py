@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock
+from tellwire.ending import end
 from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
@@ -148,17 +149,12 @@ class Engine:
     async def stop(self) -> None:
         """Stop claiming, let what is in the air land within the grace period, record it, give the rest back."""
         self._stopped = True
-        for agent in self._agents:
-            agent.cancel()
-        await asyncio.gather(*self._agents, return_exceptions=True)
+        await end(self._agents)
         for claim in self._lanes.stop():
             self._let_go(claim, True)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._grace_s)
-        late = list(self._tasks)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end(list(self._tasks))
         # A last transaction: when it is through, so is everything that was submitted before it.
         await self._flush()
 

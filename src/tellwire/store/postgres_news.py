@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from tellwire.ending import end
 from tellwire.errors import StoreError
 
 from .postgres_clock import ServerClock
@@ -67,8 +68,7 @@ class News:
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
         self._hang_up()
 
     @staticmethod

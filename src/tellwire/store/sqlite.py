@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from tellwire.ending import end
 from tellwire.errors import ClosedError, StoreError, TellwireError
 from tellwire.signing.vault import Vault
 from tellwire.telemetry import Telemetry
@@ -108,8 +109,7 @@ class SqliteStore:
         if self._commits is None:
             return
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await end([self._looking])
         commits, self._commits = self._commits, None
         await commits.close()
         self._readers.shutdown(wait=True)
