@@ -14,6 +14,8 @@ from tellwire.clock import Clock, SystemClock
 
 _DRIFT: Final = 200e-6
 """How far two clocks may run apart, at most: twice what bad quartz does."""
+_RESOLUTION_MS: Final = 0.001
+"""The server tells whole microseconds: what is off by so little contradicts nothing."""
 
 
 def steady_ms() -> float:
@@ -47,8 +49,9 @@ class ServerClock:
     def told(self, asked: float, server_s: float) -> None:
         """The server said ``server_s``, seconds since 1970, at some moment since ``asked``."""
         now, server_ms = self._own_ms(), server_s * 1000
-        low, high = server_ms - now, server_ms - asked
-        drift = abs(now - self._measured_ms) * _DRIFT
+        meanwhile = (now - asked) * _DRIFT
+        low, high = server_ms - now - meanwhile, server_ms - asked + meanwhile
+        drift = abs(now - self._measured_ms) * _DRIFT + _RESOLUTION_MS
         narrow_low, narrow_high = max(low, self._low - drift), min(high, self._high + drift)
         if narrow_low <= narrow_high:
             low, high = narrow_low, narrow_high

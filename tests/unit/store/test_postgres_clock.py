@@ -71,3 +71,43 @@ def test_clocks_may_drift_apart() -> None:
         host.wrong_ms -= 10
     host.ask(clock, there_ms=1, back_ms=1)
     assert abs(clock.now_ms() - host.true_ms) <= 2
+
+
+class FineHost:
+    """A clock without whole milliseconds, as the steady one is; the server tells whole microseconds."""
+
+    def __init__(self) -> None:
+        self.true_ms = float(NOON_MS)
+
+    def now_ms(self) -> float:
+        return self.true_ms
+
+    def server_s(self) -> float:
+        return int(self.true_ms * 1000) / 1e6
+
+
+def test_what_is_rounded_is_no_contradiction() -> None:
+    """A slow answer that left the server at the moment of a quick one's spoils nothing, however times are rounded."""
+    for number in range(1, 200):
+        host = FineHost()
+        clock = ServerClock(host)  # type: ignore[arg-type]  # finer than a Clock
+        asked_long_ago = clock.ask()
+        host.true_ms += 40 + number / 997
+        clock.told(clock.ask(), host.server_s())
+        host.true_ms += number / 3_989
+        clock.told(asked_long_ago, host.server_s())
+        assert abs(clock.now_ms() - host.true_ms) <= 1
+
+
+def test_a_slow_answer_allows_for_the_drift_while_it_was_on_its_way() -> None:
+    """What has drifted in the seconds of a slow answer makes it no contradiction to a quick one that came before it."""
+    for lost_ms in (-1, 1):
+        host = Host(500)
+        clock = ServerClock(host)
+        asked = clock.ask()
+        said_s = host.true_ms / 1000
+        host.true_ms += 10_000
+        host.wrong_ms += lost_ms
+        host.ask(clock)
+        clock.told(asked, said_s)
+        assert abs(clock.now_ms() - host.true_ms) <= 2
