@@ -24,12 +24,17 @@ def main() -> int:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
     )
+    parser.add_argument(
+        "--own-clocks",
+        action="store_true",
+        help="each process goes by its own wrong clock: promises must break",
+    )
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds) if asked.seed is None else [asked.seed]
     began, happened, broken, done = monotonic(), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory(prefix="tellwire-sim-", dir=memory()) as folder:
         template = make_template(Path(folder))
-        for found in _runs(list(seeds), template, asked.jobs):
+        for found in _runs(list(seeds), _Runner(template, not asked.own_clocks), asked.jobs):
             done += 1
             happened += found.happened
             if found.broken is not None:
@@ -44,29 +49,26 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _runs(seeds: list[int], template: Path, jobs: int) -> Iterator[Run]:
+def _runs(seeds: list[int], runner: "_Runner", jobs: int) -> Iterator[Run]:
     if len(seeds) == 1 or jobs == 1:
-        yield from (_run(seed, template) for seed in seeds)
+        yield from map(runner, seeds)
         return
     with multiprocessing.Pool(jobs, maxtasksperchild=200) as pool:
-        yield from pool.imap_unordered(_Runner(template), seeds, chunksize=5)
+        yield from pool.imap_unordered(runner, seeds, chunksize=5)
 
 
 class _Runner:
-    def __init__(self, template: Path) -> None:
+    def __init__(self, template: Path, measured: bool) -> None:
         self._template = template
+        self._measured = measured
 
     def __call__(self, seed: int) -> Run:
-        return _run(seed, self._template)
-
-
-def _run(seed: int, template: Path) -> Run:
-    # Processes that died leave coroutines and files behind, which is what dying means.
-    warnings.simplefilter("ignore")
-    sys.unraisablehook = lambda _: None
-    found = run(seed, template)
-    gc.collect()
-    return found
+        # Processes that died leave coroutines and files behind, which is what dying means.
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda _: None
+        found = run(seed, self._template, measured=self._measured)
+        gc.collect()
+        return found
 
 
 if __name__ == "__main__":

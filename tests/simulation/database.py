@@ -3,7 +3,7 @@
 Every process has a store of its own on it. Questions and answers travel for a while; others commit between a
 transaction's first look at the control plane and the rest of it; transactions collide and run again; rows that somebody
 else has locked are skipped; the answer to a commit is lost; notifications are late or lost; a server is down, or its
-disk is full. An observer inside the database writes down every change of a delivery, with the true time and order.
+disk is full. Each answer brings the server's time along, by which its process measures that clock.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,11 +22,12 @@ from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
 from tellwire.store.roster import Roster
-from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, Outcome
+from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.sqlite_hot import SqliteHotStatements
 
-from .virtual import EPOCH_MS, Timeline
+from .clocks import MeasuredClock, Question
+from .virtual import Timeline
 
 T = TypeVar("T")
 
@@ -93,10 +94,23 @@ class _CollidedError(Exception):
 class _Hot(SqliteHotStatements):
     """The hot statements, as concurrent transactions see them."""
 
-    def __init__(self, chance: random.Random, client: Client) -> None:
+    def __init__(self, chance: random.Random, client: Client, clock: MeasuredClock) -> None:
         self._chance = chance
         self._client = client
+        self._clock = clock
+        self.time: tuple[Question, float] | None = None  # as the server tells it to this transaction
         self.news: int | None = None  # from when on others may claim what this transaction leaves to them
+        self.effects: set[str] = set()  # of this transaction
+
+    def revision(self, connection: Connection) -> int:
+        if self.time is not None:  # it comes with the revision, as in store.postgres_hot
+            self._clock.told(*self.time)
+        return super().revision(connection)
+
+    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        super().insert_events(connection, rows)
+        if rows:
+            self.effects.add("a publish")
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         super().insert_deliveries(connection, rows)
@@ -109,7 +123,10 @@ class _Hot(SqliteHotStatements):
         due = [row.due_ms for row in outcomes if row.due_ms is not None]
         if due and self.news is None:
             self.news = min(due)
-        return super().record(connection, outcomes, attempts)
+        held = super().record(connection, outcomes, attempts)
+        if held:
+            self.effects.add("a result")
+        return held
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         super().release(connection, leases)
@@ -122,7 +139,10 @@ class _Hot(SqliteHotStatements):
         if self._chance.random() < 0.1:
             self._client.count(SKIPPED)
             limit = self._chance.randrange(min(limit, 3))
-        return super().claim(connection, endpoint_id, limit=limit, **values) if limit else []
+        claimed = super().claim(connection, endpoint_id, limit=limit, **values) if limit else []
+        if claimed:
+            self.effects.add("a claim")
+        return claimed
 
 
 class SharedStore(SqliteStore):
@@ -134,21 +154,32 @@ class SharedStore(SqliteStore):
         vault: Vault,
         client: Client,
         timeline: Timeline,
+        clock: MeasuredClock,
         next_order: Callable[[], int],
         chance: random.Random,
         on_ready: Callable[[int], None],
     ) -> None:
         super().__init__(path, vault, inline=True, on_change=partial(on_ready, 0))
-        self.hot: _Hot = _Hot(chance, client)
+        self.hot: _Hot = _Hot(chance, client, clock)
         self._client = client
         self._timeline = timeline
+        self._clock = clock
         self._next_order = next_order
         self._chance = chance
         self._on_ready = on_ready
         self._rang = asyncio.Event()
         self._seen: tuple[Roster, int] | None = None  # the control plane as this transaction saw it first
         self._collides = False
+        self._doubt_before_ms = 0.0  # what this transaction's first look at the clock was worth
         self.busy = 0  # questions and transactions whose answers are on their way
+
+    async def open(self) -> None:
+        question = self._clock.ask()
+        await asyncio.sleep(self._latency_s())
+        said_s = self._timeline.now_s
+        await super().open()
+        await asyncio.sleep(self._latency_s())
+        self._clock.told(question, said_s)
 
     def _open_writer(self) -> None:
         super()._open_writer()
@@ -157,6 +188,8 @@ class SharedStore(SqliteStore):
         driver.create_function("simulated_now_ms", 0, self._timeline.now_ms)
         driver.create_function("simulated_order", 0, self._next_order)
         driver.create_function("simulated_writer", 0, lambda: self._client.name)
+        driver.create_function("simulated_doubt_ms", 0, lambda: self._clock.doubt_ms)
+        driver.create_function("simulated_doubt_before_ms", 0, lambda: self._doubt_before_ms)
         self._watch = sqlite3.connect(self._path, isolation_level=None)
 
     def abandon(self) -> None:
@@ -186,7 +219,11 @@ class SharedStore(SqliteStore):
             self._rang.clear()
             try:
                 with self._asking():
+                    question = self._clock.ask()
                     await self._travel()
+                    said_s = self._timeline.now_s
+                    await self._travel()
+                    self._clock.told(question, said_s)
                 if self._revision() != self._roster.revision:
                     self._keep(await self.read(super().roster_in))
                 async with asyncio.timeout(_POLL_S):
@@ -209,7 +246,9 @@ class SharedStore(SqliteStore):
 
     async def _commit_past_others(self, work: Work) -> list[list[Any]]:
         for _ in range(_TRIES):
+            question = self._clock.ask()
             await self._travel()
+            said_s = self._timeline.now_s
             first_seen = self._roster
             if self._revision() != first_seen.revision:
                 first_seen = self._read(super().roster_in)
@@ -217,7 +256,9 @@ class SharedStore(SqliteStore):
                 await self._travel()
             await self._client.reached("before the commit")
             self._collides = self._chance.random() < (0.7 if self._client.has(Trouble.COLLISIONS) else 0.01)
-            self.hot.news = None
+            self.hot.news, self.hot.time = None, (question, said_s)
+            self.hot.effects.clear()
+            self._doubt_before_ms = self._clock.doubt_ms
             before = self._roster
             revision = self._revision()
             try:
@@ -227,7 +268,7 @@ class SharedStore(SqliteStore):
                 self._client.count("collision")
                 continue
             finally:
-                self._seen = None
+                self._seen = self.hot.time = None
             after, self._roster = self._roster, before
             if after.revision > revision:  # a change of the control plane is told as well
                 self.hot.news = 0
@@ -269,8 +310,10 @@ class SharedStore(SqliteStore):
     async def _answered(self) -> None:
         await asyncio.sleep(self._latency_s())
         if self._client.has(Trouble.ANSWERS_LOST) and self._chance.random() < 0.5:
+            for effect in self.hot.effects:
+                self._client.count(f"answer to {effect} lost")
             self._client.count("answer lost")
-            raise StoreUnavailableError("connection was closed in the middle of operation")
+            raise StoreUnavailableError("the answer to a COMMIT was lost", outcome_unknown=True)
 
     async def _travel(self) -> None:
         await asyncio.sleep(self._latency_s())
@@ -282,84 +325,3 @@ class SharedStore(SqliteStore):
         if self._client.has(Trouble.SLOW):
             return self._chance.uniform(0, 3)
         return self._chance.choice((0.0, 0.0005, 0.002, 0.02))
-
-
-OBSERVER = """
-    CREATE TABLE observed (
-        at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, state_before INTEGER, state INTEGER,
-        made_before INTEGER, made INTEGER, step INTEGER, token_before INTEGER, token INTEGER,
-        until_before INTEGER, until INTEGER, due_before INTEGER, due_ms INTEGER, trigger TEXT, status INTEGER
-    );
-    CREATE TRIGGER observed_birth AFTER INSERT ON deliveries BEGIN
-        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
-            NULL, new.attempt_count, new.schedule_step, NULL, new.lease_token, NULL, new.lease_until_ms, NULL,
-            new.due_ms, new.trigger, NULL);
-    END;
-    CREATE TRIGGER observed_change AFTER UPDATE ON deliveries BEGIN
-        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
-            new.state, old.attempt_count, new.attempt_count, new.schedule_step, old.lease_token, new.lease_token,
-            old.lease_until_ms, new.lease_until_ms, old.due_ms, new.due_ms, new.trigger, new.last_status_code);
-    END;
-    CREATE TABLE switches (at_order INTEGER, at_ms INTEGER, writer TEXT, url TEXT, state TEXT);
-    CREATE TRIGGER observed_endpoint AFTER INSERT ON endpoints BEGIN
-        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url, new.state);
-    END;
-    CREATE TRIGGER observed_switch AFTER UPDATE ON endpoints
-        WHEN old.state != new.state OR old.deleted_ms IS NOT new.deleted_ms BEGIN
-        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url,
-            CASE WHEN new.deleted_ms IS NULL THEN new.state ELSE 'deleted' END);
-    END;
-"""
-"""The observer inside the database."""
-
-
-class Change(NamedTuple):
-    """One change of a delivery, as the observer saw it."""
-
-    order: int
-    at_ms: int
-    writer: str
-    delivery: bytes
-    state_before: int | None
-    state: int
-    made_before: int | None
-    made: int
-    step: int
-    token_before: int | None
-    token: int | None
-    until_before: int | None
-    until: int | None
-    due_before: int | None
-    due_ms: int | None
-    trigger: str
-    status: int | None
-
-    @property
-    def grants(self) -> bool:
-        """Whether somebody got a lease by it."""
-        return self.token is not None and self.token != self.token_before
-
-    @property
-    def records(self) -> bool:
-        """Whether it wrote a result."""
-        return self.made_before is not None and self.made > self.made_before
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether somebody retried it, cancelled it or deleted its endpoint."""
-        return self.token is None and not self.records and self.due_ms != self.due_before
-
-
-class Switch(NamedTuple):
-    """An endpoint was made, switched or deleted, as the observer saw it."""
-
-    order: int
-    at_ms: int
-    writer: str
-    url: str
-    state: str
-
-
-def seconds(at_ms: int) -> float:
-    """An instant as seconds since the simulation began."""
-    return (at_ms - EPOCH_MS) / 1000

@@ -1,25 +1,21 @@
-"""What must hold whatever goes wrong; read off the observer's notes, the receivers' and the publishers'."""
+"""What must hold whatever goes wrong."""
 
-import sqlite3
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
-import msgspec
-
-from tellwire.ids import DELIVERY, EVENT, encode
 from tellwire.model.delivery import TRANSITIONS, Move, State
 from tellwire.policy.retry import MAX_RETRY_AFTER_MS
 from tellwire.signing.secret import parse_secret
 from tellwire.signing.standard import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
-from tellwire.store.tables import STATE_CODES, STATES
+from tellwire.store.tables import STATE_CODES
 
-from .database import Change, Switch, seconds
-from .process import SCHEDULE, SLOW_POLL_S
+from .clocks import DRIFT, ROUNDING_MS
+from .notes import Attempt, BrokenError, Life, Notes
+from .observer import Change, seconds
+from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
 from .receivers import Sent
-from .simulation import Simulation
 
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
 MOST_ATTEMPTS = len(SCHEDULE.delays_ms) + 1
@@ -27,108 +23,6 @@ ASKED_MS = {20_000, 120_000}
 """What the simulated receivers ask for in ``Retry-After``."""
 TAKES_EFFECT_S = 1.5
 """Within this time, a change of an endpoint is known to every process that is well."""
-
-
-class BrokenError(AssertionError):
-    """A promise was broken, to this delivery."""
-
-    def __init__(self, message: str, delivery: bytes | None = None) -> None:
-        super().__init__(message)
-        self.delivery = delivery
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """A row of ``attempts``."""
-
-    number: int
-    started_ms: int
-    duration_ms: int
-    status_code: int | None
-    error: str | None
-
-
-class Life(msgspec.Struct):
-    """One delivery: what the database, the receivers and the observer know of it."""
-
-    id: bytes
-    event: str
-    url: str
-    state: int
-    made: int
-    token: int | None
-    changes: list[Change]
-    sent: list[Sent]
-    attempts: list[Attempt]
-
-    def require(self, holds: bool, message: str) -> None:
-        """Raise BrokenError unless it ``holds``."""
-        if not holds:
-            raise BrokenError(message, self.id)
-
-
-class Notes:
-    """Everything that is known after a simulation."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        database = sqlite3.connect(simulation.path)
-
-        def rows(query: str) -> list[Any]:
-            return database.execute(query).fetchall()
-
-        self.changes = [Change(*row) for row in rows("SELECT * FROM observed ORDER BY at_order")]
-        self.switches: dict[str, list[Switch]] = defaultdict(list)
-        for row in rows("SELECT * FROM switches ORDER BY at_order"):
-            self.switches[row[3]].append(Switch(*row))
-        self.lives: dict[bytes, Life] = {}
-        place: dict[tuple[str, str], Life] = {}
-        for id, event, url, state, made, token in rows(
-            "SELECT d.id, d.event_id, e.url, d.state, d.attempt_count, d.lease_token"
-            " FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id ORDER BY d.id"
-        ):
-            event = encode(EVENT, event)
-            assert (event, url) not in place, f"event {event} has two deliveries to {url}"
-            self.lives[id] = place[event, url] = Life(id, event, url, state, made, token, [], [], [])
-        for change in self.changes:
-            self.lives[change.delivery].changes.append(change)
-        for sent in simulation.sent:
-            assert (sent.event_id, sent.url) in place, "something was sent that is not in the database"
-            place[sent.event_id, sent.url].sent.append(sent)
-        for id, *attempt in rows(
-            "SELECT delivery_id, number, started_ms, duration_ms, status_code, error FROM attempts"
-            " ORDER BY delivery_id, number"
-        ):
-            self.lives[id].attempts.append(Attempt(*attempt))
-        self.events = {
-            encode(EVENT, id): (key, data, deliveries)
-            for id, key, data, deliveries in rows("SELECT id, idempotency_key, data, deliveries FROM events")
-        }
-        database.close()
-        self.stopped = {one.name: one.stopped for one in simulation.ever if one.stopped}
-        self.unwell = {one.name: one.unwell for one in simulation.ever}
-
-    def history(self) -> list[object]:
-        """All that happened, in order: the same for the same seed."""
-        sent = [one._replace(headers={}) for one in self.simulation.sent]
-        return [*self.changes, *sent, *self.simulation.trace, self.simulation.timeline.now_s]
-
-    def state_before(self, url: str, order: int) -> str | None:
-        """The state of the endpoint just before ``order``; None where it did not exist."""
-        before = [switch for switch in self.switches[url] if switch.order < order]
-        return before[-1].state if before else None
-
-    def hands(self, life: Life, move: str) -> bool:
-        """Whether somebody asked for that."""
-        id = encode(DELIVERY, life.id)
-        return any(hand.delivery == id and hand.move == move for hand in self.simulation.hands)
-
-    def was_well(self, process: str | None, start_s: float, end_s: float) -> bool:
-        """Whether ``process`` (or every process) and the world had no trouble between these times."""
-        spans = list(self.simulation.unwell)
-        for name, theirs in self.unwell.items():
-            if process in (None, name):
-                spans += theirs
-        return not any(start < end_s and start_s < end for start, end in spans)
 
 
 def check(notes: Notes) -> None:
@@ -143,11 +37,14 @@ def check(notes: Notes) -> None:
         attempts_are_bounded(life)
         it_has_ended(notes, life)
         leases_are_exclusive(life)
+        nothing_is_early(life)
+        leases_last_as_long_as_they_should(life)
         a_stop_gives_leases_back(notes, life)
-        results_belong_to_their_lease(notes, life)
+        results_belong_to_their_lease(life)
         sends_are_under_a_lease(life)
         what_is_sent_is_recorded_or_sent_again(notes, life)
-        waits_follow_the_schedule(notes, life)
+        times_are_the_servers(life)
+        waits_follow_the_schedule(life)
         it_is_claimed_on_time(notes, life)
         what_is_off_gets_nothing(notes, life)
         it_is_signed_with_the_secrets_in_force(notes, life)
@@ -257,11 +154,35 @@ def it_has_ended(notes: Notes, life: Life) -> None:
 
 
 def leases_are_exclusive(life: Life) -> None:
-    """A lease is given only where there is none, or where the one before has ended by the database's clock."""
+    """A lease is given only where there is none, or where the one before has ended by the database's clock.
+
+    Whoever takes it has just asked for the time: he may be wrong by as much as that question left in doubt.
+    """
     for change in life.changes:
         if change.grants and change.token_before is not None:
             life.require(change.until_before is not None, "a lease without an end")
-            life.require((change.until_before or 0) <= change.at_ms, "a live lease was taken away")
+            left_ms = (change.until_before or 0) - change.at_ms
+            life.require(
+                left_ms <= change.doubt_ms + ROUNDING_MS, f"a lease was taken away {left_ms} ms early"
+            )
+
+
+def nothing_is_early(life: Life) -> None:
+    """Nothing is claimed before it is due by the database's clock, whatever the clock of whoever claims shows."""
+    for change in life.changes:
+        if change.grants and change.token_before is None and change.due_before is not None:
+            early_ms = change.due_before - change.at_ms
+            life.require(early_ms <= change.doubt_ms + ROUNDING_MS, f"claimed {early_ms} ms early")
+
+
+def leases_last_as_long_as_they_should(life: Life) -> None:
+    """A lease ends a minute after it was given, by the database's clock; what is born is due at once by it."""
+    for change in life.changes:
+        most_ms = change.doubt_ms + ROUNDING_MS
+        if change.grants and change.until is not None:
+            life.require(abs(change.until - change.at_ms - LEASE_MS) <= most_ms, "a lease of another length")
+        if change.state_before is None and change.trigger == "schedule" and change.due_ms is not None:
+            life.require(abs(change.due_ms - change.at_ms) <= most_ms, "born with a wrong time")
 
 
 def a_stop_gives_leases_back(notes: Notes, life: Life) -> None:
@@ -292,28 +213,49 @@ def _leases(life: Life) -> Iterator[tuple[Change, Change | None, int]]:
         yield grant, None, until_ms
 
 
-def results_belong_to_their_lease(notes: Notes, life: Life) -> None:
+def results_belong_to_their_lease(life: Life) -> None:
     """Every result was really sent, by the holder of the very lease under which it was written."""
+    for change, granted, attempt, sent in _results(life):
+        life.require(change.token_before is not None and granted is not None, "a result without a lease")
+        life.require(
+            sent is not None, f"attempt {attempt.number} was not sent under its lease: a stale result"
+        )
+
+
+def _results(life: Life) -> Iterator[tuple[Change, Change | None, Attempt, Sent | None]]:
+    """Each result, the lease under which it was written, its attempt, and what its receiver saw of that."""
     granted: Change | None = None
     attempts = iter(life.attempts)
     for change in life.changes:
         if change.records:
             attempt = next(attempts)
-            life.require(change.token_before is not None and granted is not None, "a result without a lease")
-            assert granted is not None
             found = [
                 sent
                 for sent in life.sent
-                if granted.order < sent.order < change.order
+                if granted is not None
+                and granted.order < sent.order < change.order
                 and sent.sender == change.writer == granted.writer
                 and sent.answer == str(attempt.error or attempt.status_code)
                 and seconds(change.at_ms) >= sent.answered_s - 0.001
             ]
-            life.require(
-                bool(found), f"attempt {attempt.number} was not sent under its lease: a stale result"
-            )
+            # More than one where a hand has revoked a lease under which something was about to be sent.
+            nearest = min(found, key=lambda sent: abs(sent.at_ms - attempt.started_ms), default=None)
+            yield change, granted, attempt, nearest
         if change.grants:
             granted = change
+
+
+def times_are_the_servers(life: Life) -> None:
+    """What is signed and what the history says was sent when it says, by the database's clock."""
+    for sent in life.sent:
+        stamp_ms = int(sent.headers[TIMESTAMP_HEADER]) * 1000
+        behind_ms = sent.at_ms - stamp_ms  # whole seconds are signed
+        most_ms = sent.doubt_ms + ROUNDING_MS
+        life.require(-most_ms <= behind_ms <= 1000 + most_ms, f"signed with a time {behind_ms} ms ago")
+    for _, _, attempt, seen in _results(life):
+        assert seen is not None
+        wrong_ms = attempt.started_ms - seen.at_ms
+        life.require(abs(wrong_ms) <= seen.doubt_ms + ROUNDING_MS, f"an attempt is {wrong_ms} ms off")
 
 
 def sends_are_under_a_lease(life: Life) -> None:
@@ -343,21 +285,19 @@ def what_is_sent_is_recorded_or_sent_again(notes: Notes, life: Life) -> None:
         life.require(again or recorded_later or intervened, "an answer is nowhere")
 
 
-def waits_follow_the_schedule(notes: Notes, life: Life) -> None:
-    """From the end of an attempt to the time when the next is due it is the scheduled wait, a tenth more or less."""
-    attempts = iter(life.attempts)
-    for change in life.changes:
-        if not change.records:
-            continue
-        attempt = next(attempts)
+def waits_follow_the_schedule(life: Life) -> None:
+    """From the answer to the time when the next attempt is due it is the scheduled wait, a tenth more or less."""
+    for change, _, attempt, sent in _results(life):
         if change.state != PENDING:
             continue
         assert change.due_ms is not None
-        wait_ms = change.due_ms - (attempt.started_ms + attempt.duration_ms)
+        assert sent is not None
+        wait_ms = change.due_ms - (sent.at_ms + attempt.duration_ms)
         delay_ms = SCHEDULE.delays_ms[change.step - 1]
-        life.require(0.9 * delay_ms - 20 <= wait_ms, f"tried again after {wait_ms} ms, too early")
-        asked = any(abs(wait_ms - asked_ms) < 20 for asked_ms in ASKED_MS)
-        life.require(wait_ms <= 1.1 * delay_ms + 20 or asked, f"waited {wait_ms} ms")
+        slack_ms = 2 * ROUNDING_MS + sent.doubt_ms + attempt.duration_ms * 2 * DRIFT
+        life.require(0.9 * delay_ms - slack_ms <= wait_ms, f"tried again after {wait_ms} ms, too early")
+        asked = any(abs(wait_ms - asked_ms) <= slack_ms for asked_ms in ASKED_MS)
+        life.require(wait_ms <= 1.1 * delay_ms + slack_ms or asked, f"waited {wait_ms} ms")
         assert wait_ms <= MAX_RETRY_AFTER_MS
 
 
@@ -366,14 +306,32 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
     for before, change in pairwise(life.changes):
         if not change.grants or before.state != PENDING or before.due_ms is None:
             continue
-        due_s = max(seconds(max(before.due_ms, before.until or 0)), seconds(before.at_ms))
-        claimed_s = seconds(change.at_ms)
+        due_s, claimed_s = max(_ready_s(before), seconds(before.at_ms)), seconds(change.at_ms)
         for switch in notes.switches[life.url]:
             if switch.state == "enabled":
                 due_s = max(due_s, min(seconds(switch.at_ms), claimed_s))
-        late_s = claimed_s - due_s
-        if late_s > SLOW_POLL_S and notes.was_well(None, due_s, claimed_s):
-            raise BrokenError(f"due at {due_s} s, claimed at {claimed_s} s", life.id)
+        if claimed_s - due_s <= SLOW_POLL_S or not notes.was_well(None, due_s, claimed_s):
+            continue
+        turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))
+        life.require(claimed_s - turn_s <= SLOW_POLL_S, f"due at {turn_s} s, claimed at {claimed_s} s")
+
+
+def _ready_s(change: Change) -> float:
+    return seconds(max(change.due_ms or 0, change.until or 0))
+
+
+def _turn_s(notes: Notes, url: str, ready_s: float, order: int) -> float:
+    """When the last of those was claimed that went first there: where slots are few, a backlog takes its time."""
+    return max(
+        (
+            seconds(change.at_ms)
+            for life in notes.lives.values()
+            if life.url == url
+            for before, change in pairwise(life.changes)
+            if change.grants and change.order < order and _ready_s(before) <= ready_s
+        ),
+        default=0.0,
+    )
 
 
 def what_is_off_gets_nothing(notes: Notes, life: Life) -> None:
@@ -408,27 +366,3 @@ def it_is_signed_with_the_secrets_in_force(notes: Notes, life: Life) -> None:
         stamp = int(sent.headers[TIMESTAMP_HEADER])
         expected = sign([parse_secret(before[-1].secret)], sent.event_id, stamp, sent.body)
         life.require(expected in sent.headers[SIGNATURE_HEADER].split(), "signed with an old secret alone")
-
-
-def story(notes: Notes, delivery: bytes | None) -> str:
-    """A compact trace: what befell the processes, and all that is known of ``delivery``."""
-    lines = [(order, at_s, text) for at_s, order, text in notes.simulation.trace]
-    life = None if delivery is None else notes.lives.get(delivery)
-    if life is not None:
-        for change in life.changes:
-            lease = "no lease" if change.token is None else f"lease {change.token % 10_000}"
-            if change.until is not None:
-                lease += f" until {seconds(change.until):.3f}"
-            due = "" if change.due_ms is None else f", due {seconds(change.due_ms):.3f}"
-            text = f"{change.writer} writes: {STATES[change.state]}, {change.made} made, {lease}{due}"
-            lines.append((change.order, seconds(change.at_ms), text))
-        for sent in life.sent:
-            lines.append((sent.order, seconds(sent.at_ms), f"{sent.sender} sends, answer {sent.answer} at"
-                          f" {sent.answered_s:.3f}"))  # fmt: skip
-        for switch in notes.switches[life.url]:
-            lines.append((switch.order, seconds(switch.at_ms), f"{switch.writer}: endpoint {switch.state}"))
-        id = encode(DELIVERY, life.id)
-        for hand in notes.simulation.hands:
-            if hand.delivery == id:
-                lines.append((hand.order, hand.at_s, f"somebody asks: {hand.move}"))
-    return "\n".join(f"{at_s:10.3f} {text}" for _, at_s, text in sorted(lines))

@@ -18,12 +18,14 @@ from tellwire.signing.vault import Vault
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, EngineFaulted, Fact, ResultsDropped
 
+from .clocks import DRIFT, HostClock, MeasuredClock
 from .database import SKIPPED, SharedStore, Trouble, Weather
 from .receivers import Moods, Sent, SimulatedTransport
-from .virtual import ProcessLoop, SkewedClock, Timeline
+from .virtual import ProcessLoop, Timeline
 
 KEY = bytes(range(32)).hex()
 SCHEDULE = RetrySchedule((2_000, 10_000, 45_000, 120_000, 300_000))
+LEASE_MS = 60_000
 SLOW_POLL_S = 31.0
 """Within this time a process finds what it was not told of."""
 _NARROW = LaneBounds(per_endpoint=1, per_process=2, held=4)
@@ -43,6 +45,8 @@ class World(Protocol):
     happened: Counter[str]
     processes: "list[Process]"
     skew_s: float
+    measured: bool
+    """Whether processes go by the server's clock, as they measure it, or by that of their host."""
     at_once: int
     """How many deliveries of an event are made at once; the rest follows in pages."""
 
@@ -72,9 +76,8 @@ class Process:
         self._world = world
         self._chance = random.Random(f"{world.seed} {name}")
         chance, skew_s = self._chance, world.skew_s
-        self.clock = SkewedClock(
-            world.timeline, chance.uniform(-skew_s, skew_s), chance.uniform(-1, 1) * skew_s * 1e-4
-        )
+        self.host = HostClock(world.timeline, chance.uniform(-skew_s, skew_s), chance.uniform(-DRIFT, DRIFT))
+        self._measured = MeasuredClock(world.timeline, self.host)
         self._store: SharedStore | None = None
         self._stop = asyncio.Event()
         self.tellwire = self._make()
@@ -170,7 +173,7 @@ class Process:
         transport = SimulatedTransport(
             self.name,
             world.timeline,
-            self.clock,
+            self._measured,
             world.order.__next__,
             random.Random(f"{world.seed} {self.name} receivers"),
             world.sent,
@@ -182,9 +185,12 @@ class Process:
                 secret_key=KEY,
                 deliver=self.engine,
                 fan_out_at_once=world.at_once,
-                engine=EngineOptions(schedule=SCHEDULE, bounds=_NARROW if world.seed % 2 else LaneBounds()),
+                engine=EngineOptions(
+                    schedule=SCHEDULE,
+                    lease_s=LEASE_MS / 1000,
+                    bounds=_NARROW if world.seed % 2 else LaneBounds(),
+                ),
             ),
-            clock=self.clock,
             transport=transport,
             random=self._chance,
             make_store=self._make_store,
@@ -201,11 +207,12 @@ class Process:
             vault,
             self,
             self._world.timeline,
+            self._measured,
             self._world.order.__next__,
             random.Random(f"{self._world.seed} {self.name} network"),
             on_ready,
         )
-        return self._store, vault, clock or self.clock
+        return self._store, vault, self._measured.clock if self._world.measured else self.host
 
     async def _live(self) -> None:
         await self.tellwire.open()

@@ -9,7 +9,8 @@ import msgspec
 
 from tellwire.model.attempt import AttemptError, Evidence
 
-from .virtual import SkewedClock, Timeline
+from .clocks import MeasuredClock
+from .virtual import Timeline
 
 
 class Sent(NamedTuple):
@@ -18,8 +19,8 @@ class Sent(NamedTuple):
     order: int
     at_ms: int
     sender: str
-    clock_ms: int
-    """When it was, by the sender's clock."""
+    doubt_ms: float
+    """How far off the sender's clock might be."""
     url: str
     event_id: str
     answer: str
@@ -46,7 +47,7 @@ class SimulatedTransport:
         self,
         sender: str,
         timeline: Timeline,
-        clock: SkewedClock,
+        measured: MeasuredClock,
         next_order: Callable[[], int],
         chance: random.Random,
         log: list[Sent],
@@ -54,7 +55,7 @@ class SimulatedTransport:
     ) -> None:
         self._sender = sender
         self._timeline = timeline
-        self._clock = clock
+        self._measured = measured
         self._next_order = next_order
         self._chance = chance
         self._log = log
@@ -68,7 +69,7 @@ class SimulatedTransport:
         # The receiver has the request as soon as it is sent, whether or not we live to see the answer.
         self._log.append(
             Sent(
-                self._next_order(), self._timeline.now_ms(), self._sender, self._clock.now_ms(), url,
+                self._next_order(), self._timeline.now_ms(), self._sender, self._measured.doubt_ms, url,
                 headers["webhook-id"], answer, started_s + after_s, headers, body,
             )
         )  # fmt: skip

@@ -12,8 +12,9 @@ import msgspec
 from tellwire.signing.vault import Vault
 from tellwire.store.sqlite import SqliteStore
 
-from .database import OBSERVER
-from .invariants import BrokenError, Notes, check, story
+from .invariants import check
+from .notes import BrokenError, Notes, story
+from .observer import OBSERVER
 from .process import KEY
 from .simulation import Simulation
 
@@ -48,10 +49,10 @@ def memory() -> Path | None:
     return Path("/dev/shm") if sys.platform == "linux" and Path("/dev/shm").is_dir() else None
 
 
-def run(seed: int, template: Path) -> Run:
-    """Live one seed and judge it."""
+def run(seed: int, template: Path, *, measured: bool = True) -> Run:
+    """Live one seed and judge it; ``measured`` as in ``Simulation``."""
     with tempfile.TemporaryDirectory(prefix="tellwire-sim-", dir=memory()) as folder:
-        simulation = Simulation(seed, template, Path(folder))
+        simulation = Simulation(seed, template, Path(folder), measured=measured)
         broken: BrokenError | AssertionError | None = None
         try:
             simulation.run()

@@ -263,7 +263,8 @@ def trouble(world: "Simulation") -> None:
 def set_clock(world: "Simulation") -> None:
     """The clock of a host is set."""
     process = world.any_process()
-    process.clock.ahead_s = world.chance.uniform(-world.skew_s, world.skew_s)
+    process.host.ahead_s = world.chance.uniform(-world.skew_s, world.skew_s)
+    world.happened["clock set"] += 1
     world.note(f"the clock of {process.name} is set")
 
 
@@ -274,4 +275,5 @@ _PUBLISHING: list[Step] = [
 _PEOPLE: list[Step] = [
     retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test
 ]  # fmt: skip
-_MISFORTUNES: list[Step] = [crash, crash, freeze, freeze, stop, trouble, trouble, trouble, set_clock]
+_MISFORTUNES: list[Step] = [crash, crash, freeze, freeze, stop, trouble, trouble, trouble, set_clock, set_clock
+]  # fmt: skip

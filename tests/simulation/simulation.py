@@ -18,13 +18,17 @@ from tellwire.hub import Tellwire
 from tellwire.model.event import Receipt
 from tellwire.signing.secret import generate_symmetric
 
-from .database import Trouble, Weather, seconds
+from .database import Trouble, Weather
+from .observer import seconds
 from .process import Process
 from .receivers import Moods, Sent
 from .script import CALM_S, Step, enable, plan
 from .virtual import Timeline
 
 END_S = CALM_S + 3_000
+
+SKEW_S = 15.0
+"""How far the clocks of hosts are wrong, at most."""
 
 
 class Published(NamedTuple):
@@ -57,7 +61,11 @@ class NewSecret(NamedTuple):
 class Simulation:
     """One seed's history. ``run`` lives it; ``invariants`` judges it."""
 
-    def __init__(self, seed: int, template: Path, folder: Path) -> None:
+    def __init__(
+        self, seed: int, template: Path, folder: Path, *, skew_s: float = SKEW_S, measured: bool = True
+    ) -> None:
+        """Hosts' clocks are wrong by up to ``skew_s``. Processes go by the server's, which they measure; unless
+        ``measured`` is false: then each goes by its own, and promises break."""
         self.seed = seed
         self.path = folder / f"seed{seed}.db"
         shutil.copy(template, self.path)
@@ -66,7 +74,8 @@ class Simulation:
         self.order = count(1)
         self.numbers = count(1)
         self.weather = Weather(self.timeline)
-        self.skew_s = 0.0
+        self.skew_s = skew_s
+        self.measured = measured
         self.at_once = 2 if seed % 4 == 0 else 500
         self.processes: list[Process] = []
         self.trace: list[tuple[float, int, str]] = []

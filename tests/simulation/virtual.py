@@ -1,4 +1,4 @@
-"""Virtual time: clocks and event loops that run in no time at all.
+"""Virtual time: event loops that run in no time at all.
 
 Every simulated process has an event loop of its own, as real ones do, and all loops share one ``Timeline``. Somebody
 else (``simulation``) decides whose loop takes the next step, and lets time pass when nobody has one. So a process can
@@ -26,19 +26,6 @@ class Timeline:
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01T00:00Z."""
         return EPOCH_MS + round(self.now_s * 1000)
-
-
-class SkewedClock:
-    """The clock of one host: ahead or behind, a little too fast or too slow, and sometimes set anew."""
-
-    def __init__(self, timeline: Timeline, ahead_s: float, drift: float) -> None:
-        self._timeline = timeline
-        self._drift = drift
-        self.ahead_s = ahead_s
-
-    def now_ms(self) -> int:
-        """Milliseconds since 1970-01-01T00:00Z, as this host believes."""
-        return EPOCH_MS + round((self._timeline.now_s * (1 + self._drift) + self.ahead_s) * 1000)
 
 
 class ProcessLoop(asyncio.AbstractEventLoop):

@@ -1,0 +1,89 @@
+"""The observer inside the database: it writes down every change of a delivery, with the true time and order."""
+
+from typing import NamedTuple
+
+from .virtual import EPOCH_MS
+
+OBSERVER = """
+    CREATE TABLE observed (
+        at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, state_before INTEGER, state INTEGER,
+        made_before INTEGER, made INTEGER, step INTEGER, token_before INTEGER, token INTEGER,
+        until_before INTEGER, until INTEGER, due_before INTEGER, due_ms INTEGER, trigger TEXT, status INTEGER,
+        doubt_ms REAL
+    );
+    CREATE TRIGGER observed_birth AFTER INSERT ON deliveries BEGIN
+        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
+            NULL, new.attempt_count, new.schedule_step, NULL, new.lease_token, NULL, new.lease_until_ms, NULL,
+            new.due_ms, new.trigger, NULL, simulated_doubt_before_ms());
+    END;
+    CREATE TRIGGER observed_change AFTER UPDATE ON deliveries BEGIN
+        INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
+            new.state, old.attempt_count, new.attempt_count, new.schedule_step, old.lease_token, new.lease_token,
+            old.lease_until_ms, new.lease_until_ms, old.due_ms, new.due_ms, new.trigger, new.last_status_code,
+            simulated_doubt_ms());
+    END;
+    CREATE TABLE switches (at_order INTEGER, at_ms INTEGER, writer TEXT, url TEXT, state TEXT);
+    CREATE TRIGGER observed_endpoint AFTER INSERT ON endpoints BEGIN
+        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url, new.state);
+    END;
+    CREATE TRIGGER observed_switch AFTER UPDATE ON endpoints
+        WHEN old.state != new.state OR old.deleted_ms IS NOT new.deleted_ms BEGIN
+        INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url,
+            CASE WHEN new.deleted_ms IS NULL THEN new.state ELSE 'deleted' END);
+    END;
+"""
+"""The observer inside the database."""
+
+
+class Change(NamedTuple):
+    """One change of a delivery, as the observer saw it."""
+
+    order: int
+    at_ms: int
+    writer: str
+    delivery: bytes
+    state_before: int | None
+    state: int
+    made_before: int | None
+    made: int
+    step: int
+    token_before: int | None
+    token: int | None
+    until_before: int | None
+    until: int | None
+    due_before: int | None
+    due_ms: int | None
+    trigger: str
+    status: int | None
+    doubt_ms: float
+    """How far off the writer's clock might be."""
+
+    @property
+    def grants(self) -> bool:
+        """Whether somebody got a lease by it."""
+        return self.token is not None and self.token != self.token_before
+
+    @property
+    def records(self) -> bool:
+        """Whether it wrote a result."""
+        return self.made_before is not None and self.made > self.made_before
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody retried it, cancelled it or deleted its endpoint."""
+        return self.token is None and not self.records and self.due_ms != self.due_before
+
+
+class Switch(NamedTuple):
+    """An endpoint was made, switched or deleted, as the observer saw it."""
+
+    order: int
+    at_ms: int
+    writer: str
+    url: str
+    state: str
+
+
+def seconds(at_ms: int) -> float:
+    """An instant as seconds since the simulation began."""
+    return (at_ms - EPOCH_MS) / 1000
