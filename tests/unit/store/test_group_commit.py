@@ -58,15 +58,11 @@ async def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     results.submit("alone")
     await commits.writes.close()
     monkeypatch.setattr(group_commit, "PATIENT_LINGERS", 10_000)
-    for item in range(group_commit.PATIENT_ITEMS):
+    monkeypatch.setattr(group_commit, "PATIENT_ITEMS", 100)
+    for item in range(200):
         results.submit(item)
     await commits.writes.close()
-    assert [len(batch) for batch in commits.batches] == [
-        group_commit.BUSY_ITEMS,
-        1,
-        100,
-        group_commit.PATIENT_ITEMS - 100,
-    ]
+    assert [len(batch) for batch in commits.batches] == [group_commit.BUSY_ITEMS, 1, 100, 100]
 
 
 async def test_nobody_lingers_without_load() -> None:
