@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import asyncpg
+import psutil
 from tests.postgres import start_server, url_of
 
 from .processes import until
@@ -43,11 +44,19 @@ class Cluster:
 
     async def restart(self, way: str, *, meanwhile: Awaitable[None]) -> None:
         """Stop it (``fast``, ``immediate`` or ``kill``), and start it when ``meanwhile`` has passed."""
+        orphans = psutil.Process(self.popen.pid).children(recursive=True)
         self.popen.send_signal(_STOP[way])
         await asyncio.to_thread(self.popen.wait)
         await meanwhile
+        # As long as one of them lives, no server starts on the folder; most go by themselves, at once.
+        _, left = await asyncio.to_thread(psutil.wait_procs, orphans, 10)
+        for orphan in left:
+            orphan.kill()
         self.popen = self._run()
-        await until(self._answers, "PostgreSQL is back")
+        try:
+            await until(self._answers, "PostgreSQL is back")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{(self._folder / 'log').read_text()[-4000:]}") from None
 
     async def backends(self, call: str) -> None:
         """Call a function for the backends of all Tellwires, such as ``pg_terminate_backend(pid)``."""

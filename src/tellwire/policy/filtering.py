@@ -2,8 +2,9 @@
 
 A filter is compiled when its subscription is read, into closures, and asked in microseconds. It is total: whatever the
 data holds, it answers and never raises. It is bounded too: no regular expressions, no condition asked twice of the same
-element, and an allowance of steps for each event and endpoint (`STEPS`). A filter that would need more is taken to
-match, for an event too many harms less than one that never came. What operators mean: docs/reference/filters.md.
+element, and an allowance of steps for each event and endpoint (`STEPS`), which is small once a tenant has used up its
+pool for a transaction (`POOL_STEPS`). A filter that would need more is taken to match, for an event too many harms less
+than one that never came. What operators mean: docs/reference/filters.md.
 
 Numbers are compared by their exact values: integers as they are, all others as decimals, never as binary fractions.
 """
@@ -21,6 +22,11 @@ from .filter_syntax import MAX_BITS, Condition, Group, Items, Logic, Test, read_
 
 STEPS: Final = 20_000
 """The allowance: one step for each condition that is asked of the event, or of an element of an array in it."""
+
+POOL_STEPS: Final = 1_000_000
+"""What all filters of one tenant may spend in one publish transaction (some 0.2 s) before their allowances shrink."""
+FEW_STEPS: Final = 100
+"""The allowance after that: enough for the filters that people write."""
 
 _CHARS_PER_STEP: Final = 32
 _PREFIXES_PER_STEP: Final = 16
@@ -77,10 +83,19 @@ def allowance() -> Meter:
     return [STEPS]
 
 
-def any_matches(filters: Iterable[Filter], event: dict[str, Any]) -> bool:
-    """Whether one of an endpoint's filters lets the event pass."""
-    meter = allowance()
-    return any(filter.matches(event, meter) for filter in filters)
+def new_pool() -> Meter:
+    """What one tenant may spend in one publish transaction."""
+    return [POOL_STEPS]
+
+
+def any_matches(filters: Iterable[Filter], event: dict[str, Any], pool: Meter | None = None) -> bool:
+    """Whether one of an endpoint's filters lets the event pass; what that took goes off ``pool``."""
+    steps = STEPS if pool is None or pool[0] > 0 else FEW_STEPS
+    meter = [steps]
+    matches = any(filter.matches(event, meter) for filter in filters)
+    if pool is not None:
+        pool[0] -= steps - meter[0]
+    return matches
 
 
 def event_of(type: str, tenant: str, data: bytes) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent, Receipt, envelope
+from tellwire.policy.filtering import Meter, new_pool
 from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
 from tellwire.store.rows import DeliveryRow, EventRow, PageRow
@@ -81,6 +82,7 @@ class Fanout:
         self._new_id = new_id
         self._lease = lease
         self._at_once = at_once
+        self._pools: dict[str, Meter] = {}
 
     def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
         """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
@@ -132,7 +134,8 @@ class Fanout:
         now_ms, event_id = self._now_ms, self._new_id()
         text_id = encode(EVENT, event_id)
         occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
-        targets = self._roster.targets(event.tenant, event.type, event.data)
+        pool = self._pools.setdefault(event.tenant, new_pool())
+        targets = self._roster.targets(event.tenant, event.type, event.data, pool)
         if self._is_wide(len(targets)):
             self._page(event_id, targets)
         elif targets:

@@ -17,7 +17,7 @@ from tellwire.model.key import IMPLIED, Caller, Scope
 from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
-from tellwire.policy.filtering import Filter, any_matches, event_of
+from tellwire.policy.filtering import Filter, Meter, any_matches, event_of
 from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
@@ -61,7 +61,7 @@ class Targets(msgspec.Struct, frozen=True, eq=False):
     endpoints: tuple[LiveEndpoint, ...]
     filters: tuple[tuple[Filter, ...], ...] | None
 
-    def passed(self, type: str, tenant: str, data: bytes) -> tuple[LiveEndpoint, ...]:
+    def passed(self, type: str, tenant: str, data: bytes, pool: Meter | None) -> tuple[LiveEndpoint, ...]:
         """The endpoints whose filters let this event pass. Its data is parsed once for all of them, if at all."""
         if self.filters is None:
             return self.endpoints
@@ -69,7 +69,7 @@ class Targets(msgspec.Struct, frozen=True, eq=False):
         return tuple(
             endpoint
             for endpoint, filters in zip(self.endpoints, self.filters, strict=True)
-            if not filters or any_matches(filters, event)
+            if not filters or any_matches(filters, event, pool)
         )
 
 
@@ -113,10 +113,13 @@ class Roster:
         self._by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] = endpoints_by_tenant or {}
         self._targets: dict[tuple[str, str], Targets] = {}
 
-    def targets(self, tenant: str, type: str, data: bytes) -> tuple[LiveEndpoint, ...]:
+    def targets(
+        self, tenant: str, type: str, data: bytes, pool: Meter | None = None
+    ) -> tuple[LiveEndpoint, ...]:
         """The endpoints of ``tenant`` that are to receive this event: not disabled, and a subscription wants it.
 
-        By type this is remembered; ``data`` is looked at only where an endpoint has filters for the type.
+        By type this is remembered; ``data`` is looked at only where an endpoint has filters for the type. ``pool`` is
+        what the tenant's filters may still spend in this transaction.
         """
         found = self._targets.get((tenant, type))
         if found is None:
@@ -124,7 +127,7 @@ class Roster:
             if len(self._targets) >= _MAX_REMEMBERED_TARGETS:  # type names come from outside: stay bounded
                 self._targets.clear()
             self._targets[tenant, type] = found
-        return found.endpoints if found.filters is None else found.passed(type, tenant, data)
+        return found.endpoints if found.filters is None else found.passed(type, tenant, data, pool)
 
     def _targets_of(self, tenant: str, type: str) -> Targets:
         asked = [(e, e.wants.filters_for(type)) for e in self._by_tenant.get(tenant, {}).values()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tellwire.policy.filtering import STEPS, allowance, any_matches, compile_filter, event_of
+from tellwire.policy.filtering import FEW_STEPS, STEPS, allowance, any_matches, compile_filter, event_of
 
 
 def passes(filter: dict[str, Any], data: str, type: str = "order.paid", tenant: str = "default") -> bool:
@@ -183,3 +183,17 @@ def test_long_numbers_are_told_apart() -> None:
         assert not holds(condition, f"{digits}1")
         assert not holds(condition, f"{digits}.{digits}")
         assert not holds(condition, "1" * 4000)
+
+
+def test_a_pool_that_is_spent_leaves_enough_for_ordinary_filters() -> None:
+    """What filters take goes off the pool; after that, costly ones count as passed and ordinary ones decide."""
+    costly, ordinary = (
+        compile_filter({"data": {"x": {"$eq": 1}}}),
+        compile_filter({"data": {"y": {"$gt": 2}}}),
+    )
+    event = event_of("a", "b", json.dumps({"x": [0] * 4 * FEW_STEPS, "y": 1}).encode())
+    pool = [4 * FEW_STEPS]
+    assert not any_matches([costly], event, pool)
+    assert pool[0] <= 0
+    assert any_matches([costly], event, pool)
+    assert not any_matches([ordinary], event, pool)
