@@ -1,5 +1,6 @@
 """The audit log over HTTP: every change leaves an entry that tells who and what, and no secret."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ CHANGES: list[tuple[str, str, Any, str]] = [
 NO_CHANGES = {
     ("POST", "/v1/events"), ("POST", "/v1/events/batch"), ("POST", "/v1/filters/test"),
     ("POST", "/v1/subscriptions/preview"), ("POST", E + "/{id}/test"), ("POST", "/v1/deliveries/{id}/retry"),
-    ("POST", "/v1/deliveries/{id}/cancel"),
+    ("POST", "/v1/deliveries/{id}/cancel"), ("POST", E + "/{id}/replay"), ("POST", "/v1/replays/{id}/cancel"),
 }  # fmt: skip
 
 
@@ -144,3 +145,19 @@ async def test_changes_from_code_are_local(server: Server) -> None:
         await server.tellwire.tenants.create("")
     (entry,) = await entries(server)
     assert (entry["actor"], entry["request_id"]) == ("local", None)
+
+
+async def test_a_tenant_does_not_see_what_another_of_its_id_did(server: Server) -> None:
+    """A tenant that is made anew after one of the same id was deleted: a key bound to it sees its own changes only."""
+    assert (await server.client.post("/v1/tenants", json={"id": "again"})).status_code == 201
+    made = {"url": URL, "events": ["*"], "tenant": "again"}
+    assert (await server.client.post("/v1/endpoints", json=made)).status_code == 201
+    assert (await server.client.delete("/v1/tenants/again")).status_code in {200, 202, 204}
+    for _ in range(600):
+        if (await server.client.post("/v1/tenants", json={"id": "again"})).status_code == 201:
+            break
+        await asyncio.sleep(0.05)
+    key = {"name": "k", "tenant": "again", "scopes": ["admin"]}
+    bound = (await server.client.post("/v1/keys", json=key)).json()["key"]
+    answer = await server.client.get("/v1/audit", headers={"authorization": f"Bearer {bound}"})
+    assert {entry["action"] for entry in answer.json()["data"]} == {"tenant.created", "key.created"}

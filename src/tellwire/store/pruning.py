@@ -22,10 +22,13 @@ def prune(connection: Connection, *, before_ms: int, limit: int) -> int:
             .where(~_unfinished())
             .order_by(events.c.id)
             .limit(limit)
+            .with_for_update()  # a retry by hand holds its event: before us, or after us
         )
         .scalars()
         .all()
     )
+    # Asked once more, now that nobody can begin a retry: whoever had begun one has made his delivery pending.
+    old = connection.execute(select(events.c.id).where(events.c.id.in_(old), ~_unfinished())).scalars().all()
     if not old:
         return 0
     theirs = select(deliveries.c.id).where(deliveries.c.event_id.in_(old))
