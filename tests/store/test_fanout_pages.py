@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from tellwire.clock import SystemClock
 from tellwire.deliver.fanner import Fanner
 from tellwire.deliver.lanes import LaneBounds, Lanes
+from tellwire.deliver.leases import Claiming
 from tellwire.ids import ENDPOINT, EVENT, IdMaker, decode, encode
 from tellwire.model.claim import Claim
 from tellwire.model.event import NewEvent, Receipt, StoredEvent
@@ -62,9 +63,7 @@ async def fanning(
         clock,
         telemetry,
         new_id=IdMaker(clock.now_ms),
-        token=lambda: 7,
-        lease_ms=60_000,
-        offer=claims.extend,
+        claiming=Claiming(lambda: 7, 60_000, claims.extend),
     )
     task = asyncio.create_task(fanner.run())
     try:

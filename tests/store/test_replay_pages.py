@@ -5,6 +5,7 @@ from sqlalchemy import Connection, update
 
 from tellwire.clock import SystemClock
 from tellwire.deliver.lanes import LaneBounds, Lanes
+from tellwire.deliver.leases import Claiming
 from tellwire.deliver.replay_choice import choose
 from tellwire.deliver.replayer import Replayer
 from tellwire.errors import NotFoundError
@@ -66,10 +67,8 @@ def replayer(store: Store, claims: list[Claim], *, retention_days: int = 36_500)
         clock,
         Telemetry(),
         new_id=IdMaker(clock.now_ms),
-        token=lambda: 7,
-        lease_ms=60_000,
+        claiming=Claiming(lambda: 7, 60_000, claims.extend),
         retention_days=retention_days,
-        offer=claims.extend,
     )
 
 

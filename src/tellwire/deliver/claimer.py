@@ -27,7 +27,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
 from .lanes import Lanes
-from .leases import ClaimWrites
+from .leases import Claiming, ClaimWrites
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
@@ -58,20 +58,15 @@ class Claimer:
         clock: Clock,
         telemetry: Telemetry,
         *,
-        token: Callable[[], int],
-        lease_ms: int,
-        offer: Callable[[list[Claim]], None],
+        claiming: Claiming,
         fan_out: Callable[[], None],
     ) -> None:
-        """``token`` makes a lease token; ``offer`` takes what was claimed; ``fan_out`` is called when there are pages
-        of wide events in the store."""
+        """``fan_out`` is called when there are pages of wide events in the store."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._telemetry = telemetry
-        self._token = token
-        self._lease_ms = lease_ms
-        self._offer = offer
+        self._claiming = claiming
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
@@ -175,7 +170,7 @@ class Claimer:
         if found.rescued:
             self._telemetry.emit(DeliveriesRescued(found.rescued))
         if found.claims:
-            self._offer(found.claims)
+            self._claiming.offer(found.claims)
 
     def _claim(self, connection: Connection, endpoint_ids: Iterable[bytes]) -> _Pass:
         """Claim for each lane what it has room for, and see when there is more.
@@ -186,7 +181,7 @@ class Claimer:
         emptied: list[bytes] = []
         endpoints = self._store.roster_in(connection).endpoints
         now_ms = self._clock.now_ms()
-        until_ms, token = now_ms + self._lease_ms, self._token()
+        until_ms, token = now_ms + self._claiming.lease_ms, self._claiming.token()
         for endpoint_id in endpoint_ids:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is None:

@@ -28,7 +28,7 @@ from .claimer import Claimer
 from .executor import Executor
 from .fanner import Fanner
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
-from .leases import LeaseKeeper
+from .leases import Claiming, LeaseKeeper
 from .pruner import Pruner
 from .recorder import Recorder, Result
 from .remover import Remover
@@ -92,15 +92,14 @@ class Engine:
             let_go=self._let_go,
             needed_ms=needed_ms,
         )
+        claiming = Claiming(self.token, self.lease_ms, self.offer)
         self._fanner = Fanner(
             store,
             self._lanes,
             clock,
             telemetry,
             new_id=new_id,
-            token=self.token,
-            lease_ms=self.lease_ms,
-            offer=self.offer,
+            claiming=claiming,
         )
         self.fan_out = self._fanner.wake
         """Tells that pages of wide events wait in the store."""
@@ -110,10 +109,8 @@ class Engine:
             clock,
             telemetry,
             new_id=new_id,
-            token=self.token,
-            lease_ms=self.lease_ms,
+            claiming=claiming,
             retention_days=options.retention_days,
-            offer=self.offer,
         )
         self.replay = self._replayer.wake
         """Tells that a replay waits in the store."""
@@ -122,9 +119,7 @@ class Engine:
             self._lanes,
             clock,
             telemetry,
-            token=self.token,
-            lease_ms=self.lease_ms,
-            offer=self.offer,
+            claiming=claiming,
             fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))

@@ -24,7 +24,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import PageFannedOut, StoreFailed, Telemetry
 
 from .lanes import Admission, Lanes
-from .leases import ClaimWrites
+from .leases import Claiming, ClaimWrites
 
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 _PACE_S: Final = 0.005
@@ -49,19 +49,14 @@ class Fanner:
         telemetry: Telemetry,
         *,
         new_id: Callable[[], bytes],
-        token: Callable[[], int],
-        lease_ms: int,
-        offer: Callable[[list[Claim]], None],
+        claiming: Claiming,
     ) -> None:
-        """``token`` makes a lease token; ``offer`` takes what was born claimed."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._telemetry = telemetry
         self._new_id = new_id
-        self._token = token
-        self._lease_ms = lease_ms
-        self._offer = offer
+        self._claiming = claiming
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
 
@@ -99,7 +94,7 @@ class Fanner:
         def accept(page: _Page | None) -> None:
             if page is not None:
                 found.append(page)
-                self._offer(page.claims)
+                self._claiming.offer(page.claims)
                 self._telemetry.emit(page.fact)
 
         await self._claims.write(self._take_page, accept)
@@ -111,8 +106,8 @@ class Fanner:
             return None
         endpoints = self._store.roster_in(connection).endpoints
         admission = Admission(self._lanes)
-        now_ms, token, text_id = self._clock.now_ms(), self._token(), encode(EVENT, page.event_id)
-        until_ms = now_ms + self._lease_ms
+        now_ms, token, text_id = self._clock.now_ms(), self._claiming.token(), encode(EVENT, page.event_id)
+        until_ms = now_ms + self._claiming.lease_ms
         body = envelope(page.type, rfc3339(page.occurred_ms), page.data)
         rows: list[DeliveryRow] = []
         claims: list[Claim] = []

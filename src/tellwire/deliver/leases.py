@@ -6,7 +6,7 @@ turns out to be lost is not sent under any more.
 
 import asyncio
 from collections.abc import Callable, Collection
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,6 +22,14 @@ _CHECK: Final = 1 / 6
 """Parts of a lease: when less than ``_LOW`` is left it is extended, and that is looked after each ``_CHECK``."""
 
 T = TypeVar("T")
+
+
+class Claiming(NamedTuple):
+    """How claims are made: ``token`` gives a new lease token, ``offer`` takes claims that are durable."""
+
+    token: Callable[[], int]
+    lease_ms: int
+    offer: Callable[[list[Claim]], None]
 
 
 class ClaimWrites:

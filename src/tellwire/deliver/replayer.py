@@ -30,7 +30,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
 
 from .lanes import Admission, Lanes
-from .leases import ClaimWrites
+from .leases import Claiming, ClaimWrites
 from .replay_choice import Chosen, choose
 
 _LOOK_EVERY_S: Final = 2.0
@@ -62,22 +62,17 @@ class Replayer:
         telemetry: Telemetry,
         *,
         new_id: Callable[[], bytes],
-        token: Callable[[], int],
-        lease_ms: int,
+        claiming: Claiming,
         retention_days: int,
-        offer: Callable[[list[Claim]], None],
     ) -> None:
-        """``token`` makes a lease token; ``offer`` takes what was born claimed."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._telemetry = telemetry
         self._new_id = new_id
-        self._token = token
-        self._lease_ms = lease_ms
+        self._claiming = claiming
         # What is to be pruned within the minute is not made pending: the pruner may have chosen it already.
         self._keeps_ms = retention_days * _DAY_MS - _PRUNED_SOON_MS
-        self._offer = offer
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
         self._looks: dict[bytes, int] = {}
@@ -118,7 +113,7 @@ class Replayer:
         def accept(page: _Page | None) -> None:
             if page is not None:
                 found.append(page)
-                self._offer(page.claims)
+                self._claiming.offer(page.claims)
                 self._telemetry.emit(page.fact)
 
         if dry_run:  # counts only, so it may look at many events, beside the event loop
@@ -169,8 +164,8 @@ class Replayer:
     ) -> tuple[list[Claim], int]:
         """Make what was chosen due, claimed for this process as far as its lane has room. Gives the claims, and how
         many of the deliveries that there were have been made pending: another process may have moved some."""
-        now_ms, token = self._clock.now_ms(), self._token()
-        lease = token, now_ms + self._lease_ms
+        now_ms, token = self._clock.now_ms(), self._claiming.token()
+        lease = token, now_ms + self._claiming.lease_ms
         admission = Admission(self._lanes)
         enabled = endpoint.state is EndpointState.ENABLED
         claimed: dict[bytes, bool] = {}
