@@ -1,6 +1,7 @@
 """An embedded Tellwire on a real SQLite file that may deliver to loopback, and waiting for conditions."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -65,3 +66,10 @@ async def all_are(tellwire: Tellwire, state: State, count: int) -> list[Delivery
         return found if len(found) == count and all(one.state is state for one in found) else []
 
     return await until(look)
+
+
+async def locked(database: Path) -> sqlite3.Connection:
+    """A connection that holds the lock for writing. It waits for the lock in a thread: who has it needs this loop."""
+    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
+    return connection

@@ -10,7 +10,7 @@ from tellwire.deliver.lanes import LaneBounds
 from tellwire.model.delivery import State
 from tellwire.telemetry import DeliveriesRescued, Fact, StoreFailed
 
-from .embedded import all_are, deliveries, tellwire_at, until
+from .embedded import all_are, deliveries, locked, tellwire_at, until
 from .receivers import WAIT_S, HeldReceiver
 
 
@@ -197,8 +197,7 @@ async def test_results_wait_until_they_can_be_written(tmp_path: Path) -> None:
             lambda fact: failed.set() if isinstance(fact, StoreFailed) and fact.stage == "record" else None
         )
         await impatient(tellwire)
-        lock = sqlite3.connect(tmp_path / "tellwire.db", isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
+        lock = await locked(tmp_path / "tellwire.db")
         receiver.let_go()
         await asyncio.wait_for(failed.wait(), WAIT_S)
         lock.execute("ROLLBACK")

@@ -21,7 +21,7 @@ from tellwire.model.delivery import State
 
 from .callers import ASYNC, SYNC, Caller, Mode, caller, django_connection
 from .conftest import LOOPBACK, Receiver
-from .embedded import KEY, all_are
+from .embedded import KEY, all_are, locked
 from .test_within import both, stored, tellwire_on, url_for
 
 POSTGRES = [mode for mode in (*ASYNC, *SYNC) if mode.store == "postgres" and mode.kind != "django"]
@@ -139,8 +139,7 @@ async def test_a_sync_connection_waits_on_the_event_loop(
     """Where another connection holds SQLite's lock, the event loop goes on; then the event is stored."""
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     async with both(mode, tmp_path, deliver=False) as (tellwire, found):
-        other = sqlite3.connect(tmp_path / "tellwire.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        other = await locked(tmp_path / "tellwire.db")
         waiting = await started(found.publish("a.b", {}))
         assert not waiting.done()
         other.execute("COMMIT")
@@ -154,8 +153,7 @@ async def test_a_lock_that_stays_is_the_driver_s_error(tmp_path: Path) -> None:
     """After as long as the caller's own driver would wait, its error comes; its setting is as it was."""
     async with both(Mode("sqlite3", "sqlite"), tmp_path, deliver=False) as (tellwire, caller):
         await caller.run("PRAGMA busy_timeout = 30")
-        other = sqlite3.connect(tmp_path / "tellwire.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
+        other = await locked(tmp_path / "tellwire.db")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             await caller.publish("a.b", {})
         other.close()
