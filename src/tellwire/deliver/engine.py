@@ -93,14 +93,7 @@ class Engine:
             needed_ms=needed_ms,
         )
         claiming = Claiming(self.token, self.lease_ms, self.offer)
-        self._fanner = Fanner(
-            store,
-            self._lanes,
-            clock,
-            telemetry,
-            new_id=new_id,
-            claiming=claiming,
-        )
+        self._fanner = Fanner(store, self._lanes, clock, telemetry, new_id=new_id, claiming=claiming)
         self.fan_out = self._fanner.wake
         """Tells that pages of wide events wait in the store."""
         self._replayer = Replayer(
