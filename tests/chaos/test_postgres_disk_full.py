@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.postgres import give_to_the_server
 
 from .evidence import check_all_succeeded_on
 from .postgres import Cluster
@@ -56,10 +56,18 @@ class FileLimit:
 
     def _set(self, size: str) -> None:
         first = str(self.cluster.popen.pid)
+        self._set_of(first, size)  # before its children are listed: those that come later inherit it
         children = subprocess.run(["pgrep", "-P", first], capture_output=True, check=True)
-        for pid in (first, *children.stdout.decode().split()):
-            limit = f"--fsize={size}:unlimited"
-            subprocess.run(["prlimit", "--pid", pid, limit], check=True, user=self.cluster.user)
+        for pid in children.stdout.decode().split():
+            self._set_of(pid, size)
+
+    def _set_of(self, pid: str, size: str) -> None:
+        command = ["prlimit", "--pid", pid, f"--fsize={size}:unlimited"]
+        done = subprocess.run(command, capture_output=True, check=False, user=self.cluster.user)
+        ended = not Path(
+            "/proc", pid
+        ).exists()  # a child (autovacuum, say) may end between the list and its turn
+        assert done.returncode == 0 or ended, done.stderr.decode()
 
 
 Disk = SmallDisk | FileLimit
@@ -77,7 +85,7 @@ def _tmpfs(folder: Path) -> Iterator[Disk]:
     try:
         place = disk / "tables"
         place.mkdir()
-        shutil.chown(place, "pgserver")
+        give_to_the_server(place)
         yield SmallDisk(Cluster(folder / "postgres", tablespace=place), disk)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
