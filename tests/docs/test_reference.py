@@ -17,6 +17,7 @@ from tellwire.api.publish import BATCH, EVENTS
 from tellwire.api.routes import ROUTES
 from tellwire.model.attempt import AttemptError
 from tellwire.model.delivery import TRANSITIONS
+from tellwire.model.endpoint_settings import SETTING_NAMES
 from tellwire.model.limits import Limits
 from tellwire.policy.retry import RetrySchedule
 
@@ -182,3 +183,9 @@ def test_files_that_are_named_exist() -> None:
 def test_generated_page_is_current(name: str) -> None:
     """``make docs`` would change nothing."""
     assert read(name) == generate.PAGES[name]()
+
+
+def test_every_setting_of_an_endpoint_is_listed() -> None:
+    """The page has each of them once, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|", read("endpoint-settings.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(SETTING_NAMES)

@@ -10,6 +10,7 @@ from tellwire.clock import to_datetime
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.delivery import State
 from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.subscription import Subscription
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints as endpoint_queries
@@ -71,6 +72,7 @@ def new_endpoint(number: int, *, events: tuple[str, ...] = ("*",), tenant: str =
         state_reason=None,
         created_at=to_datetime(NOW),
         updated_at=to_datetime(NOW),
+        settings=EndpointSettings(user_agent="setting-in-the-clear"),
     )
 
 

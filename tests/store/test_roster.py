@@ -45,6 +45,7 @@ async def test_a_new_endpoint_is_routed_to_at_once(store: Store, vault: Vault) -
     assert targets(store.roster, "user.created") == []
     live = store.roster.endpoints[id]
     assert live.headers == {"x-team": "header-in-the-clear"}
+    assert live.settings.user_agent == "setting-in-the-clear"
     assert secrets_of(live, NOW) == [SECRET]
 
 

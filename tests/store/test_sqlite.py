@@ -155,6 +155,7 @@ async def test_nothing_secret_stands_in_the_files(store: SqliteStore, vault: Vau
         for spelling in (text.encode(), key, key.hex().encode(), base64.urlsafe_b64encode(key)):
             assert spelling not in found
     assert b"header-in-the-clear" not in found
+    assert b"setting-in-the-clear" not in found
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, vault: Vault) -> None:

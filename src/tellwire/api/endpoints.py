@@ -25,6 +25,7 @@ async def create_endpoint(tellwire: Hub, caller: Who, asked: EndpointBody) -> Ne
         headers=asked.headers,
         metadata=asked.metadata,
         secret=asked.secret,
+        settings=asked.settings(),
     )
     return NewEndpointOutput.of(endpoint, secret=secret)
 

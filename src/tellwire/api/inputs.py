@@ -18,6 +18,8 @@ from tellwire.model.tenant import TenantLimits
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
 
+from .setting_fields import GivenSettings, settings_of
+
 _DAY_S: Final = 86_400
 
 
@@ -139,7 +141,7 @@ class SubscriptionBody(Body):
         return Subscription(tuple(self.events), self.filter)
 
 
-class EndpointBody(Body):
+class EndpointBody(Body, GivenSettings):
     """A new endpoint."""
 
     model_config = ConfigDict(
@@ -171,8 +173,12 @@ class EndpointBody(Body):
         default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
     )
 
+    def settings(self) -> dict[str, Any]:
+        """The settings that were given."""
+        return settings_of(self)
 
-class EndpointPatch(Body):
+
+class EndpointPatch(Body, GivenSettings):
     """Changes to an endpoint, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
 
     model_config = ConfigDict(

@@ -17,6 +17,8 @@ from tellwire.model.key import Scope
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.tenant import TenantState
 
+from .setting_fields import ShownSettings, shown_settings
+
 T = TypeVar("T")
 
 Time = Annotated[
@@ -134,7 +136,7 @@ class PreviewOutput(Output):
         return cls(data=data, matched=sum(one.matches for one in data))
 
 
-class EndpointOutput(Output):
+class EndpointOutput(Output, ShownSettings):
     """Where a tenant receives. `events` has the patterns of all subscriptions."""
 
     id: str = Field(examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
@@ -151,7 +153,7 @@ class EndpointOutput(Output):
     updated_at: Time
 
     @classmethod
-    def of(cls, noun: object, **more: str) -> Self:
+    def of(cls, noun: object, **more: Any) -> Self:
         """The answer that shows an endpoint; ``more`` are fields that it does not hold itself."""
         assert isinstance(noun, Endpoint)  # noqa: S101 - narrows the type
         return cls(
@@ -167,6 +169,7 @@ class EndpointOutput(Output):
             state_reason=noun.state_reason,
             created_at=noun.created_at,
             updated_at=noun.updated_at,
+            **shown_settings(noun.settings),
             **more,
         )
 

@@ -7,7 +7,7 @@ import typer
 
 from ..model.subscription import Subscription
 from .endpoint_switches import add_switches
-from .given import Cursor, EndpointId, Filter, Limit, Patterns, Tenant, json_object, pairs, patterns
+from .given import Cursor, EndpointId, Filter, Limit, Patterns, Tenant, json_object, pairs, patterns, settings
 from .groups import group
 from .local import on_database
 from .nouns import endpoint_shown
@@ -36,6 +36,14 @@ Metadata = Annotated[
         "--metadata", metavar="NAME=VALUE", help="Kept for you; without a value, removed by update."
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=JSON",
+        help="A setting of how deliveries are made, such as user_agent=shop; null takes it back.",
+    ),
+]
 Secret = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +62,7 @@ async def create(
     header: Headers = None,
     metadata: Metadata = None,
     secret: Secret = None,
+    set: Settings = None,
 ) -> Shown:
     """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
     endpoint, text = await tellwire.endpoints.create(
@@ -64,6 +73,7 @@ async def create(
         headers=_filled(pairs(header or [], "--header", ":")),
         metadata=_filled(pairs(metadata or [], "--metadata", "=")),
         secret=secret,
+        settings=settings(set or []),
     )
     return endpoint_shown(endpoint, {"secret": text})
 
@@ -102,6 +112,7 @@ async def update(
     description: Description = None,
     header: Headers = None,
     metadata: Metadata = None,
+    set: Settings = None,
 ) -> Shown:
     """Change what is given; headers and metadata are merged, --events (with --filter) replaces all subscriptions."""
     patch: dict[str, Any] = {}
@@ -115,6 +126,7 @@ async def update(
         patch["headers"] = pairs(header, "--header", ":")
     if metadata:
         patch["metadata"] = pairs(metadata, "--metadata", "=")
+    patch |= settings(set or [])
     return endpoint_shown(await tellwire.endpoints.update(id, patch))
 
 

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from ..clock import to_datetime
+from ..model.endpoint_settings import SETTING_NAMES
 
 _LENGTH = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _UNITS: Mapping[str, str] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -46,6 +48,23 @@ def pairs(texts: Sequence[str], flag: str, separator: str) -> dict[str, str | No
         if not middle or not name.strip():
             raise typer.BadParameter(f"{text!r} is not of the form name{separator}value", param_hint=flag)
         found[name.strip()] = value.strip() or None
+    return found
+
+
+def settings(given: list[str]) -> dict[str, Any]:
+    """What --set gives: names of settings and their values, which are JSON, or else plain text."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or name not in SETTING_NAMES:
+            names = ", ".join(sorted(SETTING_NAMES))
+            raise typer.BadParameter(
+                f"{one[:64]!r} is not NAME=VALUE with a name of {names}", param_hint="--set"
+            )
+        try:
+            found[name] = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            found[name] = text
     return found
 
 

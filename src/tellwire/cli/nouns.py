@@ -27,7 +27,9 @@ def receipt_fields(receipt: Receipt) -> dict[str, Any]:
 def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None) -> Shown:
     """An endpoint; ``events`` has the patterns of all its subscriptions."""
     events = list(dict.fromkeys(event for one in endpoint.subscriptions for event in one.events))
-    fields = plain(endpoint) | {"events": events} | dict(more or {})
+    fields = plain(endpoint) | {"events": events}
+    del fields["settings"]
+    fields |= plain(endpoint.settings) | dict(more or {})
     for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
     if any(one.filter is not None for one in endpoint.subscriptions):
         for_people["subscriptions"] = [

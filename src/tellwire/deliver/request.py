@@ -8,8 +8,11 @@ from tellwire.store.roster import LiveEndpoint
 def headers_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> dict[str, str]:
     """The headers of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
     secrets = endpoint.signing_secrets(now_ms)
-    return {
+    headers = {
         **endpoint.headers,
         "content-type": "application/json",
         **standard.headers(secrets, claim.event_text_id, now_ms // 1000, claim.body),
     }
+    if endpoint.settings.user_agent is not None:
+        headers["user-agent"] = endpoint.settings.user_agent
+    return headers

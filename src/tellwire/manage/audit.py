@@ -112,7 +112,8 @@ def _fields(thing: object) -> dict[str, Any] | None:
     if thing is None:
         return None
     fields = thing if isinstance(thing, dict) else msgspec.structs.asdict(thing)  # type: ignore[arg-type] # a noun
-    return {name: _plain(value) for name, value in fields.items() if name not in _UNTOLD}
+    plain = {name: _plain(value) for name, value in fields.items() if name not in _UNTOLD}
+    return plain | plain.pop("settings", {})  # told by the names that clients know
 
 
 def _plain(value: object) -> Any:

@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
+from tellwire.errors import InvalidInputError
 from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
 from tellwire.policy.filter_syntax import check_filter
 from tellwire.policy.matching import check_patterns
+
+from .endpoint_settings import check_settings
+from .faults import HEADER_VALUE, Faults
 
 CheckUrl = Callable[[str], None]
 """Raises InvalidInputError where the egress guard would never let a request to this URL pass."""
@@ -23,33 +26,6 @@ RESERVED_HEADERS: Final = frozenset(
 """Headers that are ours or the connection's; an endpoint's own cannot be among them."""
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2, token
-_HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20\x09\x21-\x7e]*[\x21-\x7e])?|")
-
-
-class Faults:
-    """Gathers what is wrong, and which limit (if any) was the first to be exceeded."""
-
-    def __init__(self) -> None:
-        self._errors: list[FieldError] = []
-        self._limit: tuple[str, int] | None = None
-
-    def add(self, *loc: str | int, msg: str, limit: tuple[str, int] | None = None) -> None:
-        """One fault; ``limit`` is the name and maximum of a limit that it exceeds."""
-        self._errors.append(FieldError(loc, msg))
-        self._limit = self._limit or limit
-
-    def take(self, error: InvalidInputError, *prefix: str | int) -> None:
-        """The faults of an error that was raised elsewhere."""
-        self._errors += [fault.under(*prefix) for fault in error.errors]
-        if isinstance(error, LimitExceededError):
-            self._limit = self._limit or (error.limit, error.maximum)
-
-    def raise_any(self) -> None:
-        """Raise InvalidInputError (or LimitExceededError) where there were faults."""
-        if self._errors and self._limit:
-            raise LimitExceededError(self._errors, limit=self._limit[0], maximum=self._limit[1])
-        if self._errors:
-            raise InvalidInputError(self._errors)
 
 
 def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> dict[str, Any]:
@@ -71,6 +47,8 @@ def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits)
         checked["subscriptions"] = checked_subscriptions(fields["subscriptions"], limits, faults)
     if "headers" in fields:
         _check_headers(fields["headers"], limits, faults)
+    if "settings" in fields:
+        check_settings(fields["settings"], faults)
     size_bytes = sum(len(text.encode()) for pair in fields.get("metadata", {}).items() for text in pair)
     if size_bytes > limits.metadata_bytes:
         limit = ("metadata_bytes", limits.metadata_bytes)
@@ -124,6 +102,6 @@ def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, "is set by Tellwire or by the connection"
         elif name.lower() in seen:
             yield name, "is given twice"
-        elif not _HEADER_VALUE.fullmatch(value):
+        elif not HEADER_VALUE.fullmatch(value):
             yield name, "has a value with characters other than visible ASCII and inner spaces"
         seen.add(name.lower())

@@ -26,6 +26,7 @@ from tellwire.store.store import Store
 from .asked import asked_limit, merged
 from .audit import Audit, Note
 from .endpoint_checks import CheckUrl, check_fields
+from .endpoint_settings import settings_after
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
@@ -68,6 +69,7 @@ class Endpoints:
         headers: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         secret: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> tuple[Endpoint, str]:
         """A new endpoint and its signing secret.
 
@@ -80,6 +82,7 @@ class Endpoints:
             headers: sent along with every delivery.
             metadata: yours; Tellwire only keeps it.
             secret: ``whsec_`` or ``whsk_`` of your own; generated (``whsec_``) if not given.
+            settings: how deliveries are made to it, by the names of ``EndpointSettings``.
 
         Raises:
             InvalidInputError: every fault, by field; among them an unknown tenant.
@@ -94,6 +97,8 @@ class Endpoints:
             "headers": dict(headers or {}),
             "metadata": dict(metadata or {}),
         }
+        if settings:
+            fields["settings"] = settings_after(settings)
         fields = self._checked(fields, shorthand=events is not None)
         secret = _checked_secret(secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
@@ -139,7 +144,8 @@ class Endpoints:
     async def update(self, id: str, patch: Mapping[str, Any]) -> Endpoint:
         """Change what ``patch`` names, as a JSON merge patch: None clears, ``headers`` and ``metadata`` merge.
 
-        Keys: ``url``, ``description``, ``events`` or ``subscriptions``, ``headers``, ``metadata``.
+        Keys: ``url``, ``description``, ``events`` or ``subscriptions``, ``headers``, ``metadata``, and the names of
+        ``EndpointSettings``, which merge too.
 
         Raises:
             NotFoundError: there is no such endpoint.
@@ -375,6 +381,9 @@ def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
         given = {name.lower() for name in patch["headers"] or ()}
         kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in given}
         fields["headers"] = merged(kept, patch["headers"])
+    settings = settings_after(patch, endpoint.settings)
+    if settings is not None:
+        fields["settings"] = settings
     return fields
 
 

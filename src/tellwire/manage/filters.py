@@ -22,8 +22,9 @@ from tellwire.store import endpoints, events
 from tellwire.store.store import Store
 
 from .asked import asked_limit
-from .endpoint_checks import Faults, checked_subscriptions
+from .endpoint_checks import checked_subscriptions
 from .endpoints import EXAMPLE_TYPE
+from .faults import Faults
 
 _MAX_EXPLAINED: Final = 5
 _MAX_REASONS: Final = 20

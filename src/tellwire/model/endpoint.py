@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 from .subscription import Subscription
 
 
@@ -30,3 +31,4 @@ class Endpoint(msgspec.Struct, frozen=True):
     state_reason: str | None
     created_at: datetime
     updated_at: datetime
+    settings: EndpointSettings = DEFAULT_SETTINGS

@@ -16,6 +16,7 @@ from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.signing.vault import Vault
 
+from .endpoint_settings import opened_settings, sealed_settings
 from .paging import decode_cursor, page
 from .roster import raise_revision
 from .tables import STATE_CODES, deliveries, endpoints, secrets, tenants
@@ -106,7 +107,7 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
     deleted = connection.execute(
         update(endpoints)
         .where(endpoints.c.id == raw, endpoints.c.deleted_ms.is_(None))
-        .values(deleted_ms=now_ms, headers=b"", revision=raise_revision(connection))
+        .values(deleted_ms=now_ms, headers=b"", settings=None, revision=raise_revision(connection))
         .returning(endpoints.c.tenant)
     ).scalar_one_or_none()
     if deleted is None:
@@ -215,6 +216,8 @@ def _columns(vault: Vault, id: bytes, fields: Mapping[str, Any]) -> dict[str, An
         columns["headers"] = vault.seal(msgspec.json.encode(fields["headers"]), id)
     if "metadata" in fields:
         columns["metadata"] = msgspec.json.encode(fields["metadata"]).decode()
+    if "settings" in fields:
+        columns["settings"] = sealed_settings(vault, id, fields["settings"])
     return columns
 
 
@@ -231,4 +234,5 @@ def _endpoint(row: RowMapping, vault: Vault) -> Endpoint:
         state_reason=row["state_reason"],
         created_at=to_datetime(row["created_ms"]),
         updated_at=to_datetime(row["updated_ms"]),
+        settings=opened_settings(vault, row["id"], row["settings"]),
     )

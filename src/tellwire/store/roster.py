@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from tellwire.ids import ENDPOINT, KEY, encode
 from tellwire.model.endpoint import EndpointState
+from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 from tellwire.model.key import IMPLIED, Caller, Scope
 from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
@@ -22,6 +23,7 @@ from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
 
+from .endpoint_settings import opened_settings
 from .tables import endpoints, keys, revisions, secrets, tenants
 
 _MAX_REMEMBERED_TARGETS: Final = 20_000
@@ -45,6 +47,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     state: EndpointState
     headers: Mapping[str, str]
     secrets: tuple[LiveSecret, ...]
+    settings: EndpointSettings = DEFAULT_SETTINGS
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -279,6 +282,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         state=EndpointState(row["state"]),
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
         secrets=tuple(live_secrets),
+        settings=opened_settings(vault, row["id"], row["settings"]),
     )
 
 

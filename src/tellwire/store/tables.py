@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0008"
+SCHEMA_VERSION: Final = "0009"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -115,6 +115,7 @@ endpoints = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger),
     Column("revision", BigInteger, nullable=False),
+    Column("settings", LargeBinary, comment="sealed JSON object, where it has any"),
     Index("endpoints_by_tenant", "tenant", "id"),
     Index("endpoints_by_revision", "revision"),
 )

@@ -1,0 +1,70 @@
+"""An endpoint's settings as clients give them: merged into those that it has, and checked."""
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from tellwire.errors import FieldError, InvalidInputError
+from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, SETTING_NAMES, EndpointSettings
+
+from .faults import HEADER_VALUE, Faults
+
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
+
+
+def settings_after(
+    patch: Mapping[str, Any], before: EndpointSettings = DEFAULT_SETTINGS
+) -> EndpointSettings | None:
+    """The settings after a JSON merge patch (RFC 7396), or None where the patch has none of them.
+
+    Raises InvalidInputError with the path of what has the wrong type or is out of bounds.
+    """
+    given = {name: value for name, value in patch.items() if name in SETTING_NAMES}
+    if not given:
+        return None
+    try:
+        return msgspec.convert(_merged(msgspec.to_builtins(before), given), EndpointSettings)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError([_fault(str(error))]) from None
+
+
+def check_settings(settings: EndpointSettings, faults: Faults) -> None:
+    """What the types cannot say; what is wrong goes into ``faults``."""
+    if settings.user_agent is not None and not HEADER_VALUE.fullmatch(settings.user_agent):
+        faults.add("user_agent", msg="may have visible ASCII characters and inner spaces only")
+
+
+def _merged(before: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return _plain(patch)
+    merged = dict(before) if isinstance(before, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+def _plain(value: Any) -> Any:
+    """Without decimals: the bounds of settings are far within what a float tells apart."""
+    match value:
+        case Decimal():
+            number = float(value)
+            return number if math.isfinite(number) else str(value)
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case Mapping():
+            return {name: _plain(inner) for name, inner in value.items()}
+    return msgspec.to_builtins(value)
+
+
+def _fault(text: str) -> FieldError:
+    """The place and the words of an error of msgspec: ``Expected `int`, got `str` - at `$.rate_limit.limit```."""
+    msg, _, path = text.partition(" - at `$")
+    loc = tuple(name or int(index) for name, index in _STEP.findall(path.removesuffix("`")) if name or index)
+    return FieldError(loc, msg[:1].lower() + msg[1:])

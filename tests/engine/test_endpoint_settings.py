@@ -1,0 +1,65 @@
+"""Settings of an endpoint: given, merged, refused with a path, kept sealed, and obeyed."""
+
+from typing import Any
+
+import pytest
+
+from .conftest import Receiver, Server
+from .test_api_control import URL, created, locs
+
+
+async def test_a_setting_is_a_field_of_the_endpoint(server: Server, receiver: Receiver) -> None:
+    """It is shown by every answer, obeyed by the next attempt, and cleared by null."""
+    made = await created(server, url=receiver.url, events=["*"], user_agent="acme-events/1.0")
+    assert made["user_agent"] == "acme-events/1.0"
+    path = f"/v1/endpoints/{made['id']}"
+    assert (await server.client.get(path)).json()["user_agent"] == "acme-events/1.0"
+    await server.client.post(path + "/test")
+    assert (await receiver.met(1))[0].headers["user-agent"] == "acme-events/1.0"
+    kept = (await server.client.patch(path, json={"description": "x"})).json()
+    assert kept["user_agent"] == "acme-events/1.0"
+    cleared = (await server.client.patch(path, json={"user_agent": None})).json()
+    assert cleared["user_agent"] is None
+    await server.client.post(path + "/test")
+    assert (await receiver.met(2))[1].headers["user-agent"].startswith("Tellwire/")
+
+
+@pytest.mark.parametrize(
+    ("setting", "loc"),
+    [
+        ({"user_agent": 7}, ["user_agent"]),
+        ({"user_agent": 7.5}, ["user_agent"]),
+        ({"user_agent": ""}, ["user_agent"]),
+        ({"user_agent": "x" * 257}, ["user_agent"]),
+        ({"user_agent": "a\nb: c"}, ["user_agent"]),
+        ({"user_agent": "ends with a line\n"}, ["user_agent"]),
+        ({"user_agent": {"name": "x"}}, ["user_agent"]),
+    ],
+)
+async def test_a_bad_setting_is_refused_where_it_stands(
+    server: Server, setting: dict[str, Any], loc: list[str | int]
+) -> None:
+    """Neither a new endpoint nor a change takes it."""
+    assert locs(await server.client.post("/v1/endpoints", json={"url": URL} | setting)) == [loc]
+    made = await created(server)
+    path = f"/v1/endpoints/{made['id']}"
+    assert locs(await server.client.patch(path, json=setting)) == [loc]
+    assert (await server.client.get(path)).json()["user_agent"] is None
+
+
+async def test_a_setting_stands_in_the_audit_log_by_its_name(server: Server) -> None:
+    """What changed is told as clients know it."""
+    made = await created(server, user_agent="a/1")
+    await server.client.patch(f"/v1/endpoints/{made['id']}", json={"user_agent": "a/2"})
+    entry = (await server.client.get("/v1/audit")).json()["data"][0]
+    assert entry["before"]["user_agent"] == "a/1"
+    assert entry["after"]["user_agent"] == "a/2"
+    assert "settings" not in entry["after"]
+
+
+async def test_openapi_describes_the_settings(server: Server) -> None:
+    """Bodies and answers of endpoints have them, with their bounds."""
+    schemas = (await server.client.get("/openapi.json")).json()["components"]["schemas"]
+    for name in ("EndpointBody", "EndpointPatch", "EndpointOutput"):
+        assert "257" not in str(schemas[name]["properties"]["user_agent"])
+        assert "256" in str(schemas[name]["properties"]["user_agent"]), name
