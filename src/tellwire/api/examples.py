@@ -6,6 +6,10 @@ routes have theirs in ``openapi_publish``, requests have theirs in ``inputs``.
 
 from typing import Any, Final
 
+from tellwire.model.endpoint_settings import DEFAULT_SETTINGS
+
+from .setting_fields import shown_settings
+
 _OCCURRED: Final = "2026-01-31T09:30:00.123Z"
 _CREATED: Final = "2026-01-31T09:30:01.004Z"
 _BEFORE: Final = "2026-01-30T16:05:12.480Z"
@@ -36,6 +40,7 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "state_reason": None,
     "created_at": _BEFORE,
     "updated_at": _BEFORE,
+    **shown_settings(DEFAULT_SETTINGS),
 }
 _CHANGED: Final = {**_ENDPOINT, "updated_at": "2026-01-31T10:12:45.067Z"}
 _SECRET: Final = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}

@@ -141,7 +141,22 @@ class SubscriptionBody(Body):
         return Subscription(tuple(self.events), self.filter)
 
 
-class EndpointBody(Body, GivenSettings):
+class NewEndpointFields(Body):
+    """What a new endpoint may have besides settings, which follow these."""
+
+    url: str = Field(description="Where to POST; must be reachable through the egress guard.")
+    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
+    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
+    tenant: str | None = Field(default=None, description="`default` if not given.")
+    description: str | None = Field(default=None, description="For people.")
+    headers: dict[str, str] | None = Field(default=None, description="Sent along with every delivery.")
+    metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
+    secret: str | None = Field(
+        default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
+    )
+
+
+class EndpointBody(GivenSettings, NewEndpointFields):
     """A new endpoint."""
 
     model_config = ConfigDict(
@@ -162,28 +177,13 @@ class EndpointBody(Body, GivenSettings):
         }
     )
 
-    url: str = Field(description="Where to POST; must be reachable through the egress guard.")
-    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
-    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
-    tenant: str | None = Field(default=None, description="`default` if not given.")
-    description: str | None = Field(default=None, description="For people.")
-    headers: dict[str, str] | None = Field(default=None, description="Sent along with every delivery.")
-    metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
-    secret: str | None = Field(
-        default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
-    )
-
     def settings(self) -> dict[str, Any]:
         """The settings that were given."""
         return settings_of(self)
 
 
-class EndpointPatch(Body, GivenSettings):
-    """Changes to an endpoint, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"description": "the new shop", "metadata": {"plan": None}}]}
-    )
+class EndpointPatchFields(Body):
+    """What a change of an endpoint may have besides settings, which follow these."""
 
     url: str | None = Field(default=None, description="Cannot be cleared.")
     events: list[str] | None = Field(default=None, description="Replaces all subscriptions by one.")
@@ -193,6 +193,14 @@ class EndpointPatch(Body, GivenSettings):
     description: str | None = None
     headers: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
+
+
+class EndpointPatch(GivenSettings, EndpointPatchFields):
+    """Changes to an endpoint, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"description": "the new shop", "metadata": {"plan": None}}]}
+    )
 
     def patch(self) -> dict[str, Any]:
         """What was given, null included."""

@@ -136,8 +136,8 @@ class PreviewOutput(Output):
         return cls(data=data, matched=sum(one.matches for one in data))
 
 
-class EndpointOutput(Output, ShownSettings):
-    """Where a tenant receives. `events` has the patterns of all subscriptions."""
+class EndpointFields(Output):
+    """What an endpoint has besides its settings, which follow these."""
 
     id: str = Field(examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
     tenant: str = Field(examples=["default"])
@@ -151,6 +151,10 @@ class EndpointOutput(Output, ShownSettings):
     state_reason: str | None = Field(description="Why it is paused or disabled.")
     created_at: Time
     updated_at: Time
+
+
+class EndpointOutput(ShownSettings, EndpointFields):
+    """Where a tenant receives. `events` has the patterns of all subscriptions."""
 
     @classmethod
     def of(cls, noun: object, **more: Any) -> Self:

@@ -113,7 +113,8 @@ def _fields(thing: object) -> dict[str, Any] | None:
         return None
     fields = thing if isinstance(thing, dict) else msgspec.structs.asdict(thing)  # type: ignore[arg-type] # a noun
     plain = {name: _plain(value) for name, value in fields.items() if name not in _UNTOLD}
-    return plain | plain.pop("settings", {})  # told by the names that clients know
+    settings: dict[str, Any] = plain.pop("settings", {})
+    return plain | settings  # told by the names that clients know
 
 
 def _plain(value: object) -> Any:
