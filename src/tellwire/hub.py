@@ -145,8 +145,8 @@ class Tellwire:
         self._last_uses: asyncio.Task[None] | None = None
         self.events = Events(store, limits)
         self.filters = Filters(store, vault, limits)
-        self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget)
-        self.replays = Replays(store, clock, self._new_id, limits, self._replay)
+        self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
+        self.replays = Replays(store, clock, self._new_id, limits, self._replay, self.audit)
 
     async def __aenter__(self) -> Self:
         await self.open()

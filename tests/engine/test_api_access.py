@@ -12,7 +12,8 @@ async def test_tenants(server: Server) -> None:
     listed = (await server.client.get("/v1/tenants")).json()["data"]
     assert [tenant["id"] for tenant in listed] == ["a.b-c_D", "default"]
     assert locs(await server.client.post("/v1/tenants", json={"id": "a.b-c_D"}), 409) == []
-    assert locs(await server.client.post("/v1/tenants", json={"id": "a b"})) == [["id"]]
+    for bad in ("a b", ".", ".."):
+        assert locs(await server.client.post("/v1/tenants", json={"id": bad})) == [["id"]]
     assert locs(await server.client.post("/v1/tenants", json={"id": 1, "plan": "x"})) == [["id"], ["plan"]]
     assert locs(await server.client.get("/v1/tenants/none"), 404) == []
     await created(server, tenant="a.b-c_D", events=["*"])

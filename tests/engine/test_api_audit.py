@@ -1,6 +1,7 @@
 """The audit log over HTTP: every change leaves an entry that tells who and what, and no secret."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ QUERY = "token=query-in-the-clear"
 
 # Changes in an order in which each is one; {id} is the endpoint, the tenant or the key. None: a route that changes
 # nothing of the control plane.
-E, T, K = "/v1/endpoints", "/v1/tenants", "/v1/keys"
+SINCE = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+E, T, K, D, R = "/v1/endpoints", "/v1/tenants", "/v1/keys", "/v1/deliveries", "/v1/replays"
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("POST", T, {"id": "acme", "metadata": {"plan": "gold"}}, "tenant.created"),
     ("PATCH", T + "/{id}", {"name": "Acme"}, "tenant.updated"),
@@ -28,8 +30,13 @@ CHANGES: list[tuple[str, str, Any, str]] = [
     ("POST", E + "/{id}/subscribe", {"events": ["c.d"]}, "endpoint.updated"),
     ("POST", E + "/{id}/unsubscribe", {"events": ["c.d"]}, "endpoint.updated"),
     ("POST", E + "/{id}/pause", None, "endpoint.paused"),
+    ("POST", E + "/{id}/test", None, "endpoint.tested"),
+    ("POST", D + "/{id}/retry", None, "delivery.retried"),
+    ("POST", D + "/{id}/cancel", None, "delivery.cancelled"),
     ("POST", E + "/{id}/resume", None, "endpoint.resumed"),
     ("POST", E + "/{id}/disable", None, "endpoint.disabled"),
+    ("POST", E + "/{id}/replay", {"since": SINCE}, "replay.started"),
+    ("POST", R + "/{id}/cancel", None, "replay.cancelled"),
     ("POST", E + "/{id}/enable", None, "endpoint.enabled"),
     ("POST", E + "/{id}/secret/rotate", {"secret": OTHER_SECRET}, "endpoint.secret_rotated"),
     ("DELETE", E + "/{id}", None, "endpoint.deleted"),
@@ -40,8 +47,7 @@ CHANGES: list[tuple[str, str, Any, str]] = [
 ]  # fmt: skip
 NO_CHANGES = {
     ("POST", "/v1/events"), ("POST", "/v1/events/batch"), ("POST", "/v1/filters/test"),
-    ("POST", "/v1/subscriptions/preview"), ("POST", E + "/{id}/test"), ("POST", "/v1/deliveries/{id}/retry"),
-    ("POST", "/v1/deliveries/{id}/cancel"), ("POST", E + "/{id}/replay"), ("POST", "/v1/replays/{id}/cancel"),
+    ("POST", "/v1/subscriptions/preview"),
 }  # fmt: skip
 
 
@@ -58,8 +64,10 @@ async def change_everything(server: Server) -> list[tuple[str, str, str]]:
         noun = "/".join(path.split("/")[:3])
         answer = await server.client.request(method, path.replace("{id}", ids.get(noun, "")), json=body)
         assert answer.is_success, answer.text
-        if "{id}" not in path:
+        noun = {"test": D, "replay": R}.get(path.split("/")[-1], noun)
+        if "{id}" not in path or noun != "/".join(path.split("/")[:3]):
             ids[noun] = answer.json()["id"]
+        noun = E if path.endswith("/test") else noun
         done.append((action, ids[noun], answer.headers["x-request-id"]))
     return done
 

@@ -105,6 +105,9 @@ async def test_routes_without_a_query_refuse_one(server: Server) -> None:
     assert locs(await server.client.get(f"{path}?expand=1")) == [["expand"]]
     assert locs(await server.client.delete(f"{path}?force=1")) == [["force"]]
     assert locs(await server.client.post("/v1/endpoints?x=1", json={"url": URL})) == [["x"]]
+    event = {"type": "a.b", "data": {}}
+    assert locs(await server.client.post("/v1/events?x=1&y", json=event)) == [["x"], ["y"]]
+    assert locs(await server.client.post("/v1/events/batch?x=1", json={"events": [event]})) == [["x"]]
     assert len((await server.client.get("/v1/endpoints")).json()["data"]) == 1
 
 

@@ -81,6 +81,17 @@ async def test_events_of_a_tenant_are_limited(server: Server, clock: StillClock)
     assert len(events) == 1 + 15 + 1
 
 
+async def test_what_is_refused_costs_once(server: Server, clock: StillClock) -> None:
+    """A tenant's rate refuses a request of a key that had two left: it has one left, and not none."""
+    await server.client.post("/v1/tenants", json={"id": "acme", "limits": {"publish_per_s": 1}})
+    one = await caller(server)
+    acme = {**EVENT, "tenant": "acme"}
+    assert (await server.client.post("/v1/events", json=acme, headers=one)).status_code == 202
+    check_refusal(await server.client.post("/v1/events", json=acme, headers=one), "tenant", 1, 1)
+    assert (await server.client.get("/v1/events", headers=one)).status_code == 200
+    check_refusal(await server.client.get("/v1/events", headers=one), "key", 3, 1)
+
+
 async def test_many_wrong_keys_are_slowed_down(server: Server, clock: StillClock) -> None:
     """From one address; a good key passes all the same, and no key at all is not counted."""
     wrong = {"authorization": "Bearer tw_guess"}

@@ -100,6 +100,7 @@ async def test_deleted_tenant_goes_with_everything(
     await receiver.met(1)
     deleted = await server.client.delete("/v1/tenants/acme")
     assert (deleted.status_code, deleted.json()["state"]) == (202, "deleting")
+    assert locs(await server.client.patch("/v1/tenants/acme", json={"name": "Acme"}), 409) == []
     assert locs(await server.client.post("/v1/events", json=event)) == [["tenant"]]
     assert locs(await server.client.post("/v1/endpoints", json={"url": URL, "tenant": "acme"})) == [
         ["tenant"]

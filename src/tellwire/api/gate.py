@@ -49,6 +49,13 @@ class Gate:
                 detail = f"this API key may make {per_s} requests a second"
                 raise _too_many("key", per_s, wait_s, detail)
 
+    def give_back(self, caller: Caller, tenants: list[str] | None = None) -> None:
+        """Undo ``admit``, and ``admit_events`` where ``tenants`` are given: the request comes again."""
+        if caller.key_id is not None:
+            self._keys.give_back(caller.key_id, 1)
+        for tenant in tenants or ():
+            self._tenants.give_back(tenant, 1)
+
     def admit_events(self, tenants: list[str]) -> None:
         """Count events that are published, by their tenants. Raises RefusedError (429): one may publish no more now."""
         for tenant in tenants if len(tenants) == 1 else dict.fromkeys(tenants):

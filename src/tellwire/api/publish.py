@@ -6,6 +6,7 @@ take and answer is documented in the OpenAPI document all the same (see ``openap
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -16,6 +17,7 @@ from tellwire.model.event import NewEvent, Receipt
 from tellwire.model.key import Caller
 from tellwire.model.key import Scope as KeyScope
 from tellwire.publish.publisher import Answer
+from tellwire.publish.strict_json import shorten
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
@@ -60,10 +62,23 @@ class PublishRoutes:
             if len(body) > self._event_bytes:
                 return False
             event = self._event_of(body, headers, caller)
-            self._gate.admit(caller)
-            self._gate.admit_events([event.tenant])
+            return self._submit(event, caller, answer)
+        except Exception:
+            return False
+
+    def _submit(self, event: NewEvent, caller: Caller, answer: Answer) -> bool:
+        """Submit an event within the rates. What is refused here is counted on the long way, and not twice."""
+        gate, tenants = self._gate, [event.tenant]
+        gate.admit(caller)
+        try:
+            gate.admit_events(tenants)
+        except RefusedError:
+            gate.give_back(caller)
+            return False
+        try:
             self._tellwire.submit([event], answer)
         except Exception:
+            gate.give_back(caller, tenants)
             return False
         return True
 
@@ -91,9 +106,12 @@ class PublishRoutes:
             headers: Headers = dict(scope["headers"])
             if len(headers) != len(scope["headers"]):
                 refuse_repeated(scope["headers"])
+            query = scope["query_string"]
             key = headers.get(b"authorization")
             caller = await authorize_fresh(self._tellwire, key, KeyScope.PUBLISH)
             self._gate.admit(caller)
+            if query:
+                refuse_query(query)
             check_json(headers.get(b"content-type"))
             status, body = await publish(receive, headers, caller)
         except DisconnectedError:
@@ -132,6 +150,14 @@ def refuse_repeated(headers: Sequence[tuple[bytes, bytes]]) -> None:
     for name in (b"authorization", b"idempotency-key", b"content-type"):
         if names.count(name) > 1:
             raise InvalidInputError.at(name.decode(), msg="the header is given more than once")
+
+
+def refuse_query(query: bytes) -> None:
+    """Refuse query parameters, in the words of the other routes: nobody would read them."""
+    names = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    faults = [FieldError((shorten(name),), "is no parameter here; there are none") for name in names]
+    if faults:
+        raise InvalidInputError(faults[:10])
 
 
 def _with_key(event: NewEvent, header: bytes, max_chars: int) -> NewEvent:

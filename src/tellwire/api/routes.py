@@ -69,7 +69,7 @@ ROUTES: Final = (
     Route("POST", "/v1/tenants", ADMIN, tenants.create_tenant, 201, refusals=(409,), unbound=True),
     Route("GET", "/v1/tenants", READ, tenants.list_tenants),
     Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
-    Route("PATCH", "/v1/tenants/{id}", ADMIN, tenants.change_tenant, unbound=True),
+    Route("PATCH", "/v1/tenants/{id}", ADMIN, tenants.change_tenant, refusals=(409,), unbound=True),
     Route("DELETE", "/v1/tenants/{id}", ADMIN, tenants.delete_tenant, 202, refusals=(409,), unbound=True),
     Route("POST", "/v1/keys", ADMIN, keys.create_key, 201),
     Route("GET", "/v1/keys", ADMIN, keys.list_keys),

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
+from sqlalchemy import Connection
+
 from tellwire.clock import Clock
 from tellwire.errors import InvalidInputError
 from tellwire.model.attempt import Attempt
@@ -17,6 +20,7 @@ from tellwire.store.backlog import LaneBacklog
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms
+from .audit import Audit, Note
 
 
 class Events:
@@ -62,6 +66,7 @@ class Deliveries:
         limits: Limits,
         wake: Callable[[], None],
         forget: Callable[[str], None],
+        audit: Audit,
     ) -> None:
         """``wake`` tells the engine of this process that something has become due, ``forget`` what was cancelled."""
         self._store = store
@@ -69,6 +74,7 @@ class Deliveries:
         self._limits = limits
         self._wake = wake
         self._forget = forget
+        self._audit = audit
 
     async def get(self, id: str) -> tuple[Delivery, list[Attempt]]:
         """One delivery with its attempts, first to last. Raises NotFoundError."""
@@ -107,16 +113,29 @@ class Deliveries:
             ConflictError: it was cancelled.
         """
         now_ms = self._clock.now_ms()
-        delivery = await self._store.write(lambda connection: deliveries.retry(connection, id, now_ms=now_ms))
+
+        def retry(connection: Connection, note: Note) -> Delivery:
+            before = deliveries.get(connection, id)
+            after = deliveries.retry(connection, id, now_ms=now_ms)
+            # One that was due already is sent by hand all the same: that shows in what triggers it.
+            note(id, after.tenant, before, msgspec.structs.asdict(after) | {"trigger": "manual"})
+            return after
+
+        delivery = await self._audit.write("delivery.retried", retry)
         self._wake()
         return delivery
 
     async def cancel(self, id: str) -> Delivery:
         """End a pending delivery. Raises NotFoundError; ConflictError where it has ended already."""
         now_ms = self._clock.now_ms()
-        delivery = await self._store.write(
-            lambda connection: deliveries.cancel(connection, id, now_ms=now_ms)
-        )
+
+        def cancel(connection: Connection, note: Note) -> Delivery:
+            before = deliveries.get(connection, id)
+            after = deliveries.cancel(connection, id, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
+
+        delivery = await self._audit.write("delivery.cancelled", cancel)
         self._forget(id)
         return delivery
 

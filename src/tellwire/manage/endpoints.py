@@ -274,15 +274,17 @@ class Endpoints:
         event_id, delivery_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         data = msgspec.json.encode({"test": True, "endpoint": id})
 
-        def create(connection: Connection) -> Delivery:
+        def create(connection: Connection, note: Note) -> Delivery:
             endpoint = endpoints.get(connection, self._vault, id)
             raw = endpoints.raw_id(id)
-            return deliveries.create_test(
+            delivery = deliveries.create_test(
                 connection, delivery_id=delivery_id, event_id=event_id, endpoint_id=raw, tenant=endpoint.tenant,
                 type=type, data=data, now_ms=now_ms,
             )  # fmt: skip
+            note(id, endpoint.tenant, None, {"delivery": delivery.id, "type": type})
+            return delivery
 
-        delivery = await self._store.write(create)
+        delivery = await self._audit.write("endpoint.tested", create)
         self._wake()
         return delivery
 

@@ -17,6 +17,7 @@ from tellwire.store import replays
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms
+from .audit import Audit, Note
 
 _DAY_MS: Final = 86_400_000
 
@@ -31,6 +32,7 @@ class Replays:
         new_id: Callable[[], bytes],
         limits: Limits,
         wake: Callable[[], None],
+        audit: Audit,
     ) -> None:
         """``wake`` tells the engine of this process that there is a replay."""
         self._store = store
@@ -38,6 +40,7 @@ class Replays:
         self._new_id = new_id
         self._limits = limits
         self._wake = wake
+        self._audit = audit
 
     async def start(
         self,
@@ -79,14 +82,16 @@ class Replays:
             criteria = Criteria(0, 0, states=tuple(Again), event=event)
         id, most = self._new_id(), self._limits.replays_per_endpoint
 
-        def start(connection: Connection) -> Replay:
+        def start(connection: Connection, note: Note) -> Replay:
             count = replays.create(connection, id, endpoint, criteria, dry_run=dry_run, now_ms=now_ms)
             if count > most:
                 fault = FieldError((), f"{most} replays of endpoint {endpoint!r} run, which is the limit")
                 raise LimitExceededError([fault], limit="replays_per_endpoint", maximum=most)
-            return replays.get(connection, encode(REPLAY, id))
+            replay = replays.get(connection, encode(REPLAY, id))
+            note(replay.id, replay.tenant, None, replay)
+            return replay
 
-        replay = await self._store.write(start)
+        replay = await self._audit.write("replay.started", start)
         self._wake()
         return replay
 
@@ -117,7 +122,14 @@ class Replays:
         Raises NotFoundError; ConflictError where it has ended already.
         """
         now_ms = self._clock.now_ms()
-        return await self._store.write(lambda connection: replays.cancel(connection, id, now_ms=now_ms))
+
+        def cancel(connection: Connection, note: Note) -> Replay:
+            before = replays.get(connection, id)
+            after = replays.cancel(connection, id, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
+
+        return await self._audit.write("replay.cancelled", cancel)
 
     def _range(
         self,

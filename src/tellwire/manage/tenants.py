@@ -16,6 +16,7 @@ from tellwire.model.tenant import (
     MAX_TENANT_ENDPOINTS,
     Tenant,
     TenantLimits,
+    TenantState,
     is_tenant_id,
 )
 from tellwire.store import tenants
@@ -57,7 +58,9 @@ class Tenants:
             ConflictError: there is one of that id, or one is being deleted.
         """
         if not is_tenant_id(id):
-            raise InvalidInputError.at("id", msg="must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
+            raise InvalidInputError.at(
+                "id", msg="must be 1 to 64 characters of A-Z a-z 0-9 . _ -, and not . or .."
+            )
         name = id if name is None else name
         metadata, limits = dict(metadata or {}), limits or TenantLimits()
         self._check(name, metadata, limits)
@@ -89,11 +92,14 @@ class Tenants:
 
         Raises:
             NotFoundError: there is no such tenant.
+            ConflictError: it is being deleted.
             InvalidInputError, LimitExceededError: as for ``create``.
         """
 
         def change(connection: Connection, note: Note) -> Tenant:
             before = tenants.get(connection, id)
+            if before.state is TenantState.DELETING:
+                raise ConflictError(f"tenant {id!r} is being deleted, and cannot be changed any more")
             fields: dict[str, Any] = {}
             if "name" in patch:
                 fields["name"] = id if patch["name"] is None else patch["name"]

@@ -52,5 +52,8 @@ class Tenant(msgspec.Struct, frozen=True):
 
 
 def is_tenant_id(text: str) -> bool:
-    """Whether ``text`` can be a tenant's id: 1 to 64 of ``A-Z a-z 0-9 . _ -`` (docs/reference/http-api.md)."""
-    return _ID.fullmatch(text) is not None
+    """Whether ``text`` can be a tenant's id: 1 to 64 of ``A-Z a-z 0-9 . _ -`` (docs/reference/http-api.md).
+
+    ``.`` and ``..`` cannot: clients would take them out of the path of a URL (RFC 3986 section 5.2.4).
+    """
+    return _ID.fullmatch(text) is not None and text not in {".", ".."}

@@ -32,6 +32,12 @@ class Buckets:
         self._buckets[name] = (left - tokens, now_ms)
         return 0.0
 
+    def give_back(self, name: str, tokens: int) -> None:
+        """Undo a ``take``: what it was for did not happen, or is asked for once more."""
+        if name in self._buckets:
+            left, at_ms = self._buckets[name]
+            self._buckets[name] = (left + tokens, at_ms)  # over-full at most until the next ``take``
+
     def _forget(self) -> None:
         """Make room: the half that was asked for longest ago goes. Who is among them has a full bucket again."""
         oldest = sorted(self._buckets, key=lambda name: self._buckets[name][1])
