@@ -7,14 +7,10 @@ from tellwire.clock import MAX_MS
 from tellwire.errors import SettingsError
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.delivery import Move
+from tellwire.model.retry import MAX_DELAY_S, RetryPolicy
 from tellwire.policy.outcome import judge
-from tellwire.policy.retry import (
-    MAX_DELAY_MS,
-    MAX_RETRY_AFTER_MS,
-    RetrySchedule,
-    parse_retry_after,
-    parse_schedule,
-)
+from tellwire.policy.retry import MAX_DELAY_MS, RetrySchedule, compile_policy, parse_schedule
+from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS, parse_retry_after
 
 UNIT = st.floats(0, 1, exclude_max=True)
 DELAYS = st.lists(st.integers(0, MAX_DELAY_MS), max_size=30).map(tuple)
@@ -84,3 +80,43 @@ def test_every_delivery_ends(
         assert verdict.retry_in_ms is not None
         assert 0 <= verdict.retry_in_ms <= max(MAX_DELAY_MS * 1.1 + 1, MAX_RETRY_AFTER_MS)
     raise AssertionError("the schedule was used up and the delivery still waits")
+
+
+POLICY = st.builds(
+    RetryPolicy,
+    first_s=st.floats(0.001, MAX_DELAY_S),
+    factor=st.none() | st.floats(1, 100),
+    cap_s=st.none() | st.floats(0.001, MAX_DELAY_S),
+    attempts=st.none() | st.integers(1, 100),
+    max_age_s=st.none() | st.integers(1, 5_184_000),
+)
+
+
+@given(POLICY)
+def test_growing_delays_grow_and_stay_under_their_cap(policy: RetryPolicy) -> None:
+    """No wait is shorter than the one before or longer than the cap, and there is one less than attempts."""
+    delays_ms = compile_policy(policy).delays_ms
+    assert delays_ms is not None
+    assert len(delays_ms) == (policy.attempts or 10) - 1
+    assert list(delays_ms) == sorted(delays_ms)
+    assert all(0 <= delay_ms <= (policy.cap_s or 86_400) * 1_000 + 0.5 for delay_ms in delays_ms)
+
+
+@given(EVIDENCE, DELAYS, UNIT, NOW_MS, st.integers(0, MAX_MS), st.integers(1, MAX_DELAY_MS))
+def test_no_retry_comes_too_late(
+    evidence: Evidence, delays_ms: tuple[int, ...], unit: float, now_ms: int, later_ms: int, age_ms: int
+) -> None:
+    """Whatever came back, a retry is due before the event expires and before the delivery is too old."""
+    verdict = judge(
+        evidence,
+        attempts_made=1,
+        schedule=RetrySchedule(delays_ms, age_ms),
+        now_ms=now_ms,
+        random_unit=unit,
+        since_ms=now_ms - min(later_ms, now_ms),
+        expires_ms=later_ms,
+    )
+    assert not verdict.expired or verdict.move is Move.EXHAUST
+    if verdict.retry_in_ms is not None:
+        assert now_ms + verdict.retry_in_ms < later_ms
+        assert min(later_ms, now_ms) + verdict.retry_in_ms <= age_ms

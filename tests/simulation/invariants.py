@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tellwire.model.delivery import TRANSITIONS, Move, State
-from tellwire.policy.retry import MAX_RETRY_AFTER_MS
+from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
 from tellwire.signing.secret import parse_secret
 from tellwire.signing.standard import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from tellwire.store.tables import STATE_CODES

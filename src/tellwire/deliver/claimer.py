@@ -220,4 +220,5 @@ def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) ->
         row.schedule_step,
         row.trigger,
         row.due_ms,
+        since_ms=row.again_ms or 0,
     )

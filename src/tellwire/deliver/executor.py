@@ -4,6 +4,7 @@ import random as _random
 from collections.abc import Callable
 
 from tellwire.clock import Clock
+from tellwire.ids import time_ms
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
@@ -56,12 +57,17 @@ class Executor:
         headers = headers_for(claim, endpoint, started_ms)
         evidence = await self._transport.send(endpoint.url, headers, claim.body)
         ended_ms = self._clock.now_ms()
+        schedule = self._schedule
+        if endpoint.retries is not None:
+            schedule = endpoint.retries.schedule(claim.type, schedule)
         verdict = judge(
             evidence,
             attempts_made=claim.schedule_step + 1,
-            schedule=self._schedule,
+            schedule=schedule,
             now_ms=ended_ms,
             random_unit=self._random.random(),
+            since_ms=0 if schedule.max_age_ms is None else max(claim.since_ms, time_ms(claim.delivery_id)),
+            expires_ms=claim.expires_ms,
         )
         _adapt(lane, evidence, verdict.slow_down)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))

@@ -210,6 +210,7 @@ class Replayer:
                 attempt_count,
                 trigger="replay",
                 due_ms=now_ms,
+                since_ms=now_ms,
             )
             for id, event_id, attempt_count in to_send
         ]

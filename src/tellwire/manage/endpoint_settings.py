@@ -12,6 +12,7 @@ from tellwire.errors import FieldError, InvalidInputError
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, SETTING_NAMES, EndpointSettings
 
 from .faults import HEADER_VALUE, Faults
+from .retry_checks import check_retries
 
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 
@@ -36,6 +37,7 @@ def check_settings(settings: EndpointSettings, faults: Faults) -> None:
     """What the types cannot say; what is wrong goes into ``faults``."""
     if settings.user_agent is not None and not HEADER_VALUE.fullmatch(settings.user_agent):
         faults.add("user_agent", msg="may have visible ASCII characters and inner spaces only")
+    check_retries(settings, faults)
 
 
 def _merged(before: Any, patch: Any) -> Any:

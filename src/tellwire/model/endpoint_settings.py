@@ -9,6 +9,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from .retry import RetryPolicy, TypedRetryPolicy
+
 
 class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """How deliveries are made to one endpoint. Bounds stand in the types; what they cannot say is checked apart."""
@@ -25,6 +27,25 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         ]
         | None
     ) = None
+    retry: (
+        Annotated[
+            RetryPolicy,
+            Meta(
+                description="When a failed attempt is followed by another; as the server says if not given.",
+                examples=[{"delays_s": [5, 300, 3600], "max_age_s": 86_400}],
+            ),
+        ]
+        | None
+    ) = None
+    retry_by_type: Annotated[
+        tuple[TypedRetryPolicy, ...],
+        Meta(
+            max_length=20,
+            description="The same for some types of events; the first one that fits holds, and what it leaves out is "
+            "as `retry` says.",
+            examples=[[{"events": ["order.*"], "first_s": 10, "factor": 3, "cap_s": 3600, "attempts": 20}]],
+        ),
+    ] = ()
 
 
 DEFAULT_SETTINGS: Final = EndpointSettings()

@@ -10,7 +10,8 @@ import msgspec
 
 from ..model.attempt import Evidence
 from ..model.delivery import Move
-from .retry import RetrySchedule, parse_retry_after
+from .retry import RetrySchedule
+from .retry_after import parse_retry_after
 
 _GONE: Final = 410
 _OVERLOADED: Final = frozenset({429, 502, 503, 504})
@@ -24,12 +25,14 @@ class Verdict(msgspec.Struct, frozen=True):
         retry_in_ms: counted from the judgement; None unless ``move`` is RETRY_LATER.
         disable_endpoint: the receiver is gone for good (410) and wants nothing more.
         slow_down: the receiver is overloaded (429, 502, 503, 504); its lane should send less at a time.
+        expired: the next attempt would have come when the event is not worth delivering any more.
     """
 
     move: Move
     retry_in_ms: int | None = None
     disable_endpoint: bool = False
     slow_down: bool = False
+    expired: bool = False
 
 
 _SUCCEEDED: Final = Verdict(Move.SUCCEED)
@@ -37,13 +40,20 @@ _ENDPOINT_GONE: Final = Verdict(Move.EXHAUST, disable_endpoint=True)
 
 
 def judge(
-    evidence: Evidence, *, attempts_made: int, schedule: RetrySchedule, now_ms: int, random_unit: float
+    evidence: Evidence,
+    *,
+    attempts_made: int,
+    schedule: RetrySchedule,
+    now_ms: int,
+    random_unit: float,
+    since_ms: int = 0,
+    expires_ms: int | None = None,
 ) -> Verdict:
     """Decide what becomes of a delivery after an attempt.
 
     A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint.
     Everything else (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After``
-    says, until the schedule is used up. Sources: Standard Webhooks specification, "Deliverability and
+    says, until the schedule is used up, or the next attempt would come too late. Sources: Standard Webhooks specification, "Deliverability and
     reliability"; RFC 9110 section 10.2.3.
 
     Args:
@@ -52,6 +62,8 @@ def judge(
         schedule: the delays between attempts.
         now_ms: the present, milliseconds since 1970.
         random_unit: uniform in [0, 1), for the jitter.
+        since_ms: when the first attempt was due, for schedules that have a maximum age.
+        expires_ms: from then on the event is not worth delivering; None: it always is.
     """
     if evidence.succeeded:
         return _SUCCEEDED
@@ -63,6 +75,10 @@ def judge(
     if delay_ms is None:
         return Verdict(Move.EXHAUST, slow_down=slow_down)
     retry_in_ms = max(delay_ms, _asked_wait_ms(evidence, now_ms))
+    if expires_ms is not None and now_ms + retry_in_ms >= expires_ms:
+        return Verdict(Move.EXHAUST, slow_down=slow_down, expired=True)
+    if schedule.max_age_ms is not None and now_ms + retry_in_ms - since_ms > schedule.max_age_ms:
+        return Verdict(Move.EXHAUST, slow_down=slow_down)
     return Verdict(Move.RETRY_LATER, retry_in_ms=retry_in_ms, slow_down=slow_down)
 
 

@@ -1,17 +1,18 @@
-"""When to try again: the schedule of retries and what a receiver's ``Retry-After`` asks for.
+"""When to try again: the schedule of retries, and whose it is.
 
 Consulted by ``outcome`` after an attempt failed. Everything is whole milliseconds; the present and the random
 number come in as arguments.
 """
 
-import calendar
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from ..errors import SettingsError
+from ..model.retry import DEFAULT_ATTEMPTS, DEFAULT_CAP_S, DEFAULT_FACTOR, RetryPolicy, TypedRetryPolicy
+from .matching import Matcher, compile_patterns
 
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
@@ -24,8 +25,6 @@ JITTER: Final = 0.1
 
 MAX_DELAYS: Final = 30
 MAX_DELAY_MS: Final = 30 * _DAY
-MAX_RETRY_AFTER_MS: Final = 24 * _HOUR
-"""A receiver cannot postpone a delivery further than this at a time."""
 
 _DELAY: Final = re.compile(r"([0-9]{1,10})(ms|s|m|h|d)")
 
@@ -34,7 +33,8 @@ class RetrySchedule(msgspec.Struct, frozen=True):
     """The waits between attempts: ``len(delays_ms)`` retries follow the first attempt.
 
     The default makes ten attempts over about three days (Standard Webhooks specification, "Deliverability and
-    reliability").
+    reliability"). No retry begins later than ``max_age_ms`` after the first attempt was due, where there is such a
+    limit.
     """
 
     delays_ms: tuple[int, ...] = (
@@ -48,6 +48,7 @@ class RetrySchedule(msgspec.Struct, frozen=True):
         20 * _HOUR,
         24 * _HOUR,
     )
+    max_age_ms: int | None = None
 
     def delay_ms(self, attempts_made: int, random_unit: float) -> int | None:
         """Milliseconds from the end of attempt ``attempts_made`` to the next; None where none is left.
@@ -59,6 +60,66 @@ class RetrySchedule(msgspec.Struct, frozen=True):
         if attempts_made > len(self.delays_ms):
             return None
         return round(self.delays_ms[max(attempts_made, 1) - 1] * (1 - JITTER + 2 * JITTER * random_unit))
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A compiled policy; None where it says nothing."""
+
+    delays_ms: tuple[int, ...] | None = None
+    max_age_ms: int | None = None
+
+    def over(self, schedule: RetrySchedule) -> RetrySchedule:
+        """``schedule`` with what this rule says in its place."""
+        delays_ms = schedule.delays_ms if self.delays_ms is None else self.delays_ms
+        return RetrySchedule(delays_ms, schedule.max_age_ms if self.max_age_ms is None else self.max_age_ms)
+
+
+class Retries(msgspec.Struct, frozen=True, eq=False):
+    """The retry policies of an endpoint, compiled by ``compile_retries``."""
+
+    every: Rule
+    by_type: tuple[tuple[Matcher, Rule], ...] = ()
+
+    def schedule(self, type: str, default: RetrySchedule) -> RetrySchedule:
+        """The schedule for events of ``type``; what no policy says is as in ``default``."""
+        schedule = self.every.over(default)
+        for matcher, rule in self.by_type:
+            if matcher.matches(type):
+                return rule.over(schedule)
+        return schedule
+
+
+def compile_retries(policy: RetryPolicy | None, by_type: Sequence[TypedRetryPolicy] = ()) -> Retries | None:
+    """Compile the policies of an endpoint; None where it has none."""
+    if policy is None and not by_type:
+        return None
+    typed = ((compile_patterns(one.events), compile_policy(one)) for one in by_type)
+    return Retries(Rule() if policy is None else compile_policy(policy), tuple(typed))
+
+
+def compile_policy(policy: RetryPolicy) -> Rule:
+    """The delays of a policy one by one, to the millisecond."""
+    max_age_ms = None if policy.max_age_s is None else policy.max_age_s * _SECOND
+    delays_s = policy.delays_s
+    if delays_s is None and policy.first_s is not None:
+        attempts = DEFAULT_ATTEMPTS if policy.attempts is None else policy.attempts
+        delays_s = _growing(policy, attempts - 1)
+    if delays_s is None:
+        return Rule(None, max_age_ms)
+    return Rule(tuple(round(delay_s * _SECOND) for delay_s in delays_s), max_age_ms)
+
+
+def _growing(policy: RetryPolicy, count: int) -> tuple[float, ...]:
+    assert policy.first_s is not None  # noqa: S101 - narrows the type
+    factor = DEFAULT_FACTOR if policy.factor is None else policy.factor
+    cap_s = DEFAULT_CAP_S if policy.cap_s is None else policy.cap_s
+    delays_s: list[float] = []
+    delay_s = policy.first_s
+    for _ in range(count):
+        delay_s = min(delay_s, cap_s)
+        delays_s.append(delay_s)
+        delay_s *= factor
+    return tuple(delays_s)
 
 
 def parse_schedule(text: str) -> RetrySchedule:
@@ -84,51 +145,3 @@ def _parse_delay(part: str) -> int:
     if delay_ms > MAX_DELAY_MS:
         raise SettingsError(f"TELLWIRE_RETRY_SCHEDULE: {part} is too long; a delay is at most 30d")
     return delay_ms
-
-
-_DAY_NAME: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_LONG_DAY_NAME: Final = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
-_TIME: Final = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
-_DATES: Final = (
-    # IMF-fixdate, the obsolete RFC 850 form, and asctime: a recipient MUST accept all three.
-    re.compile(f"{_DAY_NAME}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
-    re.compile(f"{_LONG_DAY_NAME}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
-    re.compile(f"{_DAY_NAME} {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
-)
-_SECONDS: Final = re.compile("[0-9]+")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def parse_retry_after(value: str, now_ms: int) -> int | None:
-    """Milliseconds that a ``Retry-After`` asks us to wait, at most 24 hours; None where it makes no sense.
-
-    Seconds or an HTTP date; a date in the past is 0. Source: RFC 9110 sections 10.2.3 and 5.6.7.
-    """
-    value = value.strip(" \t")
-    if _SECONDS.fullmatch(value):
-        # A number of many digits is not worth reading: it is over the cap in any case.
-        digits = value.lstrip("0") or "0"
-        return MAX_RETRY_AFTER_MS if len(digits) > 6 else min(int(digits) * _SECOND, MAX_RETRY_AFTER_MS)
-    at_ms = _parse_http_date(value, now_ms)
-    return None if at_ms is None else min(max(at_ms - now_ms, 0), MAX_RETRY_AFTER_MS)
-
-
-def _parse_http_date(value: str, now_ms: int) -> int | None:
-    form = next((form for form in (date.fullmatch(value) for date in _DATES) if form), None)
-    if form is None:
-        return None
-    day, year = int(form["day"]), int(form["year"])
-    month = _MONTHS.index(form["month"]) + 1
-    if len(form["year"]) == 2:
-        # "MUST interpret a timestamp that appears to be more than 50 years in the future as representing the
-        # most recent year in the past that had the same last two digits" (RFC 9110 section 5.6.7).
-        this_year = (_EPOCH + timedelta(milliseconds=now_ms)).year
-        year += this_year - this_year % 100
-        if year > this_year + 50:
-            year -= 100
-    if year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1]:
-        return None
-    moment = (year, month, day, int(form["hour"]), int(form["minute"]), int(form["second"]))
-    return calendar.timegm(moment) * _SECOND

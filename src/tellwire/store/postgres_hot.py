@@ -218,7 +218,7 @@ _RELEASE = """
 
 _CLAIM = """
     WITH found AS MATERIALIZED (
-        SELECT id, event_id, attempt_count, schedule_step, trigger, due_ms, lease_token IS NOT NULL AS rescued,
+        SELECT id, event_id, attempt_count, schedule_step, trigger, due_ms, lease_token IS NOT NULL AS rescued, again_ms,
             coalesce(lease_until_ms, due_ms) AS ready_ms
         FROM deliveries
         WHERE state = 0 AND endpoint_id = $1 AND coalesce(lease_until_ms, due_ms) <= $2
@@ -229,7 +229,7 @@ _CLAIM = """
         UPDATE deliveries SET lease_token = $4, lease_until_ms = $5 FROM found WHERE deliveries.id = found.id
     )
     SELECT found.id, found.event_id, found.attempt_count, found.schedule_step, found.trigger,
-        events.type, events.data, events.occurred_ms, found.due_ms, found.rescued
+        events.type, events.data, events.occurred_ms, found.due_ms, found.rescued, found.again_ms
     FROM found JOIN events ON events.id = found.event_id
     ORDER BY found.ready_ms, found.id"""
 

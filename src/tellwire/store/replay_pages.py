@@ -195,6 +195,7 @@ def make_pending(
         .values(
             state=STATE_CODES[_PENDING_AGAIN],
             due_ms=now_ms,
+            again_ms=now_ms,
             schedule_step=0,
             trigger="replay",
             finished_ms=None,

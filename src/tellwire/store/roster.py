@@ -19,6 +19,7 @@ from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.policy.filtering import Filter, Meter, any_matches, event_of
+from tellwire.policy.retry import Retries, compile_retries
 from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
@@ -48,6 +49,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     headers: Mapping[str, str]
     secrets: tuple[LiveSecret, ...]
     settings: EndpointSettings = DEFAULT_SETTINGS
+    retries: Retries | None = None
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -273,6 +275,7 @@ def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[
 
 def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault) -> LiveEndpoint:
     subscriptions = msgspec.json.decode(row["subscriptions"], type=list[Subscription])
+    settings = opened_settings(vault, row["id"], row["settings"])
     return LiveEndpoint(
         id=row["id"],
         text_id=encode(ENDPOINT, row["id"]),
@@ -282,7 +285,8 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         state=EndpointState(row["state"]),
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
         secrets=tuple(live_secrets),
-        settings=opened_settings(vault, row["id"], row["settings"]),
+        settings=settings,
+        retries=compile_retries(settings.retry, settings.retry_by_type),
     )
 
 

@@ -40,7 +40,10 @@ class PageRow(NamedTuple):
 
 
 class ClaimedRow(NamedTuple):
-    """What a claim gives: the delivery, its event, and whether the lease of somebody else had expired."""
+    """What a claim gives: the delivery, its event, and whether the lease of somebody else had expired.
+
+    ``again_ms`` is when the delivery was last made pending by hand or a replay, if it was.
+    """
 
     id: bytes
     event_id: bytes
@@ -52,6 +55,7 @@ class ClaimedRow(NamedTuple):
     occurred_ms: int
     due_ms: int
     rescued: bool
+    again_ms: int | None
 
 
 class Outcome(NamedTuple):

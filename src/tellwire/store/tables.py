@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0009"
+SCHEMA_VERSION: Final = "0010"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -185,6 +185,7 @@ deliveries = Table(
     Column("last_error", String(32)),
     Column("created_ms", BigInteger, nullable=False),
     Column("finished_ms", BigInteger),
+    Column("again_ms", BigInteger, comment="when it was last made pending by hand or a replay"),
     Index("deliveries_by_event", "event_id"),
     Index("deliveries_by_endpoint", "endpoint_id", "id"),
     sqlite_with_rowid=False,

@@ -74,3 +74,30 @@ def test_retry_after_only_ever_postpones(status: int, value: str, expected_ms: i
     """The retry comes no earlier than the header says and never earlier than the schedule."""
     evidence = Evidence(status_code=status, response_headers=(("server", "x"), ("retry-after", value)))
     assert verdict(evidence).retry_in_ms == expected_ms
+
+
+def test_a_retry_that_would_come_after_expiry_is_not_made() -> None:
+    """The delivery ends at once, and the verdict says why; one that comes in time is made."""
+    failed = Evidence(status_code=500)
+    late = judge(failed, attempts_made=1, schedule=SCHEDULE, now_ms=0, random_unit=0.5, expires_ms=5_000)
+    assert late == Verdict(Move.EXHAUST, expired=True)
+    in_time = judge(failed, attempts_made=1, schedule=SCHEDULE, now_ms=0, random_unit=0.5, expires_ms=5_001)
+    assert in_time.retry_in_ms == 5_000
+    done = Evidence(status_code=200)
+    assert judge(
+        done, attempts_made=1, schedule=SCHEDULE, now_ms=9, random_unit=0.5, expires_ms=1
+    ) == Verdict(Move.SUCCEED)
+
+
+def test_a_retry_beyond_the_maximum_age_is_not_made() -> None:
+    """The age counts from when the first attempt was due."""
+    aged = RetrySchedule((5_000, 60_000), max_age_ms=6_000)
+    failed = Evidence(status_code=500)
+
+    def moved(now_ms: int) -> Move:
+        return judge(
+            failed, attempts_made=1, schedule=aged, now_ms=now_ms, random_unit=0.5, since_ms=100
+        ).move
+
+    assert moved(1_100) is Move.RETRY_LATER
+    assert moved(1_101) is Move.EXHAUST

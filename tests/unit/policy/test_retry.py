@@ -3,10 +3,17 @@
 import pytest
 
 from tellwire.errors import SettingsError
-from tellwire.policy.retry import MAX_RETRY_AFTER_MS, RetrySchedule, parse_retry_after, parse_schedule
+from tellwire.model.retry import RetryPolicy, TypedRetryPolicy
+from tellwire.policy.retry import RetrySchedule, compile_retries, parse_schedule
 
-NOV_6_1994 = 784_111_777_000  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 section 5.6.7
 HOUR = 3_600_000
+SERVER = RetrySchedule((2_000, 4_000))
+
+
+def schedule_of(policy: RetryPolicy) -> RetrySchedule:
+    retries = compile_retries(policy)
+    assert retries is not None
+    return retries.schedule("order.paid", SERVER)
 
 
 def test_the_default_makes_ten_attempts_over_three_days() -> None:
@@ -51,62 +58,40 @@ def test_a_schedule_has_an_end() -> None:
         parse_schedule(",".join(["1s"] * 31))
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("0", 0),
-        ("120", 120_000),
-        (" 120\t", 120_000),
-        ("00000000000000000000000000120", 120_000),
-        ("86400", MAX_RETRY_AFTER_MS),
-        ("86401", MAX_RETRY_AFTER_MS),
-        ("9" * 10_000, MAX_RETRY_AFTER_MS),
-        ("-1", None),
-        ("1.5", None),
-        ("١٢", None),
-        ("", None),
-        ("soon", None),
-        ("120, 60", None),
-    ],
-)
-def test_retry_after_in_seconds(value: str, expected: int | None) -> None:
-    """Whole seconds are read, capped at a day; everything else makes no sense."""
-    assert parse_retry_after(value, NOV_6_1994) == expected
+def test_a_policy_lists_its_delays() -> None:
+    """Seconds become milliseconds, in their order; an empty list means a single attempt."""
+    assert schedule_of(RetryPolicy(delays_s=(0.25, 5, 300))).delays_ms == (250, 5_000, 300_000)
+    assert schedule_of(RetryPolicy(delays_s=())).delay_ms(1, 0.5) is None
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"],
-)
-def test_retry_after_as_a_date(value: str) -> None:
-    """All three forms of RFC 9110 name the same instant: a wait before it, none after it, a day at most."""
-    assert parse_retry_after(value, NOV_6_1994 - 1_500) == 1_500
-    assert parse_retry_after(value, NOV_6_1994) == 0
-    assert parse_retry_after(value, NOV_6_1994 + HOUR) == 0
-    assert parse_retry_after(value, NOV_6_1994 - 25 * HOUR) == MAX_RETRY_AFTER_MS
+def test_a_policy_grows_its_delays_up_to_a_cap() -> None:
+    """Each wait is so many times the one before; attempts count the first one too."""
+    policy = RetryPolicy(first_s=10, factor=3, cap_s=100, attempts=6)
+    assert schedule_of(policy).delays_ms == (10_000, 30_000, 90_000, 100_000, 100_000)
+    assert schedule_of(RetryPolicy(first_s=10, attempts=1)).delays_ms == ()
+    by_default = schedule_of(RetryPolicy(first_s=1_000)).delays_ms
+    assert by_default == tuple(min(1_000_000 * 2**n, 24 * HOUR) for n in range(9))
 
 
-def test_a_two_digit_year_is_never_more_than_fifty_years_ahead() -> None:
-    """RFC 9110: a year that would be more than 50 years ahead is the last one that ended like this."""
-    in_2026 = 1_767_225_600_000
-    assert parse_retry_after("Tuesday, 01-Jan-30 00:00:00 GMT", in_2026) == MAX_RETRY_AFTER_MS
-    assert parse_retry_after("Friday, 01-Jan-76 00:00:00 GMT", in_2026) == MAX_RETRY_AFTER_MS
-    assert parse_retry_after("Saturday, 01-Jan-77 00:00:00 GMT", in_2026) == 0
+def test_what_a_policy_leaves_out_is_as_it_was() -> None:
+    """A maximum age alone keeps the server's delays; a policy for a type keeps the endpoint's."""
+    assert compile_retries(None) is None
+    aged = schedule_of(RetryPolicy(max_age_s=60))
+    assert aged == RetrySchedule(SERVER.delays_ms, 60_000)
+    by_type = [
+        TypedRetryPolicy(events=("order.paid",), delays_s=(1,)),
+        TypedRetryPolicy(events=("order.*",), max_age_s=5),
+    ]
+    retries = compile_retries(RetryPolicy(delays_s=(7,), max_age_s=60), by_type)
+    assert retries is not None
+    assert retries.schedule("order.paid", SERVER) == RetrySchedule((1_000,), 60_000)
+    assert retries.schedule("order.sent", SERVER) == RetrySchedule((7_000,), 5_000)
+    assert retries.schedule("user.made", SERVER) == RetrySchedule((7_000,), 60_000)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "Sun, 31 Feb 1994 08:49:37 GMT",
-        "Sun, 00 Nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 0000 08:49:37 GMT",
-        "Sun, 06 Nov 1994 24:00:00 GMT",
-        "Sun, 06 Nov 1994 08:49:37 CET",
-        "Sun, 6 Nov 1994 08:49:37 GMT",
-        "1994-11-06T08:49:37Z",
-        "Xxx, 06 Nov 1994 08:49:37 GMT",
-    ],
-)
-def test_dates_that_are_none(value: str) -> None:
-    """A date outside the calendar or of another form makes no sense."""
-    assert parse_retry_after(value, NOV_6_1994) is None
+def test_policies_for_types_need_none_for_the_rest() -> None:
+    """Other types then go by the server's schedule."""
+    retries = compile_retries(None, [TypedRetryPolicy(events=("order.*",), delays_s=(1,))])
+    assert retries is not None
+    assert retries.schedule("order.paid", SERVER) == RetrySchedule((1_000,))
+    assert retries.schedule("user.made", SERVER).delays_ms == SERVER.delays_ms
