@@ -7,8 +7,8 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     """A delivery that this process may send until ``lease_until_ms``; ``token`` proves it to the store.
 
     ``body`` is made once per event and shared by all its deliveries. ``attempt_count`` and ``schedule_step`` are those
-    before the attempt that this claim is for, which was due at ``due_ms``. From ``expires_ms`` on the event is not worth
-    delivering. ``since_ms`` says when the first attempt was due, where that was not when the delivery was made.
+    before the attempt that this claim is for, which was due at ``due_ms``. From ``expires_ms`` on the event is not
+    worth delivering. ``since_ms`` says when the first attempt was due, where that was not when the delivery was made.
     """
 
     delivery_id: bytes

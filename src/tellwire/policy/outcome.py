@@ -53,8 +53,8 @@ def judge(
 
     A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint.
     Everything else (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After``
-    says, until the schedule is used up, or the next attempt would come too late. Sources: Standard Webhooks specification, "Deliverability and
-    reliability"; RFC 9110 section 10.2.3.
+    says, until the schedule is used up, or the next attempt would come too late. Sources: Standard Webhooks
+    specification, "Deliverability and reliability"; RFC 9110 section 10.2.3.
 
     Args:
         evidence: what the attempt showed; header names in lower case.

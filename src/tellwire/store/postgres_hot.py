@@ -218,8 +218,8 @@ _RELEASE = """
 
 _CLAIM = """
     WITH found AS MATERIALIZED (
-        SELECT id, event_id, attempt_count, schedule_step, trigger, due_ms, lease_token IS NOT NULL AS rescued, again_ms,
-            coalesce(lease_until_ms, due_ms) AS ready_ms
+        SELECT id, event_id, attempt_count, schedule_step, trigger, due_ms, lease_token IS NOT NULL AS rescued,
+            again_ms, coalesce(lease_until_ms, due_ms) AS ready_ms
         FROM deliveries
         WHERE state = 0 AND endpoint_id = $1 AND coalesce(lease_until_ms, due_ms) <= $2
         ORDER BY coalesce(lease_until_ms, due_ms), id
