@@ -25,6 +25,7 @@ from .manage.filters import Filters
 from .manage.keys import Keys
 from .manage.owners import check_owner
 from .manage.replays import Replays
+from .manage.stats import Statistics
 from .manage.tenants import Tenants
 from .model.event import NewEvent, Receipt
 from .model.key import Caller
@@ -88,6 +89,7 @@ class Tellwire:
 
     Attributes:
         endpoints, tenants, keys, events, filters, deliveries, replays, audit: the control plane.
+        stats: what became of deliveries, counted by hour and day.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
     """
@@ -147,6 +149,7 @@ class Tellwire:
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
         self.replays = Replays(store, clock, self._new_id, limits, self._replay, self.audit)
+        self.stats = Statistics(store, clock)
 
     async def __aenter__(self) -> Self:
         await self.open()

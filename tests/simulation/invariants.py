@@ -9,7 +9,7 @@ from tellwire.model.delivery import TRANSITIONS, Move, State
 from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
 from tellwire.signing.secret import parse_secret
 from tellwire.signing.standard import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
-from tellwire.store.tables import STATE_CODES
+from tellwire.store.tables import STATE_CODES, STATES
 
 from .clocks import DRIFT, ROUNDING_MS
 from .notes import Attempt, BrokenError, Life, Notes
@@ -32,6 +32,7 @@ def check(notes: Notes) -> None:
     nothing_acknowledged_is_lost(notes)
     subscribers_get_it(notes)
     keys_name_one_event(notes)
+    statistics_are_exact(notes)
     for life in notes.lives.values():
         states_are_legal(life)
         attempts_are_bounded(life)
@@ -96,6 +97,25 @@ def keys_name_one_event(notes: Notes) -> None:
     keys = Counter(key for key, *_ in notes.events.values() if key is not None)
     if any(number > 1 for number in keys.values()):
         raise BrokenError("two events have one idempotency key")
+
+
+def statistics_are_exact(notes: Notes) -> None:
+    """What is counted is what happened: each attempt and each end of a delivery once, whatever died meanwhile."""
+    happened: dict[str, Counter[str]] = {}
+    for life in notes.lives.values():
+        for place in ("*", life.url):
+            counts = happened.setdefault(place, Counter())
+            for attempt in life.attempts:
+                succeeded = attempt.error is None and attempt.status_code == 200
+                counts["attempts_succeeded" if succeeded else "attempts_failed"] += 1
+            for change in life.changes:
+                if change.state_before == PENDING and change.state != PENDING:
+                    counts[STATES[change.state]] += 1
+    for place, counts in happened.items():
+        for span in (0, 1):
+            counted = +notes.counted.get((place, span), Counter())
+            if counted != +counts:
+                raise BrokenError(f"counted at {place}: {dict(counted)}, and it was {dict(+counts)}")
 
 
 # A delivery

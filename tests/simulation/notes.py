@@ -1,17 +1,23 @@
 """What is known after a simulation: the observer's notes, the receivers' and the publishers', by delivery."""
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import msgspec
 
 from tellwire.ids import DELIVERY, EVENT, encode
 from tellwire.store.tables import STATES
+from tellwire.store.tallies import decode
 
 from .observer import Change, Switch, seconds
 from .receivers import Sent
 from .simulation import Simulation
+
+COUNTED = ("succeeded", "exhausted", "cancelled", "attempts_succeeded", "attempts_failed")
+"""The columns of the statistics."""
 
 
 class BrokenError(AssertionError):
@@ -88,6 +94,7 @@ class Notes:
             encode(EVENT, id): (key, data, deliveries)
             for id, key, data, deliveries in rows("SELECT id, idempotency_key, data, deliveries FROM events")
         }
+        self.counted = _counted(rows)
         database.close()
         self.stopped = {one.name: one.stopped for one in simulation.ever if one.stopped}
         self.unwell = {one.name: one.unwell for one in simulation.ever}
@@ -114,6 +121,21 @@ class Notes:
             if process in (None, name):
                 spans += theirs
         return not any(start < end_s and start_s < end for start, end in spans)
+
+
+def _counted(rows: Callable[[str], list[Any]]) -> dict[tuple[str, int], Counter[str]]:
+    """What the statistics say, by the URL of the endpoint (``*``: all of them) and by hour (0) or day (1)."""
+    urls = {b"": "*", **dict(rows("SELECT id, url FROM endpoints"))}
+    counted: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for (entries,) in rows("SELECT entries FROM tally_journal"):
+        for tally in decode(entries):
+            for place in product(("*", urls[tally.endpoint_id]), (0, 1)):
+                counted[place].update({name: getattr(tally, name) for name in COUNTED})
+    for id, span, *counts in rows(
+        f"SELECT endpoint_id, span, {', '.join(COUNTED)} FROM rollups WHERE endpoint_id != x'' OR tenant = '*'"
+    ):
+        counted[urls[id], span].update(dict(zip(COUNTED, counts, strict=True)))
+    return counted
 
 
 def story(notes: Notes, delivery: bytes | None) -> str:

@@ -133,7 +133,7 @@ async def test_what_was_kept_goes_when_it_is_finished(store: PostgresStore, driv
         def now_ms(self) -> int:
             return end_ms + 2 * DAY_MS
 
-    pruner = Pruner(store, Later(), Telemetry(), 1, 1)
+    pruner = Pruner(store, Later(), Telemetry(), 1, 1, 400)
     await pruner.prune()
     assert (await count_events(store), await count_attempts(store)) == (1, 0)
     await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], [attempt_row(10)]))

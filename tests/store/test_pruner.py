@@ -36,7 +36,7 @@ async def test_payloads_go_first_and_events_later(store: Store, vault: Vault) ->
     await add_deliveries(store, rows)
     await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], []))
     calendar = Calendar()
-    pruner = Pruner(store, calendar, Telemetry(), 5, 2)
+    pruner = Pruner(store, calendar, Telemetry(), 5, 2, 400)
     await pruner.expire_payloads()
     assert await without_data(store) == [False, False]
     calendar.ms += 2 * DAY_MS + 60_000

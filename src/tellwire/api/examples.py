@@ -92,6 +92,25 @@ _ATTEMPTS: Final = [
         "trigger": "schedule",
     },
 ]
+_COUNTS: Final = {
+    "succeeded": 1180,
+    "exhausted": 20,
+    "cancelled": 0,
+    "success_rate": 0.9833,
+    "attempts_succeeded": 1180,
+    "attempts_failed": 214,
+    "attempt_ms": {"p50": 47, "p90": 103, "p95": 159, "p99": 1023},
+    "delivery_ms": {"p50": 51, "p90": 143, "p95": 5631, "p99": 5887},
+}
+_STATS: Final = {
+    "tenant": "default",
+    "endpoint_id": _ENDPOINT_ID,
+    "by": "hour",
+    "since": "2026-01-30T10:00:00.000Z",
+    "until": "2026-01-31T10:00:00.000Z",
+    "total": _COUNTS,
+    "data": [{**_COUNTS, "start": "2026-01-31T09:00:00.000Z"}],
+}
 _REPLAY: Final = {
     "id": "rpl_01k5w3m8qhe5sbd3y0t2vwz9ra",
     "endpoint_id": _ENDPOINT_ID,
@@ -213,6 +232,8 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "last_status_code": 503,
         "finished_at": "2026-01-31T09:30:04.772Z",
     },
+    "get_endpoint_stats": _STATS,
+    "get_stats": {**_STATS, "endpoint_id": None},
     "start_replay": _REPLAY,
     "list_replays": _page(_REPLAYING),
     "get_replay": _REPLAYING,

@@ -13,6 +13,7 @@ from tellwire.clock import to_datetime
 from tellwire.model.delivery import State
 from tellwire.model.key import Caller, Scope
 from tellwire.model.replay import Again, ReplayState
+from tellwire.model.stats import Span
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.publish.occurred import occurred_ms
@@ -108,6 +109,24 @@ class ReplayQuery(TenantPageQuery):
 
     endpoint: Text | None = Field(default=None, description="Only replays to this endpoint.")
     state: ReplayState | None = None
+
+
+class StatsQuery(Query):
+    """Which statistics."""
+
+    by: Span = Field(
+        default=Span.HOUR, description="How long the pieces are; they begin at full hours or days of UTC."
+    )
+    since: Time | None = Field(
+        default=None, description="From the piece that this lies in; 24 hours or 30 days of it if not given."
+    )
+    until: Time | None = Field(default=None, description="To the piece that this ends; to now if not given.")
+
+
+class TenantStatsQuery(StatsQuery):
+    """Which statistics of several endpoints."""
+
+    tenant: Text | None = Field(default=None, description="Of this tenant; of the whole server if not given.")
 
 
 class Body(BaseModel):

@@ -98,6 +98,7 @@ def _tags() -> list[dict[str, str]]:
         "filters": "Conditions on events, tried out.",
         "deliveries": "Events on their way to endpoints.",
         "replays": "Jobs that send to an endpoint again.",
+        "stats": "What became of deliveries, counted.",
         "tenants": "Your customers.",
         "keys": "API keys.",
         "audit": "Who changed what.",

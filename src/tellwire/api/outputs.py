@@ -15,6 +15,7 @@ from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.key import Scope
 from tellwire.model.replay import Again, ReplayState
+from tellwire.model.stats import Span
 from tellwire.model.tenant import TenantState
 
 from .setting_fields import ShownSettings, shown_settings
@@ -278,6 +279,51 @@ class ReplayOutput(Output):
     created_at: Time
     updated_at: Time
     finished_at: Time | None
+
+
+class PercentilesOutput(Output):
+    """Milliseconds that so many of a hundred did not exceed: exact up to 16, above never too low and at most 12.5 % too
+    high."""
+
+    p50: int
+    p90: int
+    p95: int
+    p99: int
+
+
+class CountsOutput(Output):
+    """What happened in a time."""
+
+    succeeded: int = Field(description="Deliveries that ended so; one that was sent again counts again.")
+    exhausted: int
+    cancelled: int
+    success_rate: float | None = Field(
+        description="`succeeded` of `succeeded` and `exhausted`, from 0 to 1; null where both are 0."
+    )
+    attempts_succeeded: int = Field(description="Attempts that began in this time.")
+    attempts_failed: int
+    attempt_ms: PercentilesOutput | None = Field(description="How long attempts took.")
+    delivery_ms: PercentilesOutput | None = Field(
+        description="From the publishing of the event to the end of the attempt that succeeded."
+    )
+
+
+class PieceOutput(CountsOutput):
+    """What happened in an hour or a day."""
+
+    start: Time
+
+
+class StatsOutput(Output):
+    """Statistics of a range of time. Hours or days in which nothing happened are left out of `data`."""
+
+    tenant: str | None = Field(description="Null for the whole server.")
+    endpoint_id: str | None = Field(description="Null for all endpoints, deleted ones among them.")
+    by: Span
+    since: Time
+    until: Time
+    total: CountsOutput
+    data: list[PieceOutput]
 
 
 class TenantLimitsOutput(Output):

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
 
-from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, replays, tenants
+from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, replays, stats, tenants
 from .guard import SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
 from .outputs import WholeEventOutput
 
@@ -57,6 +57,8 @@ ROUTES: Final = (
     Route("POST", "/v1/endpoints/{id}/unsubscribe", MANAGE, endpoints.unsubscribe),
     Route("POST", "/v1/endpoints/{id}/test", MANAGE, endpoints.send_test, 202),
     Route("POST", "/v1/endpoints/{id}/replay", MANAGE, replays.start_replay, 202),
+    Route("GET", "/v1/endpoints/{id}/stats", READ, stats.get_endpoint_stats),
+    Route("GET", "/v1/stats", READ, stats.get_stats),
     Route("GET", "/v1/replays", READ, replays.list_replays),
     Route("GET", "/v1/replays/{id}", READ, replays.get_replay),
     Route("POST", "/v1/replays/{id}/cancel", MANAGE, replays.cancel_replay, refusals=(409,)),

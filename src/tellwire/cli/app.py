@@ -19,6 +19,7 @@ from .publish import publish
 from .receive import receive
 from .replays import replays
 from .serve import serve
+from .stats import stats
 from .tenants import tenants
 from .version import version
 from .worker import worker
@@ -49,6 +50,7 @@ app.add_typer(replays)
 app.add_typer(tenants)
 app.add_typer(keys)
 app.add_typer(audit)
+app.command("stats")(stats)
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.command("migrate")(migrate)

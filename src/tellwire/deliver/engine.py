@@ -33,6 +33,7 @@ from .pruner import Pruner
 from .recorder import Recorder, Result
 from .remover import Remover
 from .replayer import Replayer
+from .roller import Roller
 from .transport import Transport
 
 _ANSWER_MARGIN_MS: Final = 5_000
@@ -49,6 +50,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     lease_s: float = 60.0
     retention_days: int = 30
     payload_retention_days: int = 30
+    stats_retention_days: int = 400
 
 
 class Engine:
@@ -81,7 +83,8 @@ class Engine:
         self._stopped = False
         self._lanes = Lanes(options.bounds, self._start)
         self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000, stage="release")
-        self._recorder = Recorder(store, clock, new_id, telemetry, self._settled)
+        self._roller = Roller(store, telemetry)
+        self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
         self._executor = Executor(
             store,
             transport,
@@ -116,7 +119,14 @@ class Engine:
             fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))
-        self._pruner = Pruner(store, clock, telemetry, options.retention_days, options.payload_retention_days)
+        self._pruner = Pruner(
+            store,
+            clock,
+            telemetry,
+            options.retention_days,
+            options.payload_retention_days,
+            options.stats_retention_days,
+        )
         self._remover = Remover(store, clock, telemetry)
 
     def start(self) -> None:
@@ -128,6 +138,7 @@ class Engine:
             "pruner": self._pruner.run,
             "remover": self._remover.run,
             "replayer": self._replayer.run,
+            "roller": self._roller.run,
         }
         self._agents = [
             asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")

@@ -2,7 +2,7 @@
 
 Their data may go earlier than the rest. What is pending keeps everything, however old it is.
 Entries of the audit log go at the same age, and so do the empty rows that are left of deleted tenants.
-Replays that ended so long ago go too.
+Replays that ended so long ago go too, and so do statistics by the hour; those by the day stay longer.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ from typing import Final
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
+from tellwire.model.stats import Span
 from tellwire.store.audit import prune_audit
 from tellwire.store.pruning import expire_payloads, prune
 from tellwire.store.replays import forget_ended
+from tellwire.store.rollups import prune_rollups
 from tellwire.store.store import Store
 from tellwire.store.tenant_removal import forget_removed
 from tellwire.telemetry import EventsPruned, StoreFailed, Telemetry
@@ -35,6 +37,7 @@ class Pruner:
         telemetry: Telemetry,
         retention_days: int,
         payload_retention_days: int,
+        stats_retention_days: int,
     ) -> None:
         """``payload_retention_days`` counts where it is less than ``retention_days``."""
         self._store = store
@@ -42,6 +45,7 @@ class Pruner:
         self._telemetry = telemetry
         self._retention_ms = retention_days * _DAY_MS
         self._payload_retention_ms = payload_retention_days * _DAY_MS
+        self._stats_retention_ms = stats_retention_days * _DAY_MS
         self._expired_to = b""
         self._from_the_start_ms = 0
 
@@ -64,6 +68,8 @@ class Pruner:
         await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
         await self._store.write(lambda connection: forget_ended(connection, before_ms=before_ms))
         await self._prune_audit(before_ms)
+        await self._prune_rollups(Span.HOUR, before_ms)
+        await self._prune_rollups(Span.DAY, max(self._clock.now_ms() - self._stats_retention_ms, 0))
         before_ms = await self._store.drop_days(before_ms)
         removed = 0
         while True:
@@ -78,6 +84,15 @@ class Pruner:
     async def _prune_audit(self, before_ms: int) -> None:
         while True:
             some = await self._store.write(partial(prune_audit, before_ms=before_ms, limit=_AT_A_TIME))
+            if some < _AT_A_TIME:
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _prune_rollups(self, span: Span, before_ms: int) -> None:
+        while True:
+            some = await self._store.write(
+                partial(prune_rollups, span=span, before_ms=before_ms, limit=_AT_A_TIME)
+            )
             if some < _AT_A_TIME:
                 return
             await asyncio.sleep(_PAUSE_S)

@@ -24,6 +24,7 @@ from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import AttemptRow, Outcome
 from tellwire.store.store import Store
 from tellwire.store.tables import STATE_CODES
+from tellwire.store.tallies import Tallies
 from tellwire.telemetry import AttemptFinished, EndpointDisabled, ResultsDropped, StoreFailed, Telemetry
 
 _MAX_PER_COMMIT = 1_000
@@ -46,6 +47,11 @@ class Result(msgspec.Struct, eq=False, gc=False):
         retry_in_ms = self.verdict.retry_in_ms
         return None if retry_in_ms is None else self.ended_ms + retry_in_ms
 
+    @property
+    def age_ms(self) -> int:
+        """How long ago the event was published when the attempt ended."""
+        return max(self.ended_ms - time_ms(self.claim.event_id), 0)
+
 
 class Recorder:
     """Makes results durable and tells when they are."""
@@ -57,13 +63,15 @@ class Recorder:
         new_id: Callable[[], bytes],
         telemetry: Telemetry,
         settled: Callable[[Result], None],
+        recorded: Callable[[], None],
     ) -> None:
-        """``settled`` is called for each result that is durable or dropped."""
+        """``settled`` is called for each result that is durable or dropped, ``recorded`` after each transaction."""
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._telemetry = telemetry
         self._settled = settled
+        self._recorded = recorded
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True, stage="record"
@@ -79,6 +87,7 @@ class Recorder:
             [_outcome(result) for result in results],
             [self._attempt(result) for result in results],
         )
+        self._count(connection, results, held)
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:
                 disable_gone(connection, result.claim.endpoint_id, now_ms=self._clock.now_ms())
@@ -95,11 +104,28 @@ class Recorder:
                 dropped += 1
             elif self._telemetry.active:
                 self._tell(result)
+        self._recorded()
         if dropped:
             self._telemetry.emit(ResultsDropped(dropped))
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             self._telemetry.emit(StoreFailed("record", str(failures[0])))
+
+    def _count(self, connection: Connection, results: list[Result], held: set[bytes]) -> None:
+        """Have the statistics know what this transaction does."""
+        tallies = Tallies()
+        for result in results:
+            claim, evidence = result.claim, result.evidence
+            if claim.delivery_id not in held:
+                continue
+            tenant, endpoint_id = result.endpoint.tenant, claim.endpoint_id
+            tallies.attempt(tenant, endpoint_id, result.started_ms, evidence.duration_ms, evidence.succeeded)
+            state = TRANSITIONS[State.PENDING, result.verdict.move]
+            if state is not State.PENDING:
+                tallies.ended(tenant, endpoint_id, state, result.ended_ms, took_ms=result.age_ms)
+        entries = tallies.encoded()
+        if entries:
+            self._store.hot.append_tallies(connection, entries)
 
     def _attempt(self, result: Result) -> AttemptRow:
         claim, evidence = result.claim, result.evidence
@@ -133,7 +159,7 @@ class Recorder:
                 error=evidence.error,
                 detail=evidence.detail,
                 duration_ms=evidence.duration_ms,
-                age_ms=max(result.ended_ms - time_ms(claim.event_id), 0),
+                age_ms=result.age_ms,
                 retry_in_ms=verdict.retry_in_ms,
             )
         )

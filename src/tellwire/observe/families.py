@@ -18,8 +18,19 @@ OTHER: Final = "other"
 """The value of a label where something new is not in its list."""
 
 STAGES: Final = ("publish", "record", "change", "release", OTHER)
-AGENTS: Final = ("claimer", "fanner", "leases", "pruner", "remover", "replayer", "delivery", OTHER)
-FAILING: Final = ("publish", "fan out", "claim", "record", "lease", "prune", "remove", "replay", OTHER)
+AGENTS: Final = ("claimer", "fanner", "leases", "pruner", "remover", "replayer", "roller", "delivery", OTHER)
+FAILING: Final = (
+    "publish",
+    "fan out",
+    "claim",
+    "record",
+    "lease",
+    "prune",
+    "remove",
+    "replay",
+    "roll up",
+    OTHER,
+)
 ANSWERED: Final = ("status_1xx", "status_3xx", "status_4xx", "status_5xx")
 """How the answers that are no success are told apart: by the hundreds of their status."""
 

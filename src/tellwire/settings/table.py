@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fan_out_at_once: int = 200
     retention_days: int = 30
     payload_retention_days: int = 30
+    stats_retention_days: int = 400
     allow_http: bool = False
     egress_allow: tuple[Network, ...] = ()
     egress_ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, 65535))
@@ -256,6 +257,12 @@ TABLE: tuple[Setting, ...] = (
         DELIVERY,
         "How long the data of finished events is kept, where that is to be shorter; "
         "without it, a delivery cannot be sent again.",
+    ),
+    Setting(
+        "stats_retention_days",
+        whole(1, 36_500),
+        DELIVERY,
+        "How long statistics by the day are kept; those by the hour are kept for `retention_days`.",
     ),
     Setting(
         "allow_http",

@@ -12,10 +12,12 @@ from tellwire.model.attempt import Attempt
 from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, states_that_allow
 from tellwire.model.page import Page
 
+from . import rollups
 from .events import has_no_data, type_matches
 from .fanouts import count_left
 from .paging import decode_cursor, page
 from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
+from .tallies import Tallies
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -79,7 +81,13 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
 def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """End a pending delivery; an attempt in the air changes nothing more. Raises NotFoundError, ConflictError."""
     _move(connection, id, Move.CANCEL, now_ms, due_ms=None, finished_ms=now_ms)
-    return get(connection, id)
+    cancelled = get(connection, id)
+    tallies = Tallies()
+    tallies.ended(
+        cancelled.tenant, _raw(ENDPOINT, "endpoint", cancelled.endpoint_id), State.CANCELLED, now_ms
+    )
+    rollups.append(connection, tallies)
+    return cancelled
 
 
 def create_test(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from tellwire.clock import to_datetime
 from tellwire.errors import NotFoundError
@@ -18,8 +18,10 @@ from tellwire.signing.vault import Vault
 
 from .endpoint_settings import opened_settings, sealed_settings
 from .paging import decode_cursor, page
+from .rollups import append
 from .roster import raise_revision
 from .tables import STATE_CODES, deliveries, endpoints, secrets, tenants
+from .tallies import Tallies
 
 
 class Room(NamedTuple):
@@ -87,6 +89,16 @@ def get(connection: Connection, vault: Vault, id: str) -> Endpoint:
     return _endpoint(row, vault)
 
 
+def tenant_of(connection: Connection, id: str) -> str:
+    """The tenant that an endpoint belongs to. Raises NotFoundError."""
+    tenant: str | None = connection.execute(
+        select(endpoints.c.tenant).where(endpoints.c.id == raw_id(id), endpoints.c.deleted_ms.is_(None))
+    ).scalar_one_or_none()
+    if tenant is None:
+        raise NotFoundError("endpoint", id)
+    return tenant
+
+
 def list_page(
     connection: Connection, vault: Vault, *, tenant: str | None, limit: int, cursor: str | None
 ) -> Page[Endpoint]:
@@ -124,10 +136,14 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
 
     Not only where it is deleted: a publish beside that, which read the control plane before it, may commit after it.
     """
-    deleted = exists().where(endpoints.c.id == id, endpoints.c.deleted_ms.is_not(None))
-    connection.execute(
+    tenant = connection.execute(
+        select(endpoints.c.tenant).where(endpoints.c.id == id, endpoints.c.deleted_ms.is_not(None))
+    ).scalar_one_or_none()
+    if tenant is None:
+        return
+    cancelled = connection.execute(
         update(deliveries)
-        .where(deliveries.c.endpoint_id == id, deliveries.c.state == STATE_CODES[State.PENDING], deleted)
+        .where(deliveries.c.endpoint_id == id, deliveries.c.state == STATE_CODES[State.PENDING])
         .values(
             state=STATE_CODES[State.CANCELLED],
             finished_ms=now_ms,
@@ -136,6 +152,10 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
             lease_until_ms=None,
         )
     )
+    tallies = Tallies()
+    if cancelled.rowcount:
+        tallies.ended(tenant, id, State.CANCELLED, now_ms, times=cancelled.rowcount)
+    append(connection, tallies)
 
 
 def disable_gone(connection: Connection, id: bytes, *, now_ms: int) -> None:

@@ -74,6 +74,10 @@ class PostgresHotStatements:
             _fetch(connection, _INSERT_ATTEMPTS, *_columns(rows))
         return held
 
+    def append_tallies(self, connection: Connection, entries: bytes) -> None:
+        """Append to the journal what this transaction does."""
+        _fetch(connection, "INSERT INTO tally_journal (entries) VALUES ($1)", entries)
+
     def extend(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
     ) -> set[bytes]:

@@ -56,6 +56,10 @@ class SqliteHotStatements:
         _insert(driver, "attempts", AttemptRow._fields, [row for row in attempts if row.delivery_id in held])
         return held
 
+    def append_tallies(self, connection: Connection, entries: bytes) -> None:
+        """Append to the journal what this transaction does."""
+        driver_of(connection).execute("INSERT INTO tally_journal (entries) VALUES (?)", (entries,))
+
     def extend(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
     ) -> set[bytes]:

@@ -94,6 +94,9 @@ class HotStatements(Protocol):
     ) -> set[bytes]:
         """Write the outcomes whose lease still holds, with their attempts; gives the ids of those deliveries."""
 
+    def append_tallies(self, connection: Connection, entries: bytes) -> None:
+        """Append to the journal what this transaction does (see ``tallies``)."""
+
     def extend(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
     ) -> set[bytes]:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0010"
+SCHEMA_VERSION: Final = "0011"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -264,6 +264,33 @@ attempts = Table(
     Column("response_body", LargeBinary, nullable=False),
     Column("trigger", String(16), nullable=False),
     PrimaryKeyConstraint("delivery_id", "number"),
+)
+
+tally_journal = Table(
+    "tally_journal",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("entries", LargeBinary, nullable=False, comment="MessagePack: see tallies"),
+    comment="what transactions did, until it is added to the rollups",
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("tenant", String(64), nullable=False, comment="*: all"),
+    Column("endpoint_id", LargeBinary(16), nullable=False, comment="empty: all of the tenant"),
+    Column("span", SmallInteger, nullable=False, comment="0: an hour, 1: a day"),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),
+    Column("exhausted", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    Column("attempts_succeeded", BigInteger, nullable=False),
+    Column("attempts_failed", BigInteger, nullable=False),
+    Column("attempt_ms", LargeBinary, nullable=False, comment="MessagePack: bucket to count"),
+    Column("delivery_ms", LargeBinary, nullable=False, comment="MessagePack: bucket to count"),
+    PrimaryKeyConstraint("tenant", "endpoint_id", "span", "start_ms"),
+    Index("rollups_by_start", "span", "start_ms"),
+    comment="what became of attempts and deliveries in each hour and day",
 )
 
 audit = Table(

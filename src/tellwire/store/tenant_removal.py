@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from .pruning import forget_keys
+from .rollups import forget_tenant, in_journal
 from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, replays, secrets, tenants
 
 SETTLE_MS: Final = 5_000
@@ -56,8 +57,10 @@ def remove_piece(connection: Connection, *, now_ms: int) -> tuple[Piece, str]:
     endpoint = _remove_endpoints(connection, tenant.id)
     if endpoint is not None:
         return endpoint, tenant.id
-    if _remove_keys(connection, tenant.id):
+    if _remove_keys(connection, tenant.id) or forget_tenant(connection, tenant.id, limit=_ROWS):
         return Piece.MORE, tenant.id
+    if in_journal(connection, tenant.id):  # the roller adds it up within seconds, and then it goes too
+        return Piece.LATER, tenant.id
     connection.execute(
         update(tenants)
         .where(tenants.c.id == tenant.id)

@@ -1,0 +1,179 @@
+"""Rollups: the journal of tallies, added up by hour and day for each endpoint, each tenant and the whole server.
+
+A row of ``rollups`` counts what happened in one hour or day (``span``). An empty ``endpoint_id`` means all endpoints of
+the tenant, the ``tenant`` ``*`` all tenants. What stands in the journal is in no rollup yet: whoever reads adds it, in
+the same snapshot, so that answers are exact at once.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, text, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tellwire.model.stats import Span
+from tellwire.policy.histogram import Histogram
+
+from .tables import rollups, tally_journal
+from .tallies import Tallies, Tally, decode
+
+EVERYBODY: Final = "*"
+"""Stands for all tenants: no tenant has such an id."""
+ALL_ENDPOINTS: Final = b""
+
+_ENTRIES: Final = 200
+_ROWS: Final = 300
+_AT_A_TIME: Final = 200
+_LOCK: Final = 0x7E11_0003
+_SPANS: Final = {Span.HOUR: 0, Span.DAY: 1}
+_COUNTS: Final = ("succeeded", "exhausted", "cancelled", "attempts_succeeded", "attempts_failed")
+_HISTOGRAMS: Final = ("attempt_ms", "delivery_ms")
+_KEY: Final = (rollups.c.tenant, rollups.c.endpoint_id, rollups.c.span, rollups.c.start_ms)
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_histogram: Final = msgspec.msgpack.Decoder(Histogram).decode
+
+Key = tuple[str, bytes, int, int]
+
+
+class Rolled(NamedTuple):
+    """What a piece of rolling up has done: entries of the journal that are gone, and whether there may be more."""
+
+    entries: int
+    more: bool
+
+
+def append(connection: Connection, tallies: Tallies) -> None:
+    """Append to the journal what this transaction does."""
+    entries = tallies.encoded()
+    if entries:
+        connection.execute(insert(tally_journal).values(entries=entries))
+
+
+def roll_up(connection: Connection) -> Rolled:
+    """Add some entries of the journal to the rollups, and remove them. Nothing where another process is at it."""
+    if not _alone(connection):
+        return Rolled(0, False)
+    found = connection.execute(select(tally_journal).order_by(tally_journal.c.id).limit(_ENTRIES)).all()
+    added: dict[Key, Tally] = {}
+    taken: list[int] = []
+    for id, entries in found:
+        if len(added) >= _ROWS:
+            break
+        for tally in decode(entries):
+            _add(added, tally)
+        taken.append(id)
+    if taken:
+        _store(connection, added)
+        connection.execute(delete(tally_journal).where(tally_journal.c.id.in_(taken)))
+    return Rolled(len(taken), len(taken) < len(found) or len(found) == _ENTRIES)
+
+
+def read(
+    connection: Connection, *, tenant: str, endpoint_id: bytes, span: Span, since_ms: int, until_ms: int
+) -> list[Tally]:
+    """What happened in each hour or day that begins in [``since_ms``, ``until_ms``), oldest first; none is empty."""
+    rows = connection.execute(
+        select(rollups)
+        .where(rollups.c.tenant == tenant, rollups.c.endpoint_id == endpoint_id)
+        .where(rollups.c.span == _SPANS[span])
+        .where(rollups.c.start_ms >= since_ms, rollups.c.start_ms < until_ms)
+    )
+    found: dict[int, Tally] = {row.start_ms: _tally(row) for row in rows}
+    for (entries,) in connection.execute(select(tally_journal.c.entries)):
+        for tally in decode(entries):
+            if tenant not in (EVERYBODY, tally.tenant) or endpoint_id not in (
+                ALL_ENDPOINTS,
+                tally.endpoint_id,
+            ):
+                continue
+            start_ms = tally.hour_ms - tally.hour_ms % span.ms
+            if since_ms <= start_ms < until_ms:
+                found.setdefault(start_ms, Tally(tenant, endpoint_id, start_ms)).count_in(tally)
+    return [tally for _, tally in sorted(found.items())]
+
+
+def prune_rollups(connection: Connection, *, span: Span, before_ms: int, limit: int) -> int:
+    """Remove up to ``limit`` rollups of hours or days that began before ``before_ms``; gives how many."""
+    old = select(*_KEY).where(rollups.c.span == _SPANS[span], rollups.c.start_ms < before_ms).limit(limit)
+    return _remove(connection, [tuple(row) for row in connection.execute(old)])
+
+
+def forget_tenant(connection: Connection, tenant: str, *, limit: int) -> int:
+    """Remove up to ``limit`` rollups of a tenant; gives how many. In the whole server's, what it did stays counted."""
+    theirs = select(*_KEY).where(rollups.c.tenant == tenant).limit(limit)
+    return _remove(connection, [tuple(row) for row in connection.execute(theirs)])
+
+
+def in_journal(connection: Connection, tenant: str) -> bool:
+    """Whether something of a tenant is still to be added up."""
+    return any(
+        tally.tenant == tenant
+        for (entries,) in connection.execute(select(tally_journal.c.entries))
+        for tally in decode(entries)
+    )
+
+
+def _alone(connection: Connection) -> bool:
+    """On SQLite who writes is alone; on PostgreSQL one process at a time adds up, and the others let it."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar())
+
+
+def _add(added: dict[Key, Tally], tally: Tally) -> None:
+    for span, code in _SPANS.items():
+        start_ms = tally.hour_ms - tally.hour_ms % span.ms
+        for tenant, endpoint_id in (
+            (tally.tenant, tally.endpoint_id),
+            (tally.tenant, ALL_ENDPOINTS),
+            (EVERYBODY, ALL_ENDPOINTS),
+        ):
+            key = tenant, endpoint_id, code, start_ms
+            whole = added.get(key)
+            if whole is None:
+                whole = added[key] = Tally(tenant, endpoint_id, start_ms)
+            whole.count_in(tally)
+
+
+def _store(connection: Connection, added: dict[Key, Tally]) -> None:
+    keys = list(added)
+    for start in range(0, len(keys), _AT_A_TIME):
+        some = keys[start : start + _AT_A_TIME]
+        for row in connection.execute(select(rollups).where(tuple_(*_KEY).in_(some))):
+            added[row.tenant, row.endpoint_id, row.span, row.start_ms].count_in(_tally(row))
+    upsert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = upsert(rollups)
+    names = (*_COUNTS, *_HISTOGRAMS)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[column.name for column in _KEY],
+            set_={name: statement.excluded[name] for name in names},
+        ),
+        [_row(key, tally) for key, tally in added.items()],
+    )
+
+
+def _row(key: Key, tally: Tally) -> dict[str, Any]:
+    return {
+        **{column.name: value for column, value in zip(_KEY, key, strict=True)},
+        **{name: getattr(tally, name) for name in _COUNTS},
+        **{name: _encode(getattr(tally, name)) for name in _HISTOGRAMS},
+    }
+
+
+def _tally(row: Any) -> Tally:
+    return Tally(
+        row.tenant,
+        row.endpoint_id,
+        row.start_ms,
+        *(getattr(row, name) for name in _COUNTS),
+        *(_histogram(getattr(row, name)) for name in _HISTOGRAMS),
+    )
+
+
+def _remove(connection: Connection, keys: Sequence[Any]) -> int:
+    if keys:
+        connection.execute(delete(rollups).where(tuple_(*_KEY).in_(keys)))
+    return len(keys)
