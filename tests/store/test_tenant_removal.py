@@ -15,8 +15,10 @@ from tellwire.model.tenant import TenantLimits, TenantState
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints, keys, tenant_removal, tenants
 from tellwire.store import tables as all_tables
+from tellwire.store.rollups import EVERYBODY, append, roll_up
 from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
+from tellwire.store.tallies import Tallies
 from tellwire.store.tenant_removal import SETTLE_MS, Piece, forget_removed, remove_piece
 
 from .backends import Backend
@@ -96,6 +98,25 @@ async def test_everything_of_a_deleted_tenant_goes(
         await store.read(partial(tenants.get, id="acme"))
     page = await store.read(partial(tenants.list_page, limit=9, cursor=None))
     assert [one.id for one in page.data] == ["default"]
+
+
+async def test_the_statistics_of_a_deleted_tenant_go(store: Store, vault: Vault) -> None:
+    """Those that are not added up yet are waited for, so that nothing of them comes after the end."""
+    await two_tenants(store, vault)
+    tallies = Tallies()
+    for tenant in ("acme", "default"):
+        tallies.attempt(tenant, raw(1_000), NOW + (tenant == "acme") * 3_600_000, 5, True)
+    await store.write(partial(append, tallies=tallies))
+    await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
+    while (piece := await store.write(partial(remove_piece, now_ms=LATER)))[0] is Piece.MORE:
+        pass
+    assert piece == (Piece.LATER, "acme")
+    await store.write(roll_up)
+    assert await pieces(store, LATER) == [Piece.MORE, Piece.LAST]
+    left = await store.read(
+        lambda connection: connection.execute(select(all_tables.rollups.c.tenant)).scalars().all()
+    )
+    assert set(left) == {"default", EVERYBODY}
 
 
 async def test_removal_goes_on_where_it_ended(
