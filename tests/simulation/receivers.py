@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tellwire.deliver.transport import PLAIN, Manner
 from tellwire.model.attempt import AttemptError, Evidence
 
 from .clocks import MeasuredClock
@@ -61,7 +62,9 @@ class SimulatedTransport:
         self._log = log
         self._moods = moods
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Evidence:
+    async def send(
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+    ) -> Evidence:
         """An answer after a while, by the mood of the receiver."""
         evidence, after_s = self._answer(url)
         answer = str(evidence.error or evidence.status_code)

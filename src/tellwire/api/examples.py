@@ -6,9 +6,7 @@ routes have theirs in ``openapi_publish``, requests have theirs in ``inputs``.
 
 from typing import Any, Final
 
-from tellwire.model.endpoint_settings import DEFAULT_SETTINGS
-
-from .setting_fields import shown_settings
+from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, shown_settings
 
 _OCCURRED: Final = "2026-01-31T09:30:00.123Z"
 _CREATED: Final = "2026-01-31T09:30:01.004Z"

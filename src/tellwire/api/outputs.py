@@ -13,12 +13,13 @@ from tellwire.manage.filters import PreviewedEvent
 from tellwire.model.attempt import Attempt, AttemptError, Trigger
 from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.endpoint_settings import shown_settings
 from tellwire.model.key import Scope
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.tenant import TenantState
 
-from .setting_fields import ShownSettings, shown_settings
+from .setting_fields import ShownSettings
 
 T = TypeVar("T")
 

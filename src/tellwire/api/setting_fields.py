@@ -20,11 +20,6 @@ def settings_of(model: object) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def shown_settings(settings: EndpointSettings) -> dict[str, Any]:
-    """The settings as an answer shows them."""
-    return {name: msgspec.to_builtins(getattr(settings, name)) for name in EndpointSettings.__struct_fields__}
-
-
 def _schemas() -> dict[str, Any]:
     """The JSON Schema of each setting, with all that it refers to inside."""
     [reference], components = msgspec.json.schema_components([EndpointSettings], ref_template="{name}")
@@ -39,7 +34,8 @@ def _inlined(schema: Any, components: dict[str, Any]) -> Any:
         return schema
     if "$ref" in schema:
         return _inlined(components[schema["$ref"]], components)
-    return {name: _inlined(value, components) for name, value in schema.items()}
+    # A discriminator points to components, which are inlined here.
+    return {name: _inlined(value, components) for name, value in schema.items() if name != "discriminator"}
 
 
 if TYPE_CHECKING:

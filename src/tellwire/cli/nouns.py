@@ -7,6 +7,7 @@ import msgspec
 
 from ..model.attempt import Attempt
 from ..model.endpoint import Endpoint
+from ..model.endpoint_settings import shown_settings
 from ..model.event import Receipt
 from .show import Shown, at, grid, plain
 
@@ -29,7 +30,7 @@ def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None)
     events = list(dict.fromkeys(event for one in endpoint.subscriptions for event in one.events))
     fields = plain(endpoint) | {"events": events}
     del fields["settings"]
-    fields |= plain(endpoint.settings) | dict(more or {})
+    fields |= shown_settings(endpoint.settings) | dict(more or {})
     for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
     if any(one.filter is not None for one in endpoint.subscriptions):
         for_people["subscriptions"] = [

@@ -42,12 +42,14 @@ class ClientRecipe(msgspec.Struct, frozen=True):
         user_agent: names us to receivers.
         proxy: URL of an egress proxy, the only one that is used: none comes from the environment.
         roots: PEM certificates to trust besides the system's.
+        identity: PEM private key and certificates that are shown to receivers who ask for them.
     """
 
     timeout_s: float
     user_agent: str
     proxy: str | None = None
     roots: tuple[bytes, ...] = ()
+    identity: bytes | None = None
 
     def __call__(self, pins: Mapping[str, str]) -> Client:
         """A client that connects to each host of ``pins`` at its address there and asks no resolver."""
@@ -71,6 +73,8 @@ class ClientRecipe(msgspec.Struct, frozen=True):
             builder = builder.proxy(ProxyBuilder.all(self.proxy))
         for root in self.roots:
             builder = builder.add_root_certificate_pem(root)
+        if self.identity is not None:
+            builder = builder.identity_pem(self.identity)
         for host, address in pins.items():
             # Port 0: whatever the URL says.
             builder = builder.resolve(host, address, 0)
@@ -83,14 +87,19 @@ def read_certificates(path: str) -> tuple[bytes, ...]:
     Raises:
         SettingsError: where the file cannot be read or holds none.
     """
-    end = b"-----END CERTIFICATE-----"
     try:
-        blocks = Path(path).read_bytes().split(end)[:-1]
+        found = certificates_in(Path(path).read_bytes())
     except OSError as error:
         raise SettingsError(f'CA file "{path}" cannot be read: {error.strerror}') from None
-    if not blocks:
+    if not found:
         raise SettingsError(f'CA file "{path}" holds no certificate; give a PEM file')
-    return tuple(block + end for block in blocks)
+    return found
+
+
+def certificates_in(bundle: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PEM bundle, one by one."""
+    end = b"-----END CERTIFICATE-----"
+    return tuple(block + end for block in bundle.split(end)[:-1])
 
 
 class Cohort:

@@ -25,6 +25,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
 from .claimer import Claimer
+from .credentials import Credentials
 from .executor import Executor
 from .fanner import Fanner
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
@@ -85,9 +86,11 @@ class Engine:
         self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000, stage="release")
         self._roller = Roller(store, telemetry)
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
+        self._credentials = Credentials(transport, options.timeout_s)
         self._executor = Executor(
             store,
             transport,
+            self._credentials,
             self._recorder,
             clock,
             schedule=options.schedule,
@@ -154,6 +157,7 @@ class Engine:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._grace_s)
         await end(list(self._tasks))
+        await self._credentials.aclose()
         # A last transaction: when it is through, so is everything that was submitted before it.
         await self._flush()
 

@@ -12,6 +12,7 @@ from tellwire.policy.outcome import judge
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.store import Store
 
+from .credentials import Credentials
 from .lanes import Lane
 from .recorder import Recorder, Result
 from .request import headers_for
@@ -25,6 +26,7 @@ class Executor:
         self,
         store: Store,
         transport: Transport,
+        credentials: Credentials,
         recorder: Recorder,
         clock: Clock,
         *,
@@ -36,6 +38,7 @@ class Executor:
         """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most."""
         self._store = store
         self._transport = transport
+        self._credentials = credentials
         self._recorder = recorder
         self._clock = clock
         self._schedule = schedule
@@ -55,7 +58,11 @@ class Executor:
             self._let_go(claim, False)
             return
         headers = headers_for(claim, endpoint, started_ms)
-        evidence = await self._transport.send(endpoint.url, headers, claim.body)
+        authentication = endpoint.settings.authentication
+        if authentication is None:
+            evidence = await self._transport.send(endpoint.url, headers, claim.body)
+        else:
+            evidence = await self._credentials.send(authentication, endpoint.url, headers, claim.body)
         ended_ms = self._clock.now_ms()
         schedule = self._schedule
         if endpoint.retries is not None:

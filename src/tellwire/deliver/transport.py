@@ -14,28 +14,61 @@ from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 from pyreqwest.http import HeaderMap
 
 from tellwire.errors import SettingsError
 from tellwire.model.attempt import AttemptError, Evidence
+from tellwire.model.authentication import MutualTls
 
 from .cohorts import ClientRecipe, Cohort, Cohorts, read_certificates
 from .egress import EgressPolicy
 from .faults import SHUTTING_DOWN, could_not_connect, fault_of
+from .identities import Identities
 from .resolver import Resolver
 from .routes import Route, RouteError, Routes
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """In what a request is unlike others.
+
+    Attributes:
+        method: of HTTP.
+        identity: the client certificate to show, and authorities to trust besides the others.
+        kept_bytes: of the answer's body, instead of what the transport keeps of each.
+    """
+
+    method: str = "POST"
+    identity: MutualTls | None = None
+    kept_bytes: int | None = None
+
+
+PLAIN: Final = Manner()
 
 
 class Transport(Protocol):
     """Carries one attempt. The engine takes any; a simulation gives its own."""
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Evidence:
-        """POST ``body`` and tell what happened. Never raises, cancellation excepted."""
+    async def send(
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+    ) -> Evidence:
+        """Send ``body`` and tell what happened. Never raises, cancellation excepted."""
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight end as errors."""
+
+
+class _Request(NamedTuple):
+    """One request on its way; ``started`` is monotonic."""
+
+    routes: Routes
+    route: Route
+    headers: Mapping[str, str]
+    body: bytes
+    manner: Manner
+    started: float
 
 
 class HttpTransport:
@@ -85,17 +118,27 @@ class HttpTransport:
         self._resolver = resolver or Resolver()
         self._cohorts = Cohorts(recipe)
         self._routes = Routes(policy, self._resolver, self._cohorts, self._literals)
+        self._identities = Identities(
+            recipe, lambda cohorts, literals: Routes(policy, self._resolver, cohorts, literals)
+        )
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Evidence:
-        """POST ``body`` to ``url``, once, and tell what happened."""
+    async def send(
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+    ) -> Evidence:
+        """Send ``body`` to ``url``, once, and tell what happened."""
         started = monotonic()
-        route = self._routes.get(url)
+        routes = self._routes
+        route = routes.get(url) if manner.identity is None else None
         if route is not None and started < route.host.fresh_until:
-            return await self._post(route, headers, body, started, None)
+            return await self._send(_Request(routes, route, headers, body, manner, started), None)
         try:
             if self._closed:
                 raise RouteError(AttemptError.CONNECT, SHUTTING_DOWN)
-            route = await self._routes.find(url, self._timeout_s)
+            if manner.identity is not None:
+                routes = await self._identities.routes(manner.identity)
+                route = routes.get(url)
+            if route is None or started >= route.host.fresh_until:
+                route = await routes.find(url, self._timeout_s)
         except CancelledError:
             # The look-up that we shared was cancelled by ``aclose``; or was it this very task?
             _heed_cancellation(current_task())
@@ -105,20 +148,21 @@ class HttpTransport:
         except Exception as exception:
             fault, detail = fault_of(exception, self._timeout_s, answered=False)
             return Evidence(error=fault, detail=detail, duration_ms=_ms_since(started))
-        return await self._post(route, headers, body, started, self._left_s(started))
+        return await self._send(
+            _Request(routes, route, headers, body, manner, started), self._left_s(started)
+        )
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight end as errors."""
         self._closed = True
         await self._routes.aclose()
+        await self._identities.aclose()
         await self._cohorts.aclose()
         await self._literals.client.close()
         await self._resolver.aclose()
 
-    async def _post(
-        self, route: Route, headers: Mapping[str, str], body: bytes, started: float, timeout_s: float | None
-    ) -> Evidence:
-        host = route.host
+    async def _send(self, asked: _Request, timeout_s: float | None) -> Evidence:
+        host, started = asked.route.host, asked.started
         address = host.address
         status: int | None = None
         kept: tuple[tuple[str, str], ...] = ()
@@ -126,9 +170,9 @@ class HttpTransport:
         try:
             # The buffer is off, so that status and headers are known before the body is.
             request = (
-                host.cohort.client.post(route.url)
-                .headers(headers)
-                .body_bytes(body)
+                host.cohort.client.request(asked.manner.method, asked.route.url)
+                .headers(asked.headers)
+                .body_bytes(asked.body)
                 .streamed_read_buffer_limit(0)
             )
             if timeout_s is not None:
@@ -138,19 +182,23 @@ class HttpTransport:
                 status = response.status
                 kept = _kept_headers(response.headers, self._kept_bytes)
                 answer = await response.body_reader.read(self._max_body_bytes)
-                text = b"" if answer is None else answer[: self._kept_bytes].to_bytes()
+                text = (
+                    b""
+                    if answer is None
+                    else answer[: asked.manner.kept_bytes or self._kept_bytes].to_bytes()
+                )
             _heed_cancellation(task)
             return Evidence(status, None, None, kept, text, _ms_since(started))
         except Exception as exception:
             # Without a connection nothing was sent, so another address may have the rest of the time.
-            if could_not_connect(exception) and await self._turn_to_next(route, address, started):
-                return await self._post(route, headers, body, started, self._left_s(started))
+            if could_not_connect(exception) and await self._turn_to_next(asked, address):
+                return await self._send(asked, self._left_s(started))
             error, detail = fault_of(exception, self._timeout_s, answered=status is not None)
             return Evidence(status, error, detail, kept, b"", _ms_since(started))
 
-    async def _turn_to_next(self, route: Route, failed: str, started: float) -> bool:
+    async def _turn_to_next(self, asked: _Request, failed: str) -> bool:
         try:
-            return await self._routes.turn_to_next(route.host, failed, self._left_s(started))
+            return await asked.routes.turn_to_next(asked.route.host, failed, self._left_s(asked.started))
         except CancelledError:
             _heed_cancellation(current_task())
             return False

@@ -1,8 +1,7 @@
 """What an endpoint may be: its fields, checked before anything is stored. Every fault is named, not just the first."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tellwire.errors import InvalidInputError
 from tellwire.model.limits import Limits
@@ -11,21 +10,7 @@ from tellwire.policy.filter_syntax import check_filter
 from tellwire.policy.matching import check_patterns
 
 from .endpoint_settings import check_settings
-from .faults import HEADER_VALUE, Faults
-
-CheckUrl = Callable[[str], None]
-"""Raises InvalidInputError where the egress guard would never let a request to this URL pass."""
-
-RESERVED_HEADERS: Final = frozenset(
-    {
-        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-        "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-        "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp",
-    }
-)  # fmt: skip
-"""Headers that are ours or the connection's; an endpoint's own cannot be among them."""
-
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2, token
+from .faults import HEADER_VALUE, CheckUrl, Faults, header_name_fault
 
 
 def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> dict[str, Any]:
@@ -48,7 +33,7 @@ def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits)
     if "headers" in fields:
         _check_headers(fields["headers"], limits, faults)
     if "settings" in fields:
-        check_settings(fields["settings"], faults)
+        check_settings(fields["settings"], check_url, faults)
     size_bytes = sum(len(text.encode()) for pair in fields.get("metadata", {}).items() for text in pair)
     if size_bytes > limits.metadata_bytes:
         limit = ("metadata_bytes", limits.metadata_bytes)
@@ -96,10 +81,9 @@ def _check_headers(headers: Mapping[str, str], limits: Limits, faults: Faults) -
 def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            yield name, "is not a header name"
-        elif name.lower() in RESERVED_HEADERS:
-            yield name, "is set by Tellwire or by the connection"
+        fault = header_name_fault(name)
+        if fault is not None:
+            yield name, fault
         elif name.lower() in seen:
             yield name, "is given twice"
         elif not HEADER_VALUE.fullmatch(value):

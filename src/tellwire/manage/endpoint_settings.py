@@ -9,9 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from tellwire.errors import FieldError, InvalidInputError
+from tellwire.model.authentication import MASK, SECRET_FIELDS
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, SETTING_NAMES, EndpointSettings
 
-from .faults import HEADER_VALUE, Faults
+from .authentication_checks import check_authentication
+from .faults import HEADER_VALUE, CheckUrl, Faults
 from .retry_checks import check_retries
 
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
@@ -33,8 +35,10 @@ def settings_after(
         raise InvalidInputError([_fault(str(error))]) from None
 
 
-def check_settings(settings: EndpointSettings, faults: Faults) -> None:
+def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faults) -> None:
     """What the types cannot say; what is wrong goes into ``faults``."""
+    if settings.authentication is not None:
+        check_authentication(settings.authentication, check_url, faults)
     if settings.user_agent is not None and not HEADER_VALUE.fullmatch(settings.user_agent):
         faults.add("user_agent", msg="may have visible ASCII characters and inner spaces only")
     check_retries(settings, faults)
@@ -44,9 +48,13 @@ def _merged(before: Any, patch: Any) -> Any:
     if not isinstance(patch, Mapping):
         return _plain(patch)
     merged = dict(before) if isinstance(before, Mapping) else {}
+    if patch.get("type", merged.get("type")) != merged.get("type"):
+        merged = {}  # another kind of thing: nothing of what it was before
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
+        elif value == MASK and name in SECRET_FIELDS and name in merged:
+            continue  # what an answer showed comes back: the secret stays
         else:
             merged[name] = _merged(merged.get(name), value)
     return merged

@@ -25,8 +25,10 @@ from tellwire.store.store import Store
 
 from .asked import asked_limit, merged
 from .audit import Audit, Note
-from .endpoint_checks import CheckUrl, check_fields
+from .endpoint_checks import check_fields
 from .endpoint_settings import settings_after
+from .endpoint_whole import check_together
+from .faults import CheckUrl
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
@@ -100,6 +102,7 @@ class Endpoints:
         if settings:
             fields["settings"] = settings_after(settings)
         fields = self._checked(fields, shorthand=events is not None)
+        check_together(**fields)
         secret = _checked_secret(secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         endpoint = Endpoint(
@@ -158,6 +161,7 @@ class Endpoints:
         def change(connection: Connection, note: Note) -> Endpoint:
             before = endpoints.get(connection, self._vault, id)
             fields = self._checked(_merged(before, patch), shorthand="events" in patch)
+            check_together(**(msgspec.structs.asdict(before) | fields))
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
             return after

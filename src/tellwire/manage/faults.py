@@ -1,12 +1,35 @@
 """Faults of what a client gave: all of them are gathered, so that it hears of them at once."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
 
 HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20\x09\x21-\x7e]*[\x21-\x7e])?|")
 """What the value of a header may be (RFC 9110 section 5.5), without obsolete forms."""
+
+
+CheckUrl = Callable[[str], None]
+"""Raises InvalidInputError where the egress guard would never let a request to this URL pass."""
+
+RESERVED_HEADERS: Final = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+        "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp",
+    }
+)  # fmt: skip
+"""Headers that are ours or the connection's; an endpoint's own cannot be among them."""
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2, token
+
+
+def header_name_fault(name: str) -> str | None:
+    """What is wrong with the name of a header that an endpoint is to get."""
+    if not _HEADER_NAME.fullmatch(name):
+        return "is not a header name"
+    return "is set by Tellwire or by the connection" if name.lower() in RESERVED_HEADERS else None
 
 
 class Faults:

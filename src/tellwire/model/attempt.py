@@ -16,6 +16,7 @@ class AttemptError(StrEnum):
     REFUSED_ADDRESS = "refused_address"
     PROTOCOL = "protocol"
     BODY = "body"
+    AUTHENTICATION = "authentication"
 
 
 class Trigger(StrEnum):

@@ -5,12 +5,13 @@ from typing import Any, Final
 
 import msgspec
 
+from .authentication import MASK
+from .endpoint_settings import without_secrets
+
 ADMIN: Final = "admin"
 """The actor that showed the key of the settings."""
 LOCAL: Final = "local"
 """The actor that called from the process itself: the command line, or the application that embeds Tellwire."""
-
-MASK: Final = "***"
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 def masked(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a thing without secrets: values of headers, queries of URLs (tokens live there), secrets."""
-    shown = dict(fields)
+    shown = without_secrets(fields)
     if "headers" in shown:
         shown["headers"] = dict.fromkeys(shown["headers"], MASK)
     if "secret" in shown:

@@ -4,11 +4,12 @@ Each setting is one field here, with a default that changes nothing. Clients see
 next to ``url``; the database keeps all of them as one sealed JSON object, because some are secret.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from .authentication import Authentication, hidden
 from .retry import RetryPolicy, TypedRetryPolicy
 
 
@@ -23,6 +24,16 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
                 max_length=256,
                 description="The `User-Agent` of its requests; `Tellwire/` and the version if not given.",
                 examples=["acme-events/1.0"],
+            ),
+        ]
+        | None
+    ) = None
+    authentication: (
+        Annotated[
+            Authentication,
+            Meta(
+                description="How Tellwire proves itself to the receiver besides signatures.",
+                examples=[{"type": "bearer", "token": "***"}],
             ),
         ]
         | None
@@ -52,3 +63,17 @@ DEFAULT_SETTINGS: Final = EndpointSettings()
 
 SETTING_NAMES: Final = frozenset(EndpointSettings.__struct_fields__)
 """Fields of an endpoint that are its settings."""
+
+HIDDEN_SETTINGS: Final = ("authentication",)
+"""Settings with secrets inside."""
+
+
+def shown_settings(settings: EndpointSettings) -> dict[str, Any]:
+    """The settings as plain data, as everybody may see them."""
+    names = EndpointSettings.__struct_fields__
+    return without_secrets({name: msgspec.to_builtins(getattr(settings, name)) for name in names})
+
+
+def without_secrets(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an endpoint as plain data, with the secrets inside of its settings masked."""
+    return fields | {name: hidden(fields[name]) for name in HIDDEN_SETTINGS if fields.get(name)}

@@ -1,0 +1,76 @@
+"""Credentials: how an attempt proves itself to an endpoint that asks for more than signatures.
+
+Place in the life of an event: the executor sends through here where the endpoint has the setting ``authentication``;
+all others never come by.
+"""
+
+import asyncio
+from time import monotonic
+
+import msgspec
+
+from tellwire.model.attempt import AttemptError, Evidence
+from tellwire.model.authentication import (
+    ApiKeyAuthentication,
+    Authentication,
+    BasicAuthentication,
+    BearerAuthentication,
+    MutualTls,
+    OAuth2Authentication,
+)
+
+from .tokens import TokenError, Tokens, basic
+from .transport import PLAIN, Manner, Transport
+
+_UNAUTHORIZED = 401
+
+
+class Credentials:
+    """Sends requests with what proves them."""
+
+    def __init__(self, transport: Transport, timeout_s: float) -> None:
+        """``timeout_s`` is for a whole attempt, the token and a second try included."""
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._tokens = Tokens(transport)
+
+    async def send(
+        self, shown: Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner = PLAIN
+    ) -> Evidence:
+        """Send as ``Transport.send`` does, showing ``shown``. Never raises, cancellation excepted."""
+        match shown:
+            case OAuth2Authentication():
+                return await self._send_with_token(shown, url, headers, body, manner)
+            case MutualTls():
+                manner = msgspec.structs.replace(manner, identity=shown)
+            case BasicAuthentication():
+                headers["authorization"] = basic(f"{shown.username}:{shown.password}")
+            case BearerAuthentication():
+                headers["authorization"] = f"Bearer {shown.token}"
+            case ApiKeyAuthentication():
+                headers[shown.header.lower()] = shown.key
+        return await self._transport.send(url, headers, body, manner)
+
+    async def aclose(self) -> None:
+        """Stop asking for tokens."""
+        await self._tokens.aclose()
+
+    async def _send_with_token(
+        self, shown: OAuth2Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner
+    ) -> Evidence:
+        started = monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                token = await self._tokens.token(shown)
+                headers["authorization"] = f"Bearer {token}"
+                evidence = await self._transport.send(url, headers, body, manner)
+                if evidence.status_code == _UNAUTHORIZED and self._tokens.renewed(shown, token):
+                    # Revoked before its time, perhaps: once more with a new one, in what is left of the attempt.
+                    headers["authorization"] = f"Bearer {await self._tokens.token(shown)}"
+                    evidence = await self._transport.send(url, headers, body, manner)
+        except TokenError as error:
+            evidence = Evidence(error=AttemptError.AUTHENTICATION, detail=str(error))
+        except TimeoutError:
+            detail = f"no token and answer within {self._timeout_s:g} s"
+            evidence = Evidence(error=AttemptError.TIMEOUT, detail=detail)
+        return msgspec.structs.replace(evidence, duration_ms=int((monotonic() - started) * 1000))
