@@ -6,7 +6,7 @@
      |- NotFoundError            no such thing (or not yours)
      |- ConflictError            it contradicts what is already there
      |- UnauthorizedError        no credentials, or none that we accept
-     |- ForbiddenError           good credentials, without the needed scope
+     |- ForbiddenError           good credentials that may not do this
      |- SignatureError           a received webhook is not proven to come from its sender
      |- SettingsError            a setting cannot be used as it stands
      |- StoreError
@@ -81,7 +81,7 @@ class ConflictError(TellwireError):
 
 
 class UnauthorizedError(TellwireError):
-    """No API key was given, or (``shown``) none that is known, unexpired and unrevoked."""
+    """No API key or token was given, or (``shown``) none that is known, unexpired and unrevoked."""
 
     def __init__(self, detail: str, *, shown: bool = False) -> None:
         super().__init__(detail)
@@ -89,17 +89,28 @@ class UnauthorizedError(TellwireError):
 
 
 class ForbiddenError(TellwireError):
-    """The API key is good, but lacks the ``scope`` that this needs, or is ``bound_to`` a tenant, which may not."""
+    """The key or token is good, but may not do this.
 
-    def __init__(self, scope: str, *, bound_to: str | None = None) -> None:
-        if bound_to is None:
-            super().__init__(f"this API key lacks the scope {str(scope)!r}")
+    It lacks the ``scope`` that this needs, or is ``bound_to`` a tenant and this concerns the whole server; or it is a
+    ``portal`` token, which lacks the ``capability`` (None: no portal token may do this).
+    """
+
+    def __init__(
+        self, scope: str, *, bound_to: str | None = None, portal: bool = False, capability: str | None = None
+    ) -> None:
+        if portal and capability is None:
+            detail = "this is not for portal tokens"
+        elif portal:
+            detail = f"this portal token lacks the capability {str(capability)!r}"
+        elif bound_to is None:
+            detail = f"this API key or token lacks the scope {str(scope)!r}"
         else:
-            super().__init__(
-                f"this API key is bound to the tenant {bound_to!r}, and this concerns the whole server"
-            )
+            detail = f"this API key or token is bound to the tenant {bound_to!r}, and this concerns the whole server"
+        super().__init__(detail)
         self.scope = scope
         self.bound_to = bound_to
+        self.portal = portal
+        self.capability = capability
 
 
 class SignatureError(TellwireError):

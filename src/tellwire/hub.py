@@ -27,6 +27,7 @@ from .manage.owners import check_owner
 from .manage.replays import Replays
 from .manage.stats import Statistics
 from .manage.tenants import Tenants
+from .manage.tokens import Tokens
 from .model.event import NewEvent, Receipt
 from .model.key import Caller
 from .model.limits import Limits
@@ -59,6 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         engine: how they are delivered.
         fan_out_at_once: to how many endpoints an event is fanned out at once; beyond, in pages of so many.
         test_keys: whether new API keys begin with ``tw_test_`` rather than ``tw_live_``.
+        token_lifetime_s: how long access tokens live that API keys are exchanged for.
         egress_proxy, egress_ca_file, dns_servers: how they get there.
     """
 
@@ -73,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     egress_ca_file: Path | None = None
     dns_servers: tuple[str, ...] = ()
     test_keys: bool = False
+    token_lifetime_s: float = 900.0
 
     @classmethod
     def for_development(cls) -> "Options":
@@ -88,7 +91,7 @@ class Tellwire:
             await tellwire.publish("order.paid", {"order_id": "o_1"})
 
     Attributes:
-        endpoints, tenants, keys, events, filters, deliveries, replays, audit: the control plane.
+        endpoints, tenants, keys, tokens, events, filters, deliveries, replays, audit: the control plane.
         stats: what became of deliveries, counted by hour and day.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
@@ -143,6 +146,9 @@ class Tellwire:
             self._options.admin_key,
             self.audit,
             test=self._options.test_keys,
+        )
+        self.tokens = Tokens(
+            store, self.keys, clock, vault, self.audit, access_s=self._options.token_lifetime_s
         )
         self._last_uses: asyncio.Task[None] | None = None
         self.events = Events(store, limits)
@@ -277,6 +283,10 @@ class Tellwire:
         """How many events a second a tenant may publish over HTTP by its own limit. For `api`."""
         live = self._store.roster.tenants.get(tenant)
         return None if live is None else live.publish_per_s
+
+    def has_tenant(self, id: str) -> bool:
+        """Whether there is a tenant of this id, and it is not being deleted; by the roster in memory. For `api`."""
+        return id in self._store.roster.tenants
 
     async def check_owner(self, caller: Caller, kind: str, id: str) -> None:
         """Let a caller that is bound to a tenant pass to what is its own. For `api`. Raises NotFoundError."""

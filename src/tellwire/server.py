@@ -6,7 +6,7 @@ import itertools
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Final
@@ -15,17 +15,21 @@ import uvicorn
 
 from .api.app import build_api, build_watch
 from .api.asgi import App
+from .api.auth import Door
 from .api.gate import Gate, Rates
+from .api.issuer import Issuer, IssuerOptions
 from .api.metrics import MetricsPage
 from .api.publish import PublishRoutes
 from .api.shortcut import ShortcutProtocol
 from .clock import Clock, SystemClock
+from .ending import end
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
 from .listening import url_of
 from .observe.metrics import Metrics
 from .observe.page import page as metrics_page
 from .settings import Settings
+from .signing.jwt import TokenRules
 
 _KEEP_ALIVE_S: Final = 65
 _BACKLOG: Final = 2_048
@@ -39,16 +43,17 @@ def build_app(
     metrics_access: str = "key",
     rates: Rates = Rates(),  # noqa: B008 - frozen
     clock: Clock | None = None,
+    issuer: Issuer | None = None,
 ) -> App:
     """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind.
 
     ``metrics_access`` says who may read the ``metrics`` (see the setting ``metrics``), ``rates`` how much is
     accepted a second.
     """
-    gate = Gate(tellwire, rates, clock or SystemClock())
+    gate, door = Gate(tellwire, rates, clock or SystemClock()), Door(tellwire, issuer)
     new_request_id, page = _request_ids(), _page_of(tellwire, metrics, metrics_access)
-    api = build_api(tellwire, new_request_id, gate, page, metrics_open=metrics_access == "open")
-    return PublishRoutes(api, tellwire, new_request_id, gate)
+    api = build_api(tellwire, new_request_id, door, gate, page, metrics_open=metrics_access == "open")
+    return PublishRoutes(api, tellwire, new_request_id, door, gate)
 
 
 def _request_ids() -> Callable[[], str]:
@@ -84,9 +89,10 @@ async def serve(
     """
     if metrics is None and settings.metrics != "off":
         metrics = Metrics(tellwire)
-    async with tellwire, _sampled(metrics):
+    issuer = _issuer_of(settings, tellwire)
+    async with tellwire, _sampled(metrics), _beside(issuer.run if issuer else None):
         rates = Rates(per_key=settings.key_rate, per_tenant=settings.tenant_rate)
-        app = build_app(tellwire, metrics, metrics_access=settings.metrics, rates=rates)
+        app = build_app(tellwire, metrics, metrics_access=settings.metrics, rates=rates, issuer=issuer)
         _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
         await server.serve(sockets=sockets)
@@ -115,7 +121,10 @@ async def work(
         if sockets is not None:
             page = _page_of(tellwire, metrics, settings.metrics)
             gate = Gate(tellwire, Rates(), SystemClock())
-            watch = build_watch(tellwire, _request_ids(), gate, page, metrics_open=settings.metrics == "open")
+            door = Door(tellwire)
+            watch = build_watch(
+                tellwire, _request_ids(), door, gate, page, metrics_open=settings.metrics == "open"
+            )
             server = http_server(
                 watch,
                 settings.host,
@@ -129,6 +138,37 @@ async def work(
         with _signals(lambda *_: stop.set()):
             started()
             await stop.wait()
+
+
+def _issuer_of(settings: Settings, tellwire: Tellwire) -> Issuer | None:
+    """The issuer that the settings name, if any."""
+    if settings.oauth_issuer is None or settings.oauth_jwks_url is None:
+        return None
+    rules = TokenRules(
+        issuer=settings.oauth_issuer,
+        audiences=settings.oauth_audience,
+        algorithms=settings.oauth_algorithms,
+        leeway_s=settings.oauth_leeway,
+        scope_claim=settings.oauth_scope_claim,
+        tenant_claim=settings.oauth_tenant_claim,
+        typed=settings.oauth_typed,
+    )
+    ca_file = None if settings.oauth_ca_file is None else str(settings.oauth_ca_file)
+    options = IssuerOptions(rules=rules, keys_url=settings.oauth_jwks_url, ca_file=ca_file)
+    return Issuer(options, tellwire, SystemClock())
+
+
+@asynccontextmanager
+async def _beside(run: Callable[[], Awaitable[None]] | None) -> AsyncIterator[None]:
+    """Meanwhile, let this run too, if there is something."""
+    if run is None:
+        yield
+        return
+    running = asyncio.ensure_future(run())
+    try:
+        yield
+    finally:
+        await end([running])
 
 
 @asynccontextmanager

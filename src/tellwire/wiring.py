@@ -43,4 +43,5 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
         egress_ca_file=settings.egress_ca_file,
         dns_servers=settings.dns_servers,
         test_keys=settings.dev,
+        token_lifetime_s=settings.token_lifetime,
     )

@@ -24,6 +24,7 @@ E, T, K, D, R = "/v1/endpoints", "/v1/tenants", "/v1/keys", "/v1/deliveries", "/
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("POST", T, {"id": "acme", "metadata": {"plan": "gold"}}, "tenant.created"),
     ("PATCH", T + "/{id}", {"name": "Acme"}, "tenant.updated"),
+    ("POST", T + "/{id}/portal-token", {"capabilities": ["events:read"]}, "tenant.portal_token_made"),
     ("POST", E, {"url": f"{URL}?{QUERY}", "events": ["a.b"], "tenant": "acme", "secret": SECRET,
                  "headers": {"X-Key": HEADER_VALUE}}, "endpoint.created"),
     ("PATCH", E + "/{id}", {"headers": {"X-Key": HEADER_VALUE + "2"}, "description": "d"}, "endpoint.updated"),
@@ -47,7 +48,7 @@ CHANGES: list[tuple[str, str, Any, str]] = [
 ]  # fmt: skip
 NO_CHANGES = {
     ("POST", "/v1/events"), ("POST", "/v1/events/batch"), ("POST", "/v1/filters/test"),
-    ("POST", "/v1/subscriptions/preview"),
+    ("POST", "/v1/subscriptions/preview"), ("POST", "/oauth/token"),
 }  # fmt: skip
 
 

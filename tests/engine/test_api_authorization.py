@@ -1,5 +1,6 @@
 """Every route and every kind of caller, from the OpenAPI document: a new route without a rule fails here."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ import pytest
 
 from tellwire import Options, Tellwire
 from tellwire.clock import SystemClock
+from tellwire.ending import end
 from tellwire.ids import decode, encode
 from tellwire.server import build_app
 
 from .clock import LateClock
-from .conftest import Server, serving
+from .conftest import WAIT_S, Server, serving
+from .issuing import ForeignIssuer, foreign_issuer, trusting
 from .test_api_control import URL, locs
 
 # Which scopes open a route that asks for one: said here once more, by hand.
@@ -25,7 +28,19 @@ OPENED_BY = {
     "manage": {"manage", "admin"},
     "admin": {"admin"},
 }
-OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
+OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/oauth/token")}
+KINDS = ("key", "access token", "jwt")
+"""What a caller can show to have scopes."""
+CAPABILITIES = {
+    "events:read": {"events:read"},
+    "endpoints:read": {"endpoints:read"},
+    "endpoints:write": {"endpoints:read", "endpoints:write"},
+    "secrets:read": {"secrets:read"},
+    "secrets:rotate": {"secrets:read", "secrets:rotate"},
+    "deliveries:read": {"deliveries:read"},
+    "deliveries:retry": {"deliveries:read", "deliveries:retry"},
+}
+"""What each capability of a portal token opens: said here once more, by hand."""
 PREFIXES = {"events": "evt", "endpoints": "ep", "deliveries": "dlv", "replays": "rpl", "keys": "key"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/events"): {"type": "a.b", "data": {}},
@@ -50,6 +65,7 @@ class Operation:
     scope: str | None
     unbound: bool
     security: list[dict[str, list[str]]] | None
+    capability: str | None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -82,9 +98,22 @@ class HastyClock(SystemClock):
 
 
 @pytest.fixture
-async def server(tellwire: Tellwire) -> AsyncIterator[Server]:
-    async with serving(tellwire, build_app(tellwire, clock=HastyClock())) as server:
+async def foreign() -> AsyncIterator[ForeignIssuer]:
+    async with foreign_issuer() as foreign:
+        yield foreign
+
+
+@pytest.fixture
+async def server(tellwire: Tellwire, foreign: ForeignIssuer, clock: LateClock) -> AsyncIterator[Server]:
+    issuer = trusting(foreign, tellwire, clock=clock)
+    running = asyncio.create_task(issuer.run())
+    async with serving(tellwire, build_app(tellwire, clock=HastyClock(), issuer=issuer)) as server:
+        async with asyncio.timeout(WAIT_S):
+            while (found := await server.client.get("/v1/events", headers=foreign.token())).is_error:
+                assert found.status_code == 503
+                await asyncio.sleep(0.01)
         yield server
+    await end([running])
 
 
 @pytest.fixture
@@ -93,7 +122,7 @@ async def operations(server: Server) -> list[Operation]:
     return [
         Operation(
             method.upper(), path, one.get("x-required-scope"), one.get("x-unbound-keys-only", False),
-            one.get("security"),
+            one.get("security"), one.get("x-portal-capability"),
         )
         for path, item in document["paths"].items()
         for method, one in item.items()
@@ -105,6 +134,39 @@ async def new_key(server: Server, **fields: Any) -> tuple[str, dict[str, str]]:
     made = await server.client.post("/v1/keys", json={"name": "n", **fields})
     assert made.status_code == 201, made.text
     return made.json()["id"], {"authorization": f"Bearer {made.json()['key']}"}
+
+
+async def exchanged(server: Server, id: str, key: dict[str, str]) -> dict[str, str]:
+    """The header that shows an access token of a key."""
+    form = {"grant_type": "client_credentials", "client_id": id, "client_secret": key["authorization"][7:]}
+    made = await server.client.post("/oauth/token", data=form, headers={"authorization": ""})
+    assert made.status_code == 200, made.text
+    return {"authorization": f"Bearer {made.json()['access_token']}"}
+
+
+async def access_token(server: Server, **fields: Any) -> dict[str, str]:
+    """The header that shows an access token of a new key."""
+    return await exchanged(server, *await new_key(server, **fields))
+
+
+async def caller_of(
+    server: Server, foreign: ForeignIssuer, kind: str, scope: str, tenant: str | None = None
+) -> dict[str, str]:
+    """The header of a caller who shows a credential of a kind."""
+    if kind == "jwt":
+        return foreign.token(scope=scope, org=tenant or "*")
+    if kind == "access token":
+        return await access_token(server, scopes=[scope], tenant=tenant)
+    return (await new_key(server, scopes=[scope], tenant=tenant))[1]
+
+
+async def portal_token(
+    server: Server, tenant: str, capabilities: list[str], headers: dict[str, str] | None = None
+) -> dict[str, str]:
+    body = {"capabilities": capabilities, "subject": "user_1"}
+    made = await server.client.post(f"/v1/tenants/{tenant}/portal-token", json=body, headers=headers)
+    assert made.status_code == 201, made.text
+    return {"authorization": f"Bearer {made.json()['token']}"}
 
 
 async def ask(
@@ -138,39 +200,66 @@ def test_every_route_has_a_rule(operations: list[Operation]) -> None:
     """It names a scope, or is one of those that are open to everybody; the security requirement says the same."""
     for one in operations:
         assert (one.scope is None) == (one.key in OPEN), one
-        assert one.security == (None if one.scope is None else [{"api_key": [one.scope]}]), one
+        if one.scope is not None:
+            assert one.security == [{"api_key": [one.scope]}, {"oauth2": [one.scope]}], one
+        assert one.capability is None or (one.capability in CAPABILITIES and not one.unbound), one
         assert one.scope is None or one.scope in OPENED_BY, one
 
 
 async def test_nobody_passes_without_a_good_key(
-    server: Server, operations: list[Operation], clock: LateClock
+    server: Server, operations: list[Operation], clock: LateClock, foreign: ForeignIssuer
 ) -> None:
-    """No key, an unknown one, one with a wrong checksum, a revoked and an expired one are refused alike: 401."""
+    """No key, an unknown one, one with a wrong checksum, a revoked and an expired one are refused alike: 401.
+
+    So are tokens that have expired, that were changed, and those of a key that was revoked.
+    """
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     _, expired = await new_key(server, expires_at=soon)
     id, revoked = await new_key(server)
+    orphan = await exchanged(server, id, revoked)
+    orphaned = await portal_token(server, "default", list(CAPABILITIES), revoked)
     await server.client.delete(f"/v1/keys/{id}")
     forged = {"authorization": revoked["authorization"][:-1] + "!"}
-    clock.late_ms = 2 * 3_600_000
-    callers = [
-        {"authorization": ""}, {"authorization": "Bearer tw_unknown"}, {"authorization": "Basic dHc6dHc="},
-        forged, revoked, expired,
+    old = [
+        await access_token(server),
+        await portal_token(server, "default", list(CAPABILITIES)),
+        foreign.token(),
+    ]
+    changed = [
+        {"authorization": token["authorization"][:-9] + "AAAAAAAAA"}
+        for token in (await access_token(server), await portal_token(server, "default", ["events:read"]))
+    ]
+    swapped = {"authorization": old[1]["authorization"].replace("tw_pt_", "tw_at_")}
+    at_once = [{"authorization": ""}, orphan, orphaned, swapped, *changed, foreign.token(aud="x")]
+    later = [
+        {"authorization": "Bearer tw_unknown"}, {"authorization": "Basic dHc6dHc="}, forged, revoked, expired, *old,
     ]  # fmt: skip
+    await _check_refused(server, operations, at_once)
+    clock.late_ms = 2 * 3_600_000
+    await _check_refused(server, operations, later)
+
+
+async def _check_refused(server: Server, operations: list[Operation], callers: list[dict[str, str]]) -> None:
     for one in operations:
+        if one.path == "/oauth/token":
+            continue
         for caller in callers:
             answer = await ask(server, one, caller)
             assert answer.status_code == (200 if one.scope is None else 401), (one, caller)
             if one.scope is not None:
-                assert answer.headers["www-authenticate"] == "Bearer"
+                assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scope", OPENED_BY)
 async def test_a_scope_opens_its_routes_and_no_others(
-    server: Server, operations: list[Operation], scope: str
+    server: Server, operations: list[Operation], foreign: ForeignIssuer, scope: str, kind: str
 ) -> None:
-    """Whatever the id, a key without the scope is refused with 403, and one with it is not."""
-    _, caller = await new_key(server, scopes=[scope])
+    """Whatever the id, a key or token without the scope is refused with 403, and one with it is not."""
+    caller = await caller_of(server, foreign, kind, scope)
     for one in operations:
+        if one.path == "/oauth/token":
+            continue
         answer = await ask(server, one, caller)
         opened = one.scope is None or scope in OPENED_BY[one.scope]
         assert (answer.status_code != 403) == opened, one
@@ -179,15 +268,75 @@ async def test_a_scope_opens_its_routes_and_no_others(
             assert answer.json()["scope"] == one.scope
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scope", OPENED_BY)
 async def test_for_the_key_of_another_tenant_nothing_is_there(
-    server: Server, operations: list[Operation], things: dict[str, str], scope: str
-) -> None:
+    server: Server, operations: list[Operation], things: dict[str, str], foreign: ForeignIssuer, scope: str,
+    kind: str,
+) -> None:  # fmt: skip
     """What is another tenant's is not found, in the very words of what does not exist; lists are as if it were not."""
-    _, caller = await new_key(server, scopes=[scope], tenant="other")
+    caller = await caller_of(server, foreign, kind, scope, "other")
+    opened = [one for one in operations if one.scope is not None and scope in OPENED_BY[one.scope]]
+    await _check_nothing_is_there(server, opened, things, caller)
+
+
+async def test_for_a_portal_token_of_another_tenant_nothing_is_there(
+    server: Server, operations: list[Operation], things: dict[str, str]
+) -> None:
+    """With every capability, it is as for a key."""
+    caller = await portal_token(server, "other", list(CAPABILITIES))
+    opened = [one for one in operations if one.capability is not None]
+    await _check_nothing_is_there(server, opened, things, caller)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+async def test_a_capability_opens_its_routes_and_no_others(
+    server: Server, operations: list[Operation], things: dict[str, str], capability: str
+) -> None:
+    """A portal token is refused with 403 wherever its capabilities do not open the route: all of them together, too."""
+    for capabilities in ([capability], list(CAPABILITIES)):
+        caller = await portal_token(server, "acme", capabilities)
+        allowed = {each for one in capabilities for each in CAPABILITIES[one]}
+        for one in operations:
+            if one.scope is None or (one.method == "DELETE" and one.capability in allowed):
+                continue
+            answer = await ask(
+                server,
+                one,
+                caller,
+                things.get(one.path.split("/")[-1 if one.path.count("/") < 2 else 2], "none"),
+            )
+            assert (answer.status_code != 403) == (one.capability in allowed), (one, answer.text)
+            assert answer.status_code not in {401, 404}, (one, answer.text)
+            if answer.status_code == 403:
+                assert answer.json()["capability"] == one.capability
+
+
+async def test_a_portal_token_ends_with_what_it_was_made_with(
+    server: Server, things: dict[str, str], foreign: ForeignIssuer
+) -> None:
+    """A token of an issuer that lives shorter than asked, the key behind an access token, or its tenant."""
+    id, key = await new_key(server, scopes=["manage"], tenant="acme")
+    token = await exchanged(server, id, key)
+    of_key, of_token = [await portal_token(server, "acme", ["events:read"], one) for one in (key, token)]
+    of_admin = await portal_token(server, "acme", ["events:read"])
+    for caller in (of_key, of_token, of_admin):
+        assert (await server.client.get("/v1/events", headers=caller)).status_code == 200
+    await server.client.delete(f"/v1/keys/{id}")
+    for caller in (of_key, of_token):
+        assert (await server.client.get("/v1/events", headers=caller)).status_code == 401
+    made = await server.client.post(
+        "/v1/tenants/acme/portal-token", json={"capabilities": ["events:read"]}, headers=foreign.token()
+    )
+    assert datetime.fromisoformat(made.json()["expires_at"]) < datetime.now(UTC) + timedelta(seconds=640)
+    await server.client.delete("/v1/tenants/acme")
+    assert (await server.client.get("/v1/events", headers=of_admin)).status_code == 401
+
+
+async def _check_nothing_is_there(
+    server: Server, operations: list[Operation], things: dict[str, str], caller: dict[str, str]
+) -> None:
     for one in operations:
-        if one.scope is None or scope not in OPENED_BY[one.scope]:
-            continue
         noun = one.path.split("/")[-1 if one.is_list else 2] if one.path.startswith("/v1/") else ""
         if one.unbound:
             answer = await ask(server, one, caller, things.get(noun, "none"), {})

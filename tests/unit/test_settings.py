@@ -8,8 +8,9 @@ import pytest
 from tellwire.errors import SettingsError
 from tellwire.model.limits import Limits
 from tellwire.policy.retry import RetrySchedule
-from tellwire.settings import TABLE, Loaded, Settings, load
+from tellwire.settings import TABLE, Loaded, Settings, kinds, load
 from tellwire.settings.reference import render
+from tellwire.signing import jwt
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
@@ -218,6 +219,10 @@ def test_kubernetes_service_links() -> None:
         ("egress_ports", ",", None),
         ("egress_proxy", "http://u:p@proxy:3128", "http://u:p@proxy:3128"),
         ("egress_proxy", "", None),
+        ("oauth_algorithms", "ES256, RS256,ES256", ("ES256", "RS256")),
+        ("oauth_scope_claim", "scp", "scp"),
+        ("oauth_tenant_claim", "", None),
+        ("oauth_leeway", "1m", 60.0),
         ("dns_servers", "1.1.1.1, 8.8.8.8:5353,::1,[::1],[2606:0::1]:53", 5),
         ("dns_servers", "", ()),
         ("log_level", "WARNING", "warning"),
@@ -270,6 +275,14 @@ def test_values(name: str, given: object, expected: object) -> None:
         ),
         ("egress_allow", "example.com", "'example.com' is not a network"),
         ("egress_proxy", "proxy:3128", "it is not the URL of a proxy"),
+        ("oauth_algorithms", "none", "'none' is none of them; neither none nor HMAC can be allowed"),
+        ("oauth_algorithms", "RS256,HS256", "'HS256' is none of them; neither none nor HMAC can be allowed"),
+        ("oauth_algorithms", ",", "no algorithm would be left"),
+        ("oauth_scope_claim", " ", "it is empty"),
+        ("oauth_tenant_claim", "a b", "it must be a text without spaces"),
+        ("oauth_jwks_url", "http://issuer.example/keys", "https is required, but for this very machine"),
+        ("oauth_jwks_url", "https://u:p@issuer.example/keys", "it is no https:// URL"),
+        ("oauth_jwks_url", "keys.json", "it is no https:// URL"),
         ("egress_proxy", "http://proxy:99999", "it is not the URL of a proxy"),
         ("egress_proxy", "socks5://proxy", "it is not the URL of a proxy"),
         ("egress_ca_file", "nowhere.pem", "there is no such file"),
@@ -368,3 +381,23 @@ def test_page_names_each_setting(setting: object) -> None:
     default = row.kind.write(row.default) if row.default not in (None, ()) else "not set"
     assert f"`TELLWIRE_{row.name.upper()}`" in line
     assert default in line.split("|")[2]
+
+
+def test_issuer_is_whole_or_not_there() -> None:
+    """An issuer needs its audience and where its keys are; none of the three means anything alone."""
+    with pytest.raises(SettingsError, match="oauth_issuer needs oauth_audience and oauth_jwks_url besides"):
+        load({"TELLWIRE_OAUTH_ISSUER": "https://issuer.example"})
+    with pytest.raises(SettingsError, match="oauth_audience needs oauth_issuer"):
+        load({"TELLWIRE_OAUTH_AUDIENCE": "a,b"})
+    whole = {
+        "TELLWIRE_OAUTH_ISSUER": "https://issuer.example",
+        "TELLWIRE_OAUTH_AUDIENCE": "a,b",
+        "TELLWIRE_OAUTH_JWKS_URL": "http://localhost:8080/keys",
+    }
+    assert load(whole).settings.oauth_audience == ("a", "b")
+
+
+def test_algorithms_of_the_settings_are_those_of_tokens() -> None:
+    """What can be set can be verified, and the other way round; the defaults are the same."""
+    assert kinds.ALGORITHM_NAMES == jwt.ALGORITHMS
+    assert Settings().oauth_algorithms == jwt.TokenRules(issuer="", audiences=()).algorithms

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from tellwire.hub import Tellwire
 from tellwire.version import __version__
 
+from .auth import Door
 from .docs import add_docs
 from .gate import Gate
 from .metrics import METRICS, MetricsPage
@@ -22,6 +23,7 @@ _WATCHED: Final = frozenset({METRICS, "/healthz", "/readyz"})
 def build_api(
     tellwire: Tellwire,
     new_request_id: Callable[[], str],
+    door: Door,
     gate: Gate,
     metrics: MetricsPage | None,
     *,
@@ -31,7 +33,7 @@ def build_api(
 
     Without a page of ``metrics`` there is no route to it; ``metrics_open`` shows it to everybody.
     """
-    app = _empty(tellwire, new_request_id, gate, metrics, openapi_url="/openapi.json")
+    app = _empty(tellwire, new_request_id, door, gate, metrics, openapi_url="/openapi.json")
     without = frozenset() if metrics else frozenset({METRICS})
     add_routes(app, without=without, unguarded=_unguarded(metrics_open))
     add_docs(app)
@@ -42,13 +44,14 @@ def build_api(
 def build_watch(
     tellwire: Tellwire,
     new_request_id: Callable[[], str],
+    door: Door,
     gate: Gate,
     metrics: MetricsPage | None,
     *,
     metrics_open: bool,
 ) -> FastAPI:
     """Only the routes by which a process without an API is watched: health, and ``metrics`` as for ``build_api``."""
-    app = _empty(tellwire, new_request_id, gate, metrics, openapi_url=None)
+    app = _empty(tellwire, new_request_id, door, gate, metrics, openapi_url=None)
     shown = _WATCHED if metrics else _WATCHED - {METRICS}
     others = frozenset(route.path for route in ROUTES) - shown
     add_routes(app, without=others, unguarded=_unguarded(metrics_open))
@@ -58,6 +61,7 @@ def build_watch(
 def _empty(
     tellwire: Tellwire,
     new_request_id: Callable[[], str],
+    door: Door,
     gate: Gate,
     metrics: MetricsPage | None,
     *,
@@ -72,6 +76,7 @@ def _empty(
         redirect_slashes=False,
     )
     app.state.tellwire = tellwire
+    app.state.door = door
     app.state.gate = gate
     app.state.metrics = metrics
     raise_through(app)

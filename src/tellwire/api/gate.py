@@ -43,16 +43,16 @@ class Gate:
     def admit(self, caller: Caller) -> None:
         """Count one request of a key; the key of the settings has no limit. Raises RefusedError (429)."""
         per_s = self._rates.per_key
-        if per_s and caller.key_id is not None:
-            wait_s = self._keys.take(caller.key_id, 1, per_s=per_s, now_ms=self._now_ms())
+        if per_s and caller.actor is not None:
+            wait_s = self._keys.take(caller.actor, 1, per_s=per_s, now_ms=self._now_ms())
             if wait_s:
                 detail = f"this API key may make {per_s} requests a second"
                 raise _too_many("key", per_s, wait_s, detail)
 
     def give_back(self, caller: Caller, tenants: list[str] | None = None) -> None:
         """Undo ``admit``, and ``admit_events`` where ``tenants`` are given: the request comes again."""
-        if caller.key_id is not None:
-            self._keys.give_back(caller.key_id, 1)
+        if caller.actor is not None:
+            self._keys.give_back(caller.actor, 1)
         for tenant in tenants or ():
             self._tenants.give_back(tenant, 1)
 

@@ -22,15 +22,18 @@ from tellwire.manage.audit import ASKER
 from tellwire.model.audit import ADMIN, Asker
 from tellwire.model.key import Scope
 from tellwire.model.limits import KIB, Limits
+from tellwire.model.portal import Capability
 from tellwire.publish import strict_json
 
-from .auth import authorize_fresh
+from .auth import Door
 from .bodies import check_json, read_body
 from .gate import Gate
 
 BODY_BYTES: Final = 64 * KIB
 UNBOUND_FIELD: Final = "x-unbound-keys-only"
 """The OpenAPI extension that marks a route which is not for keys that are bound to a tenant."""
+PORTAL_FIELD: Final = "x-portal-capability"
+"""The OpenAPI extension in which a route names the capability that opens it to portal tokens; no other is for them."""
 SCOPE_FIELD: Final = "x-required-scope"
 """The OpenAPI extension in which a route names the scope that it needs; null where it needs none."""
 
@@ -55,6 +58,7 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         extra = self.openapi_extra or {}
         scope, unbound = Scope(extra[SCOPE_FIELD]), extra.get(UNBOUND_FIELD, False)
+        capability = Capability(extra[PORTAL_FIELD]) if PORTAL_FIELD in extra else None
         kind = _kind_of(self.path)
         known = _query_names(self)
         takes_body = self.body_field is not None
@@ -63,8 +67,9 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             tellwire: Tellwire = request.app.state.tellwire
             gate: Gate = request.app.state.gate
+            door: Door = request.app.state.door
             try:
-                caller = await authorize_fresh(tellwire, _header(request, "authorization"), scope)
+                caller = await door.authorize_fresh(_header(request, "authorization"), scope, capability)
             except UnauthorizedError as error:
                 raise gate.refuse(error, request.scope.get("client")) from None
             gate.admit(caller)
@@ -74,7 +79,7 @@ class GuardedRoute(APIRoute):
                 if kind is not None:
                     await tellwire.check_owner(caller, kind, request.path_params["id"])
             request.scope["tellwire.caller"] = caller
-            ASKER.set(Asker(caller.key_id or ADMIN, request.scope["tellwire.request_id"]))
+            ASKER.set(Asker(caller.actor or ADMIN, request.scope["tellwire.request_id"]))
             _check_query(request, known)
             if takes_body:
                 request = await _read(request, tellwire.limits, content_types)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from tellwire.clock import to_datetime
 from tellwire.model.delivery import State
 from tellwire.model.key import Caller, Scope
+from tellwire.model.portal import DEFAULT_LIFETIME_S, Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.subscription import Subscription
@@ -376,6 +377,27 @@ class TenantPatch(Body):
     def patch(self) -> dict[str, Any]:
         """What was given, null included."""
         return self.model_dump(exclude_unset=True)
+
+
+class PortalTokenBody(Body):
+    """What a portal token may do, for how long, and for whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"capabilities": ["endpoints:write", "deliveries:read"], "subject": "user_123"}]
+        }
+    )
+
+    capabilities: list[str] = Field(
+        description="What it may do with the things of its tenant.",
+        json_schema_extra={"items": {"type": "string", "enum": list(Capability)}},
+    )
+    lifetime_s: int = Field(default=DEFAULT_LIFETIME_S, description="60 to 86,400 seconds.")
+    subject: str | None = Field(
+        default=None,
+        description="Whom it is for, as you call them: the audit log tells it. Up to 50 printable ASCII characters "
+        "without spaces.",
+    )
 
 
 class KeyBody(Body):

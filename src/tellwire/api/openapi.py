@@ -25,6 +25,7 @@ Every request but `/healthz` and `/readyz` shows an API key: `Authorization: Bea
 `publish` publishes and nothing else; `read` reads events, deliveries, endpoints and tenants; `manage` changes
 endpoints and deliveries, sees signing secrets, and reads too; `admin` makes keys and tenants, and may do all the rest.
 A key that is bound to a tenant sees that tenant and nothing else; routes with `x-unbound-keys-only` are not for it.
+Portal tokens (`POST /v1/tenants/{id}/portal-token`) open the routes whose `x-portal-capability` they have, no others.
 
 Times are RFC 3339 in UTC with milliseconds. Lists take `limit` and `cursor`, and answer `next`, the cursor of the page
 that follows. Fields and parameters that are not listed here are refused. Errors are problem documents (RFC 9457); every
@@ -32,12 +33,33 @@ answer has the header `X-Request-Id`.
 """
 _EXAMPLE_REQUEST_ID: Final = "req_01k5w3m8qhe5sbd3y0t2vwz9ra"
 _SCHEMES: Final = {
-    "api_key": {"type": "http", "scheme": "bearer", "description": "An API key: `tw_...`."},
+    "api_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token: of `/oauth/token`, of an issuer that the settings name, or a portal "
+        "token.",
+    },
+    "oauth2": {
+        "type": "oauth2",
+        "description": "API keys are exchanged for access tokens: the client's id is the id of the key.",
+        "flows": {
+            "clientCredentials": {
+                "tokenUrl": "/oauth/token",
+                "scopes": {
+                    "publish": "Publish events.",
+                    "read": "Read events, deliveries, endpoints and tenants.",
+                    "manage": "Change endpoints and deliveries, see signing secrets; read.",
+                    "admin": "Make keys and tenants; everything else.",
+                },
+            },
+        },
+    },
+    "client": {"type": "http", "scheme": "basic", "description": "The id of an API key, and the key."},
 }
 _DETAILS: Final = {
     problems.MALFORMED: "the bytes that came are no HTTP/1.1 request",
     problems.UNAUTHORIZED: "an API key is required: send the header Authorization: Bearer tw_...",
-    problems.FORBIDDEN: "this API key lacks the scope 'manage'",
+    problems.FORBIDDEN: "this API key or token lacks the scope 'manage'",
     problems.NOT_FOUND: "there is no endpoint 'ep_01k5w3m8qhe5sbd3y0t2vwz9ra'",
     problems.METHOD_NOT_ALLOWED: "allowed here: GET, HEAD",
     problems.SLOW_REQUEST: "the request body did not arrive in time",
@@ -102,6 +124,7 @@ def _tags() -> list[dict[str, str]]:
         "tenants": "Your customers.",
         "keys": "API keys.",
         "audit": "Who changed what.",
+        "oauth": "Access tokens for API keys.",
         "metrics": "For Prometheus.",
         "health": "For load balancers; open to everybody.",
     }
@@ -115,7 +138,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     kinds = [problems.CONFLICT] if "409" in responses else []
     kinds += [problems.NOT_FOUND] if "404" in responses else []
     if operation.get(SCOPE_FIELD):
-        operation["security"] = [{"api_key": [operation[SCOPE_FIELD]]}]
+        scope = operation[SCOPE_FIELD]
+        operation["security"] = [{"api_key": [scope]}, {"oauth2": [scope]}]
         kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY]
     if "{id}" in path:
         kinds.append(problems.NOT_FOUND)

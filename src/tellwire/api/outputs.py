@@ -15,6 +15,7 @@ from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.endpoint_settings import shown_settings
 from tellwire.model.key import Scope
+from tellwire.model.portal import Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.tenant import TenantState
@@ -384,6 +385,25 @@ class AuditOutput(Output):
     after: dict[str, Any] | None = Field(description="The same fields after; null where the thing is gone.")
 
 
+class TokenOutput(Output):
+    """An access token (RFC 6749 section 5.1)."""
+
+    access_token: str = Field(description="Shown as `Authorization: Bearer`.", examples=["tw_at_AbX..."])
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds.", examples=[900])
+    scope: str = Field(description="What it may do: scopes, with spaces between.", examples=["publish"])
+
+
+class PortalTokenOutput(Output):
+    """A portal token; it is shown this once."""
+
+    token: str = Field(examples=["tw_pt_AbX..."])
+    tenant: str = Field(examples=["acme"])
+    capabilities: list[Capability]
+    subject: str | None = Field(description="Whom it is for, as you call them.", examples=["user_123"])
+    expires_at: Time
+
+
 class HealthOutput(Output):
     """The process answers, or is ready."""
 
@@ -408,8 +428,11 @@ class ProblemOutput(Output):
     errors: list[FaultOutput] = Field(default=[], description="Every fault that was found, by field.")
     limit: str = Field(default="", description="The limit that was exceeded.")
     maximum: int = Field(default=0, description="What it allows.")
-    scope: str = Field(default="", description="The scope that the API key lacks.")
-    bound_to: str = Field(default="", description="The tenant that the API key is bound to.")
+    scope: str = Field(default="", description="The scope that this needs, and the API key or token lacks.")
+    bound_to: str = Field(default="", description="The tenant that the API key or token is bound to.")
+    capability: str | None = Field(
+        default=None, description="What a portal token would have to be able to do; null: none may do this."
+    )
     index: int = Field(default=0, description="The place in the batch of the event that is in conflict.")
     stored: bool | None = Field(
         default=False,

@@ -38,8 +38,8 @@ class Kind(NamedTuple):
 
 
 MALFORMED = Kind("malformed", "This is no HTTP request", 400)
-UNAUTHORIZED = Kind("unauthorized", "A good API key is required", 401)
-FORBIDDEN = Kind("forbidden", "The API key may not do this", 403)
+UNAUTHORIZED = Kind("unauthorized", "A good API key or token is required", 401)
+FORBIDDEN = Kind("forbidden", "The API key or token may not do this", 403)
 NOT_FOUND = Kind("not-found", "There is no such thing", 404)
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", "The method is not allowed here", 405)
 CONFLICT = Kind("conflict", "It contradicts what is stored", 409)
@@ -50,7 +50,7 @@ SLOW_REQUEST = Kind("slow-request", "The request took too long to arrive", 408)
 TOO_MANY = Kind("rate-limited", "Too many requests", 429)
 HEAD_TOO_LARGE = Kind("head-too-large", "The head of the request is larger than a limit", 431)
 INTERNAL = Kind("internal", "Something went wrong on our side", 500)
-UNAVAILABLE = Kind("unavailable", "The database cannot be used right now", 503)
+UNAVAILABLE = Kind("unavailable", "It cannot be done right now", 503)
 
 KINDS: Final = (
     MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
@@ -100,10 +100,9 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         case RefusedError():
             return problem(error.kind, str(error), request_id, error.headers)
         case UnauthorizedError():
-            return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": "Bearer"})
+            return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": _challenge(error)})
         case ForbiddenError():
-            bound: dict[str, Any] = {} if error.bound_to is None else {"bound_to": error.bound_to}
-            return problem(FORBIDDEN, str(error), request_id, scope=str(error.scope), **bound)
+            return _forbidden(error, request_id)
         case NotFoundError():
             return problem(NOT_FOUND, str(error), request_id)
         case ConflictError():
@@ -113,6 +112,23 @@ def problem_of(error: Exception, request_id: str) -> Problem:
             return _unavailable(error, request_id)
         case _:
             return problem(INTERNAL, "this is our fault; the request id helps to find it", request_id)
+
+
+def _challenge(error: UnauthorizedError) -> str:
+    """Who showed nothing is told what is wanted; who showed something, what is wrong with it (RFC 6750 section 3)."""
+    if not error.shown:
+        return "Bearer"
+    return f'Bearer error="invalid_token", error_description="{error}"'
+
+
+def _forbidden(error: ForbiddenError, request_id: str) -> Problem:
+    more: dict[str, Any] = {"scope": str(error.scope)}
+    if error.bound_to is not None:
+        more["bound_to"] = error.bound_to
+    if error.portal:
+        more["capability"] = None if error.capability is None else str(error.capability)
+    challenge = f'Bearer error="insufficient_scope", scope="{error.scope!s}"'
+    return problem(FORBIDDEN, str(error), request_id, {"www-authenticate": challenge}, **more)
 
 
 def _unavailable(error: Exception, request_id: str) -> Problem:

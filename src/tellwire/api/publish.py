@@ -21,7 +21,7 @@ from tellwire.publish.strict_json import shorten
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
-from .auth import authorize, authorize_fresh
+from .auth import Door
 from .bodies import DisconnectedError, check_json, read_body
 from .gate import Gate
 from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
@@ -35,8 +35,11 @@ Headers = dict[bytes, bytes]
 class PublishRoutes:
     """Answers the two publish routes itself and passes every other request on to ``app``."""
 
-    def __init__(self, app: App, tellwire: Tellwire, new_request_id: Callable[[], str], gate: Gate) -> None:
+    def __init__(
+        self, app: App, tellwire: Tellwire, new_request_id: Callable[[], str], door: Door, gate: Gate
+    ) -> None:
         self._app = app
+        self._door = door
         self._gate = gate
         self._tellwire = tellwire
         self._new_request_id = new_request_id
@@ -57,7 +60,7 @@ class PublishRoutes:
     def take(self, headers: Headers, body: bytes, answer: Answer) -> bool:
         """See ``shortcut.Taker``: what is wrong with a request is told on the long way, so here it is only noticed."""
         try:
-            caller = authorize(self._tellwire, headers.get(b"authorization"), KeyScope.PUBLISH)
+            caller = self._door.authorize(headers.get(b"authorization"), KeyScope.PUBLISH)
             check_json(headers.get(b"content-type"))
             if len(body) > self._event_bytes:
                 return False
@@ -108,7 +111,7 @@ class PublishRoutes:
                 refuse_repeated(scope["headers"])
             query = scope["query_string"]
             key = headers.get(b"authorization")
-            caller = await authorize_fresh(self._tellwire, key, KeyScope.PUBLISH)
+            caller = await self._door.authorize_fresh(key, KeyScope.PUBLISH)
             self._gate.admit(caller)
             if query:
                 refuse_query(query)

@@ -11,10 +11,24 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from tellwire.model.key import Scope
+from tellwire.model.portal import Capability
 
-from . import audit, deliveries, endpoints, events, filters, health, keys, metrics, replays, stats, tenants
-from .guard import SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
-from .outputs import WholeEventOutput
+from . import (
+    audit,
+    deliveries,
+    endpoints,
+    events,
+    filters,
+    health,
+    keys,
+    metrics,
+    oauth,
+    replays,
+    stats,
+    tenants,
+)
+from .guard import PORTAL_FIELD, SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
+from .outputs import TokenOutput, WholeEventOutput
 
 READ: Final = Scope.READ
 MANAGE: Final = Scope.MANAGE
@@ -73,16 +87,51 @@ ROUTES: Final = (
     Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
     Route("PATCH", "/v1/tenants/{id}", ADMIN, tenants.change_tenant, refusals=(409,), unbound=True),
     Route("DELETE", "/v1/tenants/{id}", ADMIN, tenants.delete_tenant, 202, refusals=(409,), unbound=True),
+    Route("POST", "/v1/tenants/{id}/portal-token", MANAGE, tenants.make_portal_token, 201, refusals=(409,)),
     Route("POST", "/v1/keys", ADMIN, keys.create_key, 201),
     Route("GET", "/v1/keys", ADMIN, keys.list_keys),
     Route("GET", "/v1/keys/{id}", ADMIN, keys.get_key),
     Route("POST", "/v1/keys/{id}/rotate", ADMIN, keys.rotate_key, 201, refusals=(409,)),
     Route("DELETE", "/v1/keys/{id}", ADMIN, keys.revoke_key, 204),
     Route("GET", "/v1/audit", ADMIN, audit.list_audit),
+    Route("POST", "/oauth/token", None, oauth.get_token, shape=TokenOutput),
     Route("GET", "/healthz", None, health.get_health),
     Route("GET", "/readyz", None, health.get_readiness),
     Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True, unbound=True),
 )
+
+
+PORTAL: Final[dict[Callable[..., Any], Capability]] = {
+    events.list_events: Capability.EVENTS_READ,
+    events.get_event: Capability.EVENTS_READ,
+    endpoints.create_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.list_endpoints: Capability.ENDPOINTS_READ,
+    endpoints.get_endpoint: Capability.ENDPOINTS_READ,
+    endpoints.change_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.delete_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.get_secret: Capability.SECRETS_READ,
+    endpoints.rotate_secret: Capability.SECRETS_ROTATE,
+    endpoints.enable_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.disable_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.pause_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.resume_endpoint: Capability.ENDPOINTS_WRITE,
+    endpoints.subscribe: Capability.ENDPOINTS_WRITE,
+    endpoints.unsubscribe: Capability.ENDPOINTS_WRITE,
+    endpoints.send_test: Capability.ENDPOINTS_WRITE,
+    replays.start_replay: Capability.DELIVERIES_RETRY,
+    replays.list_replays: Capability.DELIVERIES_READ,
+    replays.get_replay: Capability.DELIVERIES_READ,
+    replays.cancel_replay: Capability.DELIVERIES_RETRY,
+    filters.preview_subscriptions: Capability.EVENTS_READ,
+    filters.test_filter: Capability.EVENTS_READ,
+    stats.get_endpoint_stats: Capability.DELIVERIES_READ,
+    stats.get_stats: Capability.DELIVERIES_READ,
+    deliveries.list_deliveries: Capability.DELIVERIES_READ,
+    deliveries.get_delivery: Capability.DELIVERIES_READ,
+    deliveries.retry_delivery: Capability.DELIVERIES_RETRY,
+    deliveries.cancel_delivery: Capability.DELIVERIES_RETRY,
+}
+"""What opens a route to portal tokens: for them there are no others."""
 
 
 def add_routes(
@@ -104,18 +153,27 @@ def add_routes(
             summary=summary,
             description=" ".join(rest.split()),
             operation_id=route.answer.__name__,
-            tags=[route.path.removeprefix("/v1").split("/")[1] if route.scope else "health"],
+            tags=[_tag(route)],
             responses={status: {} for status in route.refusals},
-            openapi_extra=_rule(scope, route.unbound),
+            openapi_extra=_rule(scope, route),
             **_form(route),
         )
 
 
-def _rule(scope: Scope | None, unbound: bool) -> dict[str, Any] | None:
+def _tag(route: Route) -> str:
+    first = route.path.removeprefix("/v1").split("/")[1]
+    return first if route.scope or first == "oauth" else "health"
+
+
+def _rule(scope: Scope | None, route: Route) -> dict[str, Any] | None:
     """Who may use a route, as the OpenAPI document says it and the guard reads it."""
+    if route.answer is oauth.get_token:
+        return oauth.EXTRA
     if scope is None:
         return None
-    return {SCOPE_FIELD: scope, **({UNBOUND_FIELD: True} if unbound else {})}
+    capability = PORTAL.get(route.answer)
+    portal = {} if capability is None else {PORTAL_FIELD: capability}
+    return {SCOPE_FIELD: scope, **portal, **({UNBOUND_FIELD: True} if route.unbound else {})}
 
 
 def _form(route: Route) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 
+from .auth import Door, bearer
 from .caller import Who
 from .hub import Hub
-from .inputs import PageQuery, TenantBody, TenantPatch
-from .outputs import ListOutput, TenantOutput
+from .inputs import PageQuery, PortalTokenBody, TenantBody, TenantPatch
+from .outputs import ListOutput, PortalTokenOutput, TenantOutput
 
 
 async def create_tenant(tellwire: Hub, asked: TenantBody) -> TenantOutput:
@@ -54,3 +55,20 @@ async def delete_tenant(tellwire: Hub, id: str) -> TenantOutput:
     the background; until that is done, it is there as `deleting`, and its id is taken.
     """
     return TenantOutput.of(await tellwire.tenants.delete(id))
+
+
+async def make_portal_token(
+    tellwire: Hub, request: Request, id: str, asked: PortalTokenBody
+) -> PortalTokenOutput:
+    """Make a portal token
+
+    For a page that your customer sees: it gets at the things of this tenant, by its capabilities, and is refused
+    everywhere else. It ends with its time, with its tenant, and with the API key that it was made with.
+    """
+    door: Door = request.app.state.door
+    shown = request.headers.get("authorization", "").encode("latin-1")
+    made = await tellwire.tokens.portal(
+        id, asked.capabilities, lifetime_s=asked.lifetime_s, subject=asked.subject, made_with=bearer(shown),
+        ends_ms=door.ends_ms(shown),
+    )  # fmt: skip
+    return PortalTokenOutput.model_validate(made, from_attributes=True)

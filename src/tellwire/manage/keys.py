@@ -15,11 +15,9 @@ from tellwire.clock import Clock, to_ms
 from tellwire.errors import (
     ConflictError,
     FieldError,
-    ForbiddenError,
     InvalidInputError,
     LimitExceededError,
     NotFoundError,
-    UnauthorizedError,
 )
 from tellwire.model.key import ApiKey, Caller, Scope
 from tellwire.model.limits import Limits
@@ -67,22 +65,6 @@ class Keys:
         self._one_look = asyncio.Lock()
         self.last_uses = LastUses(store, clock)
 
-    def authorize(self, shown: str | None, scope: Scope) -> Caller:
-        """Let a request pass that shows a good key with ``scope``; runs without I/O on every request.
-
-        Raises:
-            UnauthorizedError: no key, or one that is unknown, revoked or expired (which of these is not told).
-            ForbiddenError: the key is good and lacks the scope.
-        """
-        if not shown:
-            raise UnauthorizedError("an API key is required: send the header Authorization: Bearer tw_...")
-        key = self._find(shown)
-        if key is None:
-            raise UnauthorizedError("this API key is not known, or no longer good", shown=True)
-        if scope not in key.scopes:
-            raise ForbiddenError(scope)
-        return key.caller
-
     async def catch_up(self) -> None:
         """Take in what other processes have changed: a key that is not known here may be a moment old.
 
@@ -101,7 +83,11 @@ class Keys:
                 lambda _: None
             )  # after each transaction, the roster is that of the database
 
-    def _find(self, shown: str) -> LiveKey | None:
+    def find(self, shown: str) -> LiveKey | None:
+        """The good key of this text; runs without I/O on every request.
+
+        None for one that is unknown, revoked or expired, or whose tenant is deleted: which of these is not told.
+        """
         if len(shown) > _MAX_KEY_CHARS:
             return None
         shown_hash = _hash(shown)
@@ -110,6 +96,16 @@ class Keys:
             return admin
         if is_forged(shown):
             return None
+        return self._good(shown_hash)
+
+    def find_hashed(self, hash: bytes) -> LiveKey | None:
+        """The good key of this hash, which stands in a token that was got with it. The key of the settings too."""
+        admin = self._admin
+        if admin is not None and hmac.compare_digest(hash, admin.hash):
+            return admin
+        return self._good(hash)
+
+    def _good(self, shown_hash: bytes) -> LiveKey | None:
         # The look-up is by a SHA-256 of 256 random bits: its timing says nothing about a key that one does not have.
         roster = self._store.roster
         key = roster.keys.get(shown_hash)
@@ -120,7 +116,7 @@ class Keys:
         caller = key.caller
         if caller.tenant is not None and caller.tenant not in roster.tenants:
             return None
-        self.last_uses.note(caller.key_id)  # type: ignore[arg-type] # only the key of the settings has none
+        self.last_uses.note(caller.actor)  # type: ignore[arg-type] # only the key of the settings has none
         return key
 
     async def create(

@@ -1,10 +1,13 @@
 """API key: what a client shows to prove who it is. Only its hash is stored."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import msgspec
+
+from .portal import Capability
 
 
 class Scope(StrEnum):
@@ -43,12 +46,14 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: the id of an API key (None for the key of the settings), and the tenant that it is bound to, if any.
+    """Who asks, and the tenant that it is bound to, if any. A bound caller sees its tenant and nothing else.
 
-    A bound caller sees its tenant and nothing else.
+    ``actor`` is what the audit log and the rates know it by: the id of an API key, also behind a token that was got
+    with it; ``jwt:`` and the subject of a foreign token; ``portal:`` and whom a portal token is for. None is the key
+    of the settings.
     """
 
-    key_id: str | None = None
+    actor: str | None = None
     tenant: str | None = None
 
     def sees(self, tenant: str | None) -> str | None:
@@ -56,6 +61,19 @@ class Caller(msgspec.Struct, frozen=True):
         if self.tenant is None or tenant == self.tenant:
             return tenant
         return self.tenant if tenant is None else NOBODY
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a token allows: ``scopes`` with what they imply; a portal token has ``capabilities`` instead of any."""
+
+    caller: Caller
+    scopes: frozenset[Scope] = frozenset()
+    capabilities: frozenset[Capability] | None = None
+
+
+def with_implied(scopes: Iterable[Scope]) -> frozenset[Scope]:
+    """The scopes, and those that they imply."""
+    return frozenset[Scope]().union(*(IMPLIED[scope] for scope in scopes))
 
 
 NOBODY: Final = ""

@@ -185,6 +185,49 @@ def _read_proxy(text: str) -> str | None:
     return text
 
 
+def _read_text(text: str) -> str | None:
+    if not text:
+        return None
+    if len(text) > 2_048 or not text.isprintable() or " " in text:
+        raise ValueError("it must be a text without spaces")
+    return text
+
+
+def _read_name(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return _read_text(text) or ""
+
+
+def _read_texts(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(_read_text, _items(text))))
+
+
+def _read_algorithms(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_items(text)))
+    for name in names:
+        if name not in ALGORITHM_NAMES:
+            raise ValueError(f"{name!r} is none of them; neither none nor HMAC can be allowed")
+    if not names:
+        raise ValueError("no algorithm would be left")
+    return names
+
+
+def _read_secure_url(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        url = urlsplit(text)
+        good = bool(url.hostname) and url.port != 0 and url.username is None and not re.search(r"\s", text)
+    except ValueError:
+        good = False
+    if not good or url.scheme not in {"http", "https"}:
+        raise ValueError("it is no https:// URL")
+    if url.scheme == "http" and url.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        raise ValueError("https is required, but for this very machine")
+    return text
+
+
 def _read_file(text: str) -> Path | None:
     if not text:
         return None
@@ -249,6 +292,11 @@ def _bounds(low: float, high: float | None, write: Callable[[Any], str] = str) -
     return f", at least {write(low)}" if high is None else f", from {write(low)} to {write(high)}"
 
 
+ALGORITHM_NAMES = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+"""How tokens can be signed: by public keys only (see ``signing.jwt``)."""
+
 SWITCH = Kind("`true` or `false`", _read_switch, lambda value: "true" if value else "false")
 HOST = Kind("a host name or address to listen on, such as `127.0.0.1`", _read_host)
 KEY = Kind("a secret text without spaces", _read_key, _write_optional)
@@ -279,3 +327,13 @@ SCHEDULE = Kind(
 )
 PROXY = Kind("an `http://` or `https://` URL", _read_proxy, _write_optional)
 FILE = Kind("the path of a file", _read_file, _write_optional)
+TEXT = Kind("a text without spaces", _read_text, _write_optional)
+NAME = Kind("a name without spaces", _read_name)
+TEXTS = Kind("texts without spaces, separated by commas", _read_texts, _write_list, True)
+ALGORITHMS = Kind(
+    f"names, separated by commas, of {', '.join(f'`{name}`' for name in ALGORITHM_NAMES)}",
+    _read_algorithms,
+    _write_list,
+    True,
+)
+SECURE_URL = Kind("an `https://` URL", _read_secure_url, _write_optional)

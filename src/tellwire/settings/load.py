@@ -121,6 +121,7 @@ def load(
                 faults.append(_fault(setting, found, str(error)))
     if faults:
         raise SettingsError(_sentence(faults))
+    _check_issuer(values)
     _apply_dev_preset(values, origins)
     return Loaded(settings=Settings(**values), origins=origins, warnings=tuple(warnings), toml_path=path)
 
@@ -207,6 +208,15 @@ def _text(value: object, *, many: bool) -> str:
             raise ValueError("it is a table, but settings are not nested")
         case _:
             return str(value)
+
+
+def _check_issuer(values: dict[str, Any]) -> None:
+    """An issuer needs its audience and its keys, and these mean nothing without it. Raises SettingsError."""
+    names = ("oauth_issuer", "oauth_audience", "oauth_jwks_url")
+    missing = [name for name in names if not values.get(name)]
+    if missing and len(missing) < len(names):
+        given = next(name for name in names if name not in missing)
+        raise SettingsError(f"{given} needs {' and '.join(missing)} besides: set all three, or none of them")
 
 
 def _apply_dev_preset(values: dict[str, Any], origins: dict[str, Origin]) -> None:

@@ -38,6 +38,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str | None = None
     key_rate: int = 0
     tenant_rate: int = 0
+    token_lifetime: float = 900.0
+    oauth_issuer: str | None = None
+    oauth_audience: tuple[str, ...] = ()
+    oauth_jwks_url: str | None = None
+    oauth_algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
+    oauth_leeway: float = 30.0
+    oauth_scope_claim: str = "scope"
+    oauth_tenant_claim: str | None = None
+    oauth_typed: bool = False
+    oauth_ca_file: Path | None = None
     retry_schedule: RetrySchedule = RetrySchedule()
     delivery_timeout: float = 15.0
     lease: float = 60.0
@@ -129,9 +139,10 @@ def without_password(text: str) -> str:
     return re.sub(r"\?[^'\"]*", "?***", text)
 
 
-SERVER, SECURITY, DELIVERY, EGRESS, LOGS, LIMITS = (
+SERVER, SECURITY, OAUTH, DELIVERY, EGRESS, LOGS, LIMITS = (
     "Server",
     "Keys",
+    "Tokens of an OAuth 2 issuer",
     "Delivery",
     "Egress: where deliveries may go",
     "Logs and metrics",
@@ -200,6 +211,60 @@ TABLE: tuple[Setting, ...] = (
         SECURITY,
         "Events that one tenant may publish a second over HTTP, in each process of the server, unless it has a limit "
         "of its own; 0: no limit.",
+    ),
+    Setting(
+        "token_lifetime",
+        seconds(60, 86_400),
+        SECURITY,
+        "How long an access token lives that an API key is exchanged for (`POST /oauth/token`).",
+    ),
+    Setting(
+        "oauth_issuer",
+        kinds.TEXT,
+        OAUTH,
+        "The issuer whose tokens are accepted beside API keys: `iss`, exactly. Needs `oauth_audience` and "
+        "`oauth_jwks_url`.",
+    ),
+    Setting(
+        "oauth_audience", kinds.TEXTS, OAUTH, "What `aud` names in a token for this server: one of these."
+    ),
+    Setting(
+        "oauth_jwks_url",
+        kinds.SECURE_URL,
+        OAUTH,
+        "Where the issuer publishes its keys (JWKS). They are fetched every ten minutes, and when a key is unknown.",
+    ),
+    Setting("oauth_algorithms", kinds.ALGORITHMS, OAUTH, "How tokens may be signed."),
+    Setting(
+        "oauth_leeway",
+        seconds(0, 300),
+        OAUTH,
+        "By how much the issuer's clock may differ from this one's.",
+    ),
+    Setting(
+        "oauth_scope_claim",
+        kinds.NAME,
+        OAUTH,
+        "The claim that holds the scopes, as a text with spaces or as a list. What is no scope here is passed over.",
+    ),
+    Setting(
+        "oauth_tenant_claim",
+        kinds.TEXT,
+        OAUTH,
+        "The claim that holds the tenant that a token is bound to; then each must have it, and `*` is bound to none. "
+        "Not set, no token is bound.",
+    ),
+    Setting(
+        "oauth_typed",
+        kinds.SWITCH,
+        OAUTH,
+        "Whether a token must say `typ: at+jwt` (RFC 9068); without, `JWT` and none at all will do.",
+    ),
+    Setting(
+        "oauth_ca_file",
+        kinds.FILE,
+        OAUTH,
+        "A PEM file with certificates to trust at `oauth_jwks_url`, besides the system's.",
     ),
     Setting(
         "retry_schedule",

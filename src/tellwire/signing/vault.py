@@ -15,6 +15,8 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import SettingsError, StoreError, StoreVersionError
 
@@ -38,7 +40,15 @@ class Vault:
         """
         if len(key) != KEY_BYTES:
             raise ValueError(f"a vault's key has {KEY_BYTES} bytes, got {len(key)}")
+        self._key = key
         self._cipher = AESGCM(key)
+
+    def derived(self, purpose: bytes) -> "Vault":
+        """Another vault, whose key follows from this one's and ``purpose`` (HKDF-SHA256, RFC 5869).
+
+        For what is sealed far more often than secrets are, so that the nonces of these are not used up.
+        """
+        return Vault(HKDF(SHA256(), KEY_BYTES, None, b"tellwire " + purpose).derive(self._key))
 
     @classmethod
     def from_setting(cls, text: str) -> "Vault":

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 from tellwire.ids import ENDPOINT, KEY, encode
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
-from tellwire.model.key import IMPLIED, Caller, Scope
+from tellwire.model.key import Caller, Scope, with_implied
 from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
@@ -296,6 +296,6 @@ def _changed_keys(connection: Connection, seen: int) -> dict[bytes, LiveKey | No
 
 
 def _live_key(row: RowMapping) -> LiveKey:
-    scopes = frozenset[Scope]().union(*(IMPLIED[Scope(scope)] for scope in row["scopes"].split()))
+    scopes = with_implied(Scope(scope) for scope in row["scopes"].split())
     caller = Caller(encode(KEY, row["id"]), row["tenant"])
     return LiveKey(row["hash"], scopes, row["expires_ms"], caller)

@@ -9,13 +9,15 @@ from pydantic import TypeAdapter
 from tellwire import Tellwire
 from tellwire.api import inputs
 from tellwire.api.app import build_api
+from tellwire.api.auth import Door
 from tellwire.api.examples import ANSWERS
 from tellwire.api.gate import Gate, Rates
 from tellwire.api.routes import ROUTES, Route
 from tellwire.clock import SystemClock
 
 TELLWIRE = Tellwire("sqlite:///never-opened.db")
-API = build_api(TELLWIRE, lambda: "req_1", Gate(TELLWIRE, Rates(), SystemClock()), None, metrics_open=False)
+GATE = Gate(TELLWIRE, Rates(), SystemClock())
+API = build_api(TELLWIRE, lambda: "req_1", Door(TELLWIRE), GATE, None, metrics_open=False)
 DOCUMENT: dict[str, Any] = API.openapi()
 OPERATIONS = {
     operation["operationId"]: operation for item in DOCUMENT["paths"].values() for operation in item.values()

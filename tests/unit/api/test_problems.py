@@ -46,5 +46,5 @@ def test_problem_of_each_error(error: Exception, status: int, more: dict[str, An
     assert (problem.status, document["status"], document["request_id"]) == (status, status, "req_1")
     assert document | more == document
     assert "/secret" not in problem.body.decode()
-    assert ("www-authenticate" in problem.headers) == (status == 401)
+    assert ("www-authenticate" in problem.headers) == (status in {401, 403})
     assert ("retry-after" in problem.headers) == (status == 503)
