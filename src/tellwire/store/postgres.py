@@ -87,7 +87,7 @@ class PostgresStore:
             StoreVersionError: the database was written by a newer Tellwire.
             SettingsError: its secrets were sealed with another key.
         """
-        engine = pool_of(self._url, 1, within_s=self._write_within_s)
+        engine = pool_of(self._url, 1, within_s=self._write_within_s, writes=True)
         self._write_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # we say BEGIN ourselves
         self._read_engine = pool_of(self._url, _READERS, within_s=self._read_within_s).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True

@@ -27,6 +27,13 @@ _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",
 }
+_WRITER_SETTINGS: Final = {
+    # Statements that write are about few rows, which indexes find in their order. The server's guesses at how many are
+    # wrong where one lane has a million due deliveries: it must not read or sort all of them for a claim of a few.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+}
 
 _TOLD: Final = tuple(
     f"{verb} {table}"
@@ -36,13 +43,16 @@ _TOLD: Final = tuple(
 """How statements begin that other processes must hear of."""
 
 
-async def connect(url: str, within_s: float | None = WRITE_WITHIN_S) -> "asyncpg.Connection[Any]":
+async def connect(
+    url: str, within_s: float | None = WRITE_WITHIN_S, *, writes: bool = False
+) -> "asyncpg.Connection[Any]":
     """A connection of the driver; the URL is libpq's, with its parameters (``sslmode`` and so on).
 
     ``within_s`` is how long one statement may take until its connection counts as dead: a server that has gone without
-    a word answers none. The server's own limit is there for statements that are merely slow; None: neither.
+    a word answers none. The server's own limit is there for statements that are merely slow; None: neither. ``writes``:
+    it is the one for the statements of the hot path.
     """
-    settings = dict(_SERVER_SETTINGS)
+    settings = _SERVER_SETTINGS | (_WRITER_SETTINGS if writes else {})
     if within_s is None:
         settings["statement_timeout"] = settings["lock_timeout"] = "0"
     return await asyncpg.connect(
@@ -63,11 +73,13 @@ def name_of(url: str) -> str:
         ) from None
 
 
-def pool_of(url: str, connections: int, *, within_s: float | None = READ_WITHIN_S) -> AsyncEngine:
-    """A pool of at most so many connections, made when they are needed; ``within_s``: see ``connect``."""
+def pool_of(
+    url: str, connections: int, *, within_s: float | None = READ_WITHIN_S, writes: bool = False
+) -> AsyncEngine:
+    """A pool of at most so many connections, made when they are needed; for the rest see ``connect``."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda *_, **__: connect(url, within_s),
+        async_creator=lambda *_, **__: connect(url, within_s, writes=writes),
         pool_size=connections,
         max_overflow=0,
         pool_timeout=_WAIT_FOR_ONE_S,

@@ -220,7 +220,7 @@ _CLAIMABLE = """
         e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
-    ORDER BY coalesce(d.lease_until_ms, d.due_ms)
+    ORDER BY coalesce(d.lease_until_ms, d.due_ms), d.id
     LIMIT ?"""
 
 # A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.

@@ -121,7 +121,8 @@ class HotStatements(Protocol):
         token: int,
         limit: int,
     ) -> list[ClaimedRow]:
-        """Claim up to ``limit`` deliveries of one lane that are due, or whose lease has expired, oldest first."""
+        """Claim up to ``limit`` deliveries of one lane that are due, or whose lease has expired, oldest
+        first. What it costs does not grow with what waits, in this lane or in others."""
 
 
 class Submitter(Protocol):

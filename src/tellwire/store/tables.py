@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0011"
+SCHEMA_VERSION: Final = "0012"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -199,6 +199,7 @@ Index(
     "deliveries_ready",
     deliveries.c.endpoint_id,
     ready_ms,
+    deliveries.c.id,
     sqlite_where=deliveries.c.state == 0,
     postgresql_where=deliveries.c.state == 0,
 )

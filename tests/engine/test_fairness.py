@@ -1,0 +1,54 @@
+"""Who is sick keeps nobody waiting: full backlogs and hanging endpoints beside the events of others."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from tests.postgres import database_in
+
+from tellwire import Options, Tellwire
+from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.lanes import LaneBounds
+
+from .embedded import KEY, LOOPBACK
+from .receivers import HeldReceiver
+
+SICK = 6
+BACKLOG = 400
+BOUNDS = LaneBounds(per_endpoint=4, per_process=SICK * 4 + 4, held=500)
+"""Less room in memory than there is backlog, and hardly more slots than the sick ones fill."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'tellwire.db'}" if request.param == "sqlite" else database_in(tmp_path)
+
+
+async def test_backlogs_of_one_tenant_keep_no_other_waiting(url: str) -> None:
+    """Six endpoints of a tenant hang with 400 due deliveries each: all events of another arrive while they do, and
+    so do those for a healthy endpoint of the same tenant. When they recover, nothing of theirs is lost."""
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(bounds=BOUNDS, grace_s=1))
+    async with AsyncExitStack() as stack:
+        sick = [await stack.enter_async_context(HeldReceiver(held=True)) for _ in range(SICK)]
+        well = await stack.enter_async_context(HeldReceiver())
+        quiet = await stack.enter_async_context(HeldReceiver())
+        tellwire = await stack.enter_async_context(Tellwire(url, options))
+        for tenant in ("noisy", "quiet"):
+            await tellwire.tenants.create(tenant)
+        for receiver in sick:
+            await tellwire.endpoints.create(receiver.url, tenant="noisy", events=["flood.*"])
+        await tellwire.endpoints.create(well.url, tenant="noisy", events=["order.*"])
+        await tellwire.endpoints.create(quiet.url, tenant="quiet", events=["*"])
+        for _ in range(BACKLOG // 100):
+            await tellwire.publish_many([{"type": "flood.came", "data": {}}] * 100, tenant="noisy")
+        await asyncio.gather(*(receiver.met(BOUNDS.per_endpoint) for receiver in sick))
+        for number in range(100):
+            for tenant in ("noisy", "quiet"):
+                await tellwire.publish("order.paid", {"n": number}, tenant=tenant)
+        await asyncio.gather(quiet.met(100), well.met(100))
+        assert [len(receiver.bodies) for receiver in sick] == [BOUNDS.per_endpoint] * SICK
+        for receiver in sick:
+            receiver.let_go()
+        assert await tellwire.drained()
+        assert [len(set(receiver.ids)) for receiver in sick] == [BACKLOG] * SICK
