@@ -21,6 +21,7 @@ from .ids import DELIVERY, IdMaker, decode
 from .manage.audit import Audit
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
+from .manage.event_types import EventTypes
 from .manage.filters import Filters
 from .manage.keys import Keys
 from .manage.owners import check_owner
@@ -91,7 +92,7 @@ class Tellwire:
             await tellwire.publish("order.paid", {"order_id": "o_1"})
 
     Attributes:
-        endpoints, tenants, keys, tokens, events, filters, deliveries, replays, audit: the control plane.
+        endpoints, tenants, keys, tokens, events, event_types, filters, deliveries, replays, audit: the control plane.
         stats: what became of deliveries, counted by hour and day.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
@@ -152,6 +153,7 @@ class Tellwire:
         )
         self._last_uses: asyncio.Task[None] | None = None
         self.events = Events(store, limits)
+        self.event_types = EventTypes(store, clock, limits, self.audit)
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
         self.replays = Replays(store, clock, self._new_id, limits, self._replay, self.audit)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, shown_settings
 
+from .event_type_shapes import EXAMPLE_DATA, EXAMPLE_SCHEMA
+
 _OCCURRED: Final = "2026-01-31T09:30:00.123Z"
 _CREATED: Final = "2026-01-31T09:30:01.004Z"
 _BEFORE: Final = "2026-01-30T16:05:12.480Z"
@@ -159,6 +161,18 @@ _KEY: Final = {
     "last_used_at": "2026-01-31T09:30:01.004Z",
 }
 
+_EVENT_TYPE: Final = {
+    "name": "order.paid",
+    "description": "An order was paid in full.",
+    "schema": EXAMPLE_SCHEMA,
+    "version": "2",
+    "examples": [EXAMPLE_DATA],
+    "deprecated": False,
+    "validate": False,
+    "created_at": _BEFORE,
+    "updated_at": _BEFORE,
+}
+
 
 def _subscribed(*events: str) -> dict[str, Any]:
     return {**_CHANGED, "events": list(events), "subscriptions": [{"events": list(events), "filter": None}]}
@@ -241,6 +255,9 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "reason": "cancelled by hand",
         "finished_at": "2026-01-31T10:12:48.210Z",
     },
+    "put_event_type": _EVENT_TYPE,
+    "list_event_types": _page(_EVENT_TYPE),
+    "get_event_type": _EVENT_TYPE,
     "create_tenant": _TENANT,
     "list_tenants": _page(_TENANT),
     "get_tenant": _TENANT,

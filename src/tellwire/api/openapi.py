@@ -121,6 +121,7 @@ def _tags() -> list[dict[str, str]]:
         "deliveries": "Events on their way to endpoints.",
         "replays": "Jobs that send to an endpoint again.",
         "stats": "What became of deliveries, counted.",
+        "event-types": "The catalogue: what your events are called, and what is in them.",
         "tenants": "Your customers.",
         "keys": "API keys.",
         "audit": "Who changed what.",
@@ -141,7 +142,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         scope = operation[SCOPE_FIELD]
         operation["security"] = [{"api_key": [scope]}, {"oauth2": [scope]}]
         kinds += [problems.UNAUTHORIZED, problems.FORBIDDEN, problems.TOO_MANY]
-    if "{id}" in path:
+    if "{id}" in path or ("{name}" in path and "requestBody" not in operation):
         kinds.append(problems.NOT_FOUND)
     if "requestBody" in operation:
         kinds += [problems.SLOW_REQUEST, problems.TOO_LARGE, problems.WRONG_MEDIA_TYPE]

@@ -17,6 +17,7 @@ from . import (
     audit,
     deliveries,
     endpoints,
+    event_types,
     events,
     filters,
     health,
@@ -27,6 +28,7 @@ from . import (
     stats,
     tenants,
 )
+from .event_type_shapes import EventTypeOutput
 from .guard import PORTAL_FIELD, SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
 from .outputs import TokenOutput, WholeEventOutput
 
@@ -37,6 +39,7 @@ ADMIN: Final = Scope.ADMIN
 
 class Route(NamedTuple):
     """One route; ``refusals`` are statuses of problems that others of its kind do not answer; ``text``: not JSON.
+    ``creates``: the shape of the answer 201, where that is one of two.
 
     ``scope`` is what a key needs; None asks for no key. A key that is bound to a tenant gets at what is that tenant's,
     and not at all where a route is ``unbound``: there the whole server is concerned.
@@ -51,6 +54,7 @@ class Route(NamedTuple):
     shape: Any = None
     text: bool = False
     unbound: bool = False
+    creates: Any = None
 
 
 ROUTES: Final = (
@@ -82,6 +86,17 @@ ROUTES: Final = (
     Route("GET", "/v1/deliveries/{id}", READ, deliveries.get_delivery),
     Route("POST", "/v1/deliveries/{id}/retry", MANAGE, deliveries.retry_delivery, refusals=(409,)),
     Route("POST", "/v1/deliveries/{id}/cancel", MANAGE, deliveries.cancel_delivery, refusals=(409,)),
+    Route(
+        "PUT",
+        "/v1/event-types/{name}",
+        ADMIN,
+        event_types.put_event_type,
+        unbound=True,
+        creates=EventTypeOutput,
+    ),
+    Route("GET", "/v1/event-types", READ, event_types.list_event_types),
+    Route("GET", "/v1/event-types/{name}", READ, event_types.get_event_type),
+    Route("DELETE", "/v1/event-types/{name}", ADMIN, event_types.delete_event_type, 204, unbound=True),
     Route("POST", "/v1/tenants", ADMIN, tenants.create_tenant, 201, refusals=(409,), unbound=True),
     Route("GET", "/v1/tenants", READ, tenants.list_tenants),
     Route("GET", "/v1/tenants/{id}", READ, tenants.get_tenant),
@@ -154,7 +169,7 @@ def add_routes(
             description=" ".join(rest.split()),
             operation_id=route.answer.__name__,
             tags=[_tag(route)],
-            responses={status: {} for status in route.refusals},
+            responses=_responses(route),
             openapi_extra=_rule(scope, route),
             **_form(route),
         )
@@ -174,6 +189,13 @@ def _rule(scope: Scope | None, route: Route) -> dict[str, Any] | None:
     capability = PORTAL.get(route.answer)
     portal = {} if capability is None else {PORTAL_FIELD: capability}
     return {SCOPE_FIELD: scope, **portal, **({UNBOUND_FIELD: True} if route.unbound else {})}
+
+
+def _responses(route: Route) -> dict[int | str, dict[str, Any]]:
+    found: dict[int | str, dict[str, Any]] = {status: {} for status in route.refusals}
+    if route.creates is not None:
+        found[201] = {"model": route.creates, "description": "Created"}
+    return found
 
 
 def _form(route: Route) -> dict[str, Any]:

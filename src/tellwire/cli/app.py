@@ -11,6 +11,7 @@ from .config import config
 from .deliveries import deliveries
 from .doctor import doctor
 from .endpoints import endpoints
+from .event_types import event_types
 from .events import events
 from .filters import filters
 from .keys import keys
@@ -43,6 +44,7 @@ app.command("worker")(worker())
 app.command("publish")(publish)
 app.command("receive")(receive)
 app.add_typer(events)
+app.add_typer(event_types)
 app.add_typer(endpoints)
 app.add_typer(filters)
 app.add_typer(deliveries)

@@ -31,7 +31,7 @@ MEANINGS: dict[Code, str] = {
     Code.REFUSED: "Refused or failed: a field is wrong, a limit is exceeded, an address is taken; "
     "`migrate --check` found something to do; `publish` refused at least one line; `doctor` found something broken.",
     Code.USAGE: "The command line itself is wrong: an unknown command or flag, a missing argument.",
-    Code.NOT_FOUND: "There is no such event, endpoint, delivery, tenant or key.",
+    Code.NOT_FOUND: "There is no such event, event type, endpoint, delivery, tenant or key.",
     Code.CONFLICT: "It contradicts what is stored: an idempotency key with other content, a name that is taken, "
     "a delivery that has ended.",
     Code.DATABASE: "The database is not there, cannot be read or written now, or is of a newer Tellwire.",

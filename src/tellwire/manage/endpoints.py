@@ -1,5 +1,6 @@
 """Endpoints: where a tenant receives. Made, changed, switched on and off, subscribed, given new secrets."""
 
+import json
 import secrets as _secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +15,14 @@ from tellwire.ids import ENDPOINT, encode
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.event import is_type_name
+from tellwire.model.event_type import EventType
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.secret import generate_symmetric, parse_secret
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints
+from tellwire.store import deliveries, endpoints, event_types
 from tellwire.store.store import Store
 
 from .asked import asked_limit, merged
@@ -269,6 +271,8 @@ class Endpoints:
     async def test(self, id: str, *, type: str = EXAMPLE_TYPE) -> Delivery:
         """Send an example event to this endpoint alone, whatever it is subscribed to.
 
+        Its data is the first example that the catalogue has of its type.
+
         Raises:
             NotFoundError: there is no such endpoint.
             InvalidInputError: ``type`` is no event-type name.
@@ -276,11 +280,13 @@ class Endpoints:
         if not is_type_name(type):
             raise InvalidInputError.at("type", msg="is not an event type such as order.paid")
         event_id, delivery_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
-        data = msgspec.json.encode({"test": True, "endpoint": id})
 
         def create(connection: Connection, note: Note) -> Delivery:
             endpoint = endpoints.get(connection, self._vault, id)
             raw = endpoints.raw_id(id)
+            data = _example(event_types.find(connection, type)) or msgspec.json.encode(
+                {"test": True, "endpoint": id}
+            )
             delivery = deliveries.create_test(
                 connection, delivery_id=delivery_id, event_id=event_id, endpoint_id=raw, tenant=endpoint.tenant,
                 type=type, data=data, now_ms=now_ms,
@@ -341,6 +347,13 @@ class Endpoints:
             return after
 
         return await self._audit.write(f"endpoint.{done}", change)
+
+
+def _example(event_type: EventType | None) -> bytes | None:
+    """The first example of a type as data, if it has any."""
+    if event_type is None or not event_type.examples:
+        return None
+    return json.dumps(event_type.examples[0], ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _subscriptions(

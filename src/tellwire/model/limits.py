@@ -32,3 +32,5 @@ class Limits(msgspec.Struct, frozen=True):
     page_items: int = 250
     replays_per_endpoint: int = 10
     replay_range_days: int = 31
+    event_types: int = 1_000
+    event_type_bytes: int = 32 * KIB

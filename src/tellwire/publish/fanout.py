@@ -9,7 +9,7 @@ in the background (``deliver.fanner``).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent, Receipt, envelope
 from tellwire.policy.filtering import Meter, new_pool
+from tellwire.policy.schema import Schema
 from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
 from tellwire.store.rows import DeliveryRow, EventRow, PageRow
@@ -31,6 +32,7 @@ AT_ONCE: Final = 200
 _FULL: Final = 5_000
 """With so many deliveries a publish transaction is full: what comes then goes into pages, if it has a few targets."""
 _FEW: Final = 20
+_MOST_ERRORS: Final = 50
 
 Admit = Callable[[bytes], bool]
 """Asks the engine of this process whether a lane has room for one more claim."""
@@ -116,6 +118,10 @@ class Fanout:
             return InvalidInputError(errors)
         if too_large:
             return too_large[0]
+        if self._roster.schemas is not None:
+            errors = self._misfits(batch, listed, self._roster.schemas)
+            if errors:
+                return InvalidInputError(errors)
         seen: dict[tuple[str, str], bytes] = {}
         for index, event in enumerate(batch):
             if event.idempotency_key is None:
@@ -129,6 +135,19 @@ class Fanout:
                     index=index if listed else None,
                 )
         return None
+
+    def _misfits(
+        self, batch: Sequence[NewEvent], listed: bool, schemas: Mapping[str, Schema]
+    ) -> list[FieldError]:
+        """Where data does not fit the schema of its type; what was accepted once is not asked again."""
+        errors: list[FieldError] = []
+        for index, event in enumerate(batch):
+            schema = schemas.get(event.type)
+            if schema is None or (event.tenant, event.idempotency_key) in self._known:
+                continue
+            at = ("events", index, "data") if listed else ("data",)
+            errors += [fault.under(*at) for fault in schema.faults_of(event.data)]
+        return errors[:_MOST_ERRORS]
 
     def _add(self, event: NewEvent, accepted: Accepted) -> None:
         now_ms, event_id = self._now_ms, self._new_id()

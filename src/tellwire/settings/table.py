@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_page_items: int = _LIMITS.page_items
     max_replays_per_endpoint: int = _LIMITS.replays_per_endpoint
     max_replay_range_days: int = _LIMITS.replay_range_days
+    max_event_types: int = _LIMITS.event_types
+    max_event_type_bytes: int = _LIMITS.event_type_bytes
 
     @property
     def limits(self) -> Limits:
@@ -414,6 +416,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("max_page_items", whole(1), LIMITS, "Items on one page of a list."),
     Setting("max_replays_per_endpoint", whole(1), LIMITS, "Replays of one endpoint that run at once."),
     Setting("max_replay_range_days", whole(1, 36_500), LIMITS, "The range of time of one replay."),
+    Setting("max_event_types", whole(0), LIMITS, "Event types in the catalogue."),
+    Setting("max_event_type_bytes", size(2), LIMITS, "Schema and examples of one event type, as JSON."),
 )
 
 _DEFAULTS = Settings()

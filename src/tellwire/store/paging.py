@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tellwire.errors import InvalidInputError
+from tellwire.model.event import is_type_name
 from tellwire.model.page import Page
 from tellwire.model.tenant import is_tenant_id
 
@@ -14,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def decode_cursor(cursor: str | None) -> bytes | None:
-    """The id (16 bytes) that a cursor stands for; cursors of tenants are read by ``decode_text_cursor``.
+    """The id (16 bytes) that a cursor stands for; those of texts are read by the functions below.
 
     Raises:
         InvalidInputError: it is no cursor of ours.
@@ -33,6 +34,15 @@ def decode_cursor(cursor: str | None) -> bytes | None:
 
 def decode_text_cursor(cursor: str | None) -> str | None:
     """The id of yours that a cursor of tenants stands for. Raises InvalidInputError."""
+    return _decode_text(cursor, is_tenant_id)
+
+
+def decode_type_cursor(cursor: str | None) -> str | None:
+    """The name that a cursor of event types stands for. Raises InvalidInputError."""
+    return _decode_text(cursor, is_type_name)
+
+
+def _decode_text(cursor: str | None, is_sound: Callable[[str], bool]) -> str | None:
     if cursor is None:
         return None
     try:
@@ -41,7 +51,7 @@ def decode_text_cursor(cursor: str | None) -> str | None:
         ).decode()
     except (UnicodeError, binascii.Error):
         text = ""
-    if not is_tenant_id(text):
+    if not is_sound(text):
         raise InvalidInputError.at("cursor", msg="is not a cursor that a list has given out")
     return text
 

@@ -20,11 +20,13 @@ from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.policy.filtering import Filter, Meter, any_matches, event_of
 from tellwire.policy.retry import Retries, compile_retries
+from tellwire.policy.schema import Schema
 from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
 
 from .endpoint_settings import opened_settings
+from .event_types import live_schemas
 from .tables import endpoints, keys, revisions, secrets, tenants
 
 _MAX_REMEMBERED_TARGETS: Final = 20_000
@@ -109,14 +111,16 @@ class Roster:
         endpoints_by_id: Mapping[bytes, LiveEndpoint] | None = None,
         endpoints_by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] | None = None,
         keys_by_hash: Mapping[bytes, LiveKey] | None = None,
+        schemas: Mapping[str, Schema] | None = None,
     ) -> None:
-        """``endpoints_by_tenant`` has those that are not disabled."""
+        """``endpoints_by_tenant`` has those that are not disabled, ``schemas`` those that publishing asks, by type."""
         self.revision = revision
         self.tenants: Mapping[str, LiveTenant] = live_tenants or {}
         self.endpoints: Mapping[bytes, LiveEndpoint] = endpoints_by_id or {}
         self.keys: Mapping[bytes, LiveKey] = keys_by_hash or {}
         self._by_tenant: Mapping[str, Mapping[bytes, LiveEndpoint]] = endpoints_by_tenant or {}
         self._targets: dict[tuple[str, str], Targets] = {}
+        self.schemas = schemas or None
 
     def targets(
         self, tenant: str, type: str, data: bytes, pool: Meter | None = None
@@ -148,15 +152,19 @@ class Roster:
         changed_tenants: Mapping[str, LiveTenant | None],
         changed: Mapping[bytes, LiveEndpoint | None],
         changed_keys: Mapping[bytes, LiveKey | None],
+        schemas: Mapping[str, Schema] | None = None,
     ) -> "Roster":
         """The next one, with these tenants, endpoints and keys as they are now; None where one is gone.
+
+        ``schemas`` are all of them, or None if they have not changed.
 
         What did not change is copied as a whole: with 10,000 endpoints a change takes a tenth of a millisecond.
         """
         live, gone = self._tenants_with(changed_tenants)
         keys_by_hash = self._keys_with(changed_keys, gone)
+        schemas = self.schemas if schemas is None else schemas
         if not changed and not gone:
-            return Roster(revision, live, self.endpoints, self._by_tenant, keys_by_hash)
+            return Roster(revision, live, self.endpoints, self._by_tenant, keys_by_hash, schemas)
         by_id, by_tenant = dict(self.endpoints), dict(self._by_tenant)
         if gone:
             by_id = {id: endpoint for id, endpoint in by_id.items() if endpoint.tenant not in gone}
@@ -178,7 +186,7 @@ class Roster:
                 fresh[endpoint.tenant][id] = endpoint
             elif known is not None:
                 fresh[known.tenant].pop(id, None)
-        return Roster(revision, live, by_id, by_tenant, keys_by_hash)
+        return Roster(revision, live, by_id, by_tenant, keys_by_hash, schemas)
 
     def _tenants_with(
         self, changed: Mapping[str, LiveTenant | None]
@@ -226,6 +234,7 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
         _changed_tenants(connection, seen),
         _changed_endpoints(connection, seen, vault),
         _changed_keys(connection, seen),
+        live_schemas(connection, seen),
     )
 
 

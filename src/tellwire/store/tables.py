@@ -302,10 +302,25 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("actor", String(64), nullable=False),
     Column("tenant", String(64), comment="whose thing was changed"),
-    Column("subject", String(80), nullable=False, comment="the id of the thing"),
+    Column("subject", String(160), nullable=False, comment="the id of the thing"),
     Column("request_id", String(64)),
     Column("before", Text, comment="JSON, secrets masked"),
     Column("after", Text, comment="JSON, secrets masked"),
     Index("audit_by_tenant", "tenant", "id"),
     comment="who changed what in the control plane",
+)
+
+event_types = Table(
+    "event_types",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("schema", Text, comment="JSON Schema of the data"),
+    Column("version", String(64), nullable=False),
+    Column("examples", Text, nullable=False, comment="JSON array"),
+    Column("deprecated", SmallInteger, nullable=False),
+    Column("validate", SmallInteger, nullable=False, comment="whether publishing asks the schema"),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    comment="the catalogue; revisions has a row of its own for when it changed last",
 )
