@@ -32,11 +32,12 @@ test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" f
 sim: .venv/dev.stamp ## simulations of several processes, for many seeds (SEEDS=5000; SEED=123 tells the story of one)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
-check: .venv/dev.stamp ## ruff, mypy --strict, import-linter
+check: .venv/dev.stamp ## ruff, mypy --strict, import-linter, and whether the HTTP API would break its clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.openapi_changes
 
 bench: .venv/bench.stamp ## measure: throughput and latency, or ARGS="--only growth fanout tls idle"
 	$(BIN)/python -m benchmarks.bench $(ARGS)
@@ -45,7 +46,7 @@ fmt: .venv/dev.stamp ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/dev.stamp ## make the generated reference pages (settings, command line, metrics) anew
+docs: .venv/dev.stamp ## make the generated reference pages (settings, command line, metrics, OpenAPI) anew
 	$(BIN)/python -m docs.generate
 
 clean: ## remove what was installed and generated here

@@ -5,11 +5,13 @@ Only these are generated. The other pages are written by hand, and ``tests/docs`
 
 from pathlib import Path
 
+from docs import openapi_changes
 from tellwire.cli import reference as cli
 from tellwire.observe import reference as metrics
 from tellwire.settings import reference as settings
 
 REFERENCE = Path(__file__).parent / "reference"
+DOCUMENT = REFERENCE / "openapi.json"
 PAGES = {"settings.md": settings.render, "cli.md": cli.render, "metrics.md": metrics.render}
 
 
@@ -17,6 +19,7 @@ def main() -> None:
     """Write each page."""
     for name, render in PAGES.items():
         (REFERENCE / name).write_text(render(), encoding="utf-8")
+    DOCUMENT.write_text(openapi_changes.render(), encoding="utf-8")
 
 
 if __name__ == "__main__":

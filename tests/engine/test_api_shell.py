@@ -183,6 +183,23 @@ async def test_page_loads_nothing_from_elsewhere(server: Server) -> None:
 
 
 def test_kinds_of_problems_are_distinct() -> None:
-    """No two kinds share a name; each leads to a place in the reference."""
+    """No two kinds share a name."""
     assert len({kind.name for kind in KINDS}) == len(KINDS)
-    assert DOCS.endswith("/docs/reference/problems.md")
+
+
+async def test_type_leads_to_a_page(server: Server) -> None:
+    """The type of a problem is the path of a page that says what the reference says, for everybody."""
+    refused = await server.client.get("/v1/events", headers={"authorization": "Bearer tw_x"})
+    page = await server.client.get(refused.json()["type"], headers={"authorization": ""})
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "401 unauthorized" in page.text
+    assert "<code>Authorization: Bearer tw_...</code>" in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    listed = (await server.client.get(DOCS)).text
+    for kind in KINDS:
+        path = f"{DOCS}/{kind.name}"
+        assert f'"{path}"' in listed
+        text = (await server.client.get(path)).text
+        assert not re.search(r"[`]|\]\(", text), kind
+    assert locs(await server.client.get(f"{DOCS}/none"), 404) == []
+    assert locs(await server.client.get(f"{DOCS}/%3Cb%3E"), 404) == []

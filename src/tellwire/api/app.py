@@ -14,6 +14,7 @@ from .docs import add_docs
 from .gate import Gate
 from .metrics import METRICS, MetricsPage
 from .openapi import document
+from .problem_pages import add_problem_pages
 from .routes import ROUTES, add_routes
 from .shell import Shell, raise_through
 
@@ -37,6 +38,7 @@ def build_api(
     without = frozenset() if metrics else frozenset({METRICS})
     add_routes(app, without=without, unguarded=_unguarded(metrics_open))
     add_docs(app)
+    add_problem_pages(app)
     app.openapi = cache(lambda: document(app))  # type: ignore[method-assign]  # FastAPI's own way to replace it
     return app
 

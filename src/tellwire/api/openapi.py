@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from . import openapi_publish, problems
 from .examples import ANSWERS
 from .guard import SCOPE_FIELD
+from .openapi_links import add_links
 from .outputs import FaultOutput, ProblemOutput
 from .problems import Kind
 
@@ -88,6 +89,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for operation in item.values():
             _complete(path, operation)
             _exemplify(operation)
+            _without_null(operation)
         if "patch" in item:
             content = item["patch"]["requestBody"]["content"]
             content["application/merge-patch+json"] = content["application/json"]
@@ -97,6 +99,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path in openapi_publish.PATHS:
         _complete(path, paths[path]["post"])
     made["paths"] = paths
+    add_links(paths)
     schemas = made["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -161,13 +164,21 @@ def _exemplify(operation: dict[str, Any]) -> None:
             response["content"]["application/json"]["example"] = ANSWERS[operation["operationId"]]
 
 
+def _without_null(operation: dict[str, Any]) -> None:
+    """An optional body is there or is not: FastAPI takes null for one that is not, our guard asks for an object."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        given = [one for one in content["schema"].get("anyOf", ()) if one.get("type") != "null"]
+        if len(given) == 1:
+            content["schema"] = given[0]
+
+
 def _response_name(kind: Kind) -> str:
     return "".join(word.capitalize() for word in kind.name.split("-"))
 
 
 def _response(kind: Kind) -> dict[str, Any]:
     example: dict[str, Any] = {
-        "type": f"{problems.DOCS}#{kind.name}",
+        "type": f"{problems.DOCS}/{kind.name}",
         "title": kind.title,
         "status": kind.status,
         "detail": _DETAILS[kind],

@@ -1,6 +1,6 @@
 """Errors on the wire: RFC 9457 problem documents, one type for each kind of error, each explained in the docs.
 
-    {"type": ".../problems.md#conflict", "title": "Conflict", "status": 409, "detail": "...", "request_id": "req_..."}
+    {"type": "/problems/conflict", "title": "Conflict", "status": 409, "detail": "...", "request_id": "req_..."}
 
 422 adds ``errors: [{"loc": [...], "msg": "..."}]``; an exceeded limit adds ``limit`` and ``maximum``.
 """
@@ -22,7 +22,8 @@ from tellwire.errors import (
 )
 
 CONTENT_TYPE: Final = "application/problem+json"
-DOCS: Final = "https://github.com/tellwire/tellwire/blob/main/docs/reference/problems.md"
+DOCS: Final = "/problems"
+"""Where the pages of the types are, on this very server (RFC 9457 section 3.1.1: a reference with the full path)."""
 RETRY_AFTER_S: Final = 2
 
 _SIZES: Final = frozenset({"payload_bytes", "batch_bytes", "body_bytes"})
@@ -80,7 +81,7 @@ def problem(
 ) -> Problem:
     """A problem of ``kind``; ``more`` are members that its type adds."""
     document = {
-        "type": f"{DOCS}#{kind.name}",
+        "type": f"{DOCS}/{kind.name}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
