@@ -16,6 +16,7 @@ from typing import Any
 
 from tellwire import Tellwire
 from tellwire.api.app import build_api
+from tellwire.api.auth import Door
 from tellwire.api.gate import Gate, Rates
 from tellwire.clock import SystemClock
 
@@ -30,7 +31,7 @@ def render() -> str:
     """The document of the code, as it is committed: indented, so that changes can be read."""
     tellwire = Tellwire("sqlite:///never-opened.db")
     gate = Gate(tellwire, Rates(), SystemClock())
-    api = build_api(tellwire, lambda: "req_1", gate, _no_metrics, metrics_open=False)
+    api = build_api(tellwire, lambda: "req_1", Door(tellwire), gate, _no_metrics, metrics_open=False)
     return json.dumps(api.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
