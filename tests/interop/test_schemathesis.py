@@ -21,6 +21,9 @@ MOST_S = 60
 LEFT_OUT = "positive_data_acceptance"
 """Rules between fields, and what must exist already, cannot be said in a schema."""
 CONFIG = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 415, 422, 428, 429, "5xx"]
+
 [[operations]]
 include-path = "/v1/tenants/{id}"
 checks.use_after_free.enabled = false  # a deleted tenant is there as `deleting`, until nothing of it is left

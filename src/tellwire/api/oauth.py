@@ -30,8 +30,26 @@ _BODY_BYTES: Final = 8 * KIB
 _MAX_FIELDS: Final = 50
 _ONCE: Final = ("grant_type", "scope", "client_id", "client_secret")
 
+_REFUSALS: Final = {
+    400: ("invalid_request", "the grant type is not client_credentials"),
+    401: ("invalid_client", "no such key, or it is no longer good"),
+    429: ("invalid_client", "too many wrong API keys from this address; try again in 1 s"),
+}
+
+
+def _refusal(error: str, detail: str) -> dict[str, Any]:
+    texts = {name: {"type": "string"} for name in ("error", "error_description")}
+    schema = {"type": "object", "properties": texts, "required": ["error"]}
+    example = {"error": error, "error_description": detail}
+    return {
+        "description": "Refused (RFC 6749 section 5.2)",
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+
+
 EXTRA: Final[dict[str, Any]] = {
     "security": [{"client": []}, {}],
+    "responses": {str(status): _refusal(*words) for status, words in _REFUSALS.items()},
     "requestBody": {
         "required": True,
         "content": {

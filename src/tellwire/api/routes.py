@@ -70,7 +70,7 @@ ROUTES: Final = (
     Route("POST", "/v1/endpoints/{id}/enable", MANAGE, endpoints.enable_endpoint),
     Route("POST", "/v1/endpoints/{id}/disable", MANAGE, endpoints.disable_endpoint),
     Route("POST", "/v1/endpoints/{id}/pause", MANAGE, endpoints.pause_endpoint),
-    Route("POST", "/v1/endpoints/{id}/resume", MANAGE, endpoints.resume_endpoint),
+    Route("POST", "/v1/endpoints/{id}/resume", MANAGE, endpoints.resume_endpoint, refusals=(409,)),
     Route("POST", "/v1/endpoints/{id}/subscribe", MANAGE, endpoints.subscribe),
     Route("POST", "/v1/endpoints/{id}/unsubscribe", MANAGE, endpoints.unsubscribe),
     Route("POST", "/v1/endpoints/{id}/test", MANAGE, endpoints.send_test, 202),
