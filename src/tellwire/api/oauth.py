@@ -33,11 +33,10 @@ _ONCE: Final = ("grant_type", "scope", "client_id", "client_secret")
 _REFUSALS: Final = {
     400: ("invalid_request", "the grant type is not client_credentials"),
     401: ("invalid_client", "no such key, or it is no longer good"),
-    429: ("invalid_client", "too many wrong API keys from this address; try again in 1 s"),
 }
 
 
-def _refusal(error: str, detail: str) -> dict[str, Any]:
+def _described(error: str, detail: str) -> dict[str, Any]:
     texts = {name: {"type": "string"} for name in ("error", "error_description")}
     schema = {"type": "object", "properties": texts, "required": ["error"]}
     example = {"error": error, "error_description": detail}
@@ -49,7 +48,10 @@ def _refusal(error: str, detail: str) -> dict[str, Any]:
 
 EXTRA: Final[dict[str, Any]] = {
     "security": [{"client": []}, {}],
-    "responses": {str(status): _refusal(*words) for status, words in _REFUSALS.items()},
+    "responses": {
+        **{str(status): _described(*words) for status, words in _REFUSALS.items()},
+        "429": {"$ref": "#/components/responses/RateLimited"},
+    },
     "requestBody": {
         "required": True,
         "content": {
