@@ -37,6 +37,7 @@ from .publish.fanout import AT_ONCE, Lease
 from .publish.given import many_events, one_event
 from .publish.publisher import Answer, Publisher
 from .publish.within import Within
+from .signing.server_key import server_jwk
 from .store import probe
 from .store.connect import MakeStore, store_for
 from .store.rows import PoolUse
@@ -134,6 +135,7 @@ class Tellwire:
         self._within = Within(self._store, self._clock, self._new_id, at_once=self._options.fan_out_at_once)
         self._ready_ms = -_READY_FOR_MS
         store, clock, limits = self._store, self._clock, self.limits
+        self._vault = vault
         self.audit = Audit(store, clock, self._new_id, limits)
         self.tenants = Tenants(store, clock, limits, self.audit)
         self.endpoints = Endpoints(
@@ -333,6 +335,10 @@ class Tellwire:
         database_ms = await self._store.read(probe.clock_ms)
         after_ms = SystemClock().now_ms()
         return None if database_ms is None else (before_ms + after_ms) // 2 - database_ms
+
+    def public_keys(self) -> list[dict[str, str]]:
+        """The keys, as JSON Web Keys, with which receivers verify ``v1a`` signatures of this server."""
+        return [server_jwk(self._vault)]
 
     def now(self) -> datetime:
         """The time by the clock that everything here goes by."""

@@ -28,7 +28,12 @@ OPENED_BY = {
     "manage": {"manage", "admin"},
     "admin": {"admin"},
 }
-OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/oauth/token")}
+OPEN = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("POST", "/oauth/token"),
+    ("GET", "/.well-known/tellwire-keys.json"),
+}
 KINDS = ("key", "access token", "jwt")
 """What a caller can show to have scopes."""
 CAPABILITIES = {

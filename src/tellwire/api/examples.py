@@ -258,6 +258,19 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "put_event_type": _EVENT_TYPE,
     "list_event_types": _page(_EVENT_TYPE),
     "get_event_type": _EVENT_TYPE,
+    "get_public_keys": {
+        "keys": [
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                "use": "sig",
+                "alg": "EdDSA",
+                "whpk": "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+            }
+        ]
+    },
     "create_tenant": _TENANT,
     "list_tenants": _page(_TENANT),
     "get_tenant": _TENANT,

@@ -22,7 +22,8 @@ from .problems import Kind
 _DESCRIPTION: Final = """
 Publish events, and Tellwire delivers them as signed webhooks (Standard Webhooks), retried until they arrive.
 
-Every request but `/healthz` and `/readyz` shows an API key: `Authorization: Bearer tw_...`. A key has scopes:
+Every request but to `/healthz`, `/readyz` and the public keys shows an API key: `Authorization: Bearer tw_...`. A key
+has scopes:
 `publish` publishes and nothing else; `read` reads events, deliveries, endpoints and tenants; `manage` changes
 endpoints and deliveries, sees signing secrets, and reads too; `admin` makes keys and tenants, and may do all the rest.
 A key that is bound to a tenant sees that tenant and nothing else; routes with `x-unbound-keys-only` are not for it.

@@ -24,6 +24,7 @@ from . import (
     keys,
     metrics,
     oauth,
+    public_keys,
     replays,
     stats,
     tenants,
@@ -110,6 +111,7 @@ ROUTES: Final = (
     Route("DELETE", "/v1/keys/{id}", ADMIN, keys.revoke_key, 204),
     Route("GET", "/v1/audit", ADMIN, audit.list_audit),
     Route("POST", "/oauth/token", None, oauth.get_token, shape=TokenOutput),
+    Route("GET", "/.well-known/tellwire-keys.json", None, public_keys.get_public_keys),
     Route("GET", "/healthz", None, health.get_health),
     Route("GET", "/readyz", None, health.get_readiness),
     Route("GET", metrics.METRICS, READ, metrics.get_metrics, text=True, unbound=True),
@@ -177,6 +179,8 @@ def add_routes(
 
 def _tag(route: Route) -> str:
     first = route.path.removeprefix("/v1").split("/")[1]
+    if first == ".well-known":
+        return "keys"
     return first if route.scope or first == "oauth" else "health"
 
 

@@ -2,6 +2,7 @@
 
 from tellwire.model.claim import Claim
 from tellwire.signing import standard
+from tellwire.signing.legacy import legacy_headers
 from tellwire.store.roster import LiveEndpoint
 
 
@@ -13,6 +14,12 @@ def headers_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> dict[str, 
         "content-type": "application/json",
         **standard.headers(secrets, claim.event_text_id, now_ms // 1000, claim.body),
     }
+    signing = endpoint.settings.signing
+    if signing is not None:
+        headers |= legacy_headers(
+            signing.legacy, message_id=claim.event_text_id, timestamp_s=now_ms // 1000, url=endpoint.url,
+            body=claim.body,
+        )  # fmt: skip
     if endpoint.settings.user_agent is not None:
         headers["user-agent"] = endpoint.settings.user_agent
     return headers

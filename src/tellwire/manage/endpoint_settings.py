@@ -15,6 +15,7 @@ from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, SETTING_NAMES, En
 from .authentication_checks import check_authentication
 from .faults import HEADER_VALUE, CheckUrl, Faults
 from .retry_checks import check_retries
+from .signing_checks import check_signing
 
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 
@@ -39,12 +40,16 @@ def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faul
     """What the types cannot say; what is wrong goes into ``faults``."""
     if settings.authentication is not None:
         check_authentication(settings.authentication, check_url, faults)
+    if settings.signing is not None:
+        check_signing(settings.signing, faults)
     if settings.user_agent is not None and not HEADER_VALUE.fullmatch(settings.user_agent):
         faults.add("user_agent", msg="may have visible ASCII characters and inner spaces only")
     check_retries(settings, faults)
 
 
 def _merged(before: Any, patch: Any) -> Any:
+    if isinstance(patch, list | tuple):
+        return [_with_secrets(one, before) for one in _plain(patch)]
     if not isinstance(patch, Mapping):
         return _plain(patch)
     merged = dict(before) if isinstance(before, Mapping) else {}
@@ -58,6 +63,16 @@ def _merged(before: Any, patch: Any) -> Any:
         else:
             merged[name] = _merged(merged.get(name), value)
     return merged
+
+
+def _with_secrets(one: Any, before: Any) -> Any:
+    """An item of a list that an answer showed: its secret is that of the item before with the same header."""
+    if not isinstance(one, dict) or one.get("secret") != MASK or not isinstance(before, list | tuple):
+        return one
+    for was in before:
+        if isinstance(was, Mapping) and "secret" in was and was.get("header") == one.get("header"):
+            return one | {"secret": was["secret"]}
+    return one
 
 
 def _plain(value: Any) -> Any:

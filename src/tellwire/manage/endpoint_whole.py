@@ -7,23 +7,36 @@ from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 
 from .authentication_checks import header_of
 from .faults import Faults
+from .signing_checks import headers_of, schemes_fault
 
 
 def check_together(
-    url: str, headers: Mapping[str, str], settings: EndpointSettings = DEFAULT_SETTINGS, **_: object
+    url: str,
+    headers: Mapping[str, str],
+    settings: EndpointSettings = DEFAULT_SETTINGS,
+    *,
+    secret: str | None = None,
+    **_: object,
 ) -> None:
-    """Check an endpoint as it is to be. Raises InvalidInputError with every fault."""
+    """Check an endpoint as it is to be, with its current signing ``secret`` where that matters.
+
+    Raises InvalidInputError with every fault.
+    """
     if settings == DEFAULT_SETTINGS:
         return
     faults = Faults()
-    shown = settings.authentication
+    shown, signing = settings.authentication, settings.signing
     if isinstance(shown, MutualTls) and not url.lower().startswith("https:"):
         faults.add("authentication", msg="mtls needs a url that starts with https://")
-    if shown is not None:
-        name = header_of(shown)
-        for own in headers:
-            if own.lower() == name:
-                faults.add(
-                    "headers", own, msg="is what the setting authentication sends; leave one of them out"
-                )
+    fault = None if secret is None else schemes_fault(signing, secret)
+    if fault is not None:
+        faults.add("signing", "schemes", msg=f"{fault}; rotate the secret first")
+    proving = None if shown is None else header_of(shown)
+    signed = set() if signing is None else headers_of(signing)
+    if proving in signed:
+        faults.add("signing", "legacy", msg=f"the header {proving} is what the setting authentication sends")
+    for own in headers:
+        if own.lower() == proving or own.lower() in signed:
+            which = "authentication" if own.lower() == proving else "signing"
+            faults.add("headers", own, msg=f"is what the setting {which} sends; leave one of them out")
     faults.raise_any()

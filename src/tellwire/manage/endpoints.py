@@ -31,6 +31,7 @@ from .endpoint_checks import check_fields
 from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
 from .faults import CheckUrl
+from .signing_checks import schemes_fault
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
@@ -104,8 +105,8 @@ class Endpoints:
         if settings:
             fields["settings"] = settings_after(settings)
         fields = self._checked(fields, shorthand=events is not None)
-        check_together(**fields)
         secret = _checked_secret(secret)
+        check_together(**fields, secret=secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         endpoint = Endpoint(
             id=encode(ENDPOINT, endpoint_id),
@@ -163,7 +164,8 @@ class Endpoints:
         def change(connection: Connection, note: Note) -> Endpoint:
             before = endpoints.get(connection, self._vault, id)
             fields = self._checked(_merged(before, patch), shorthand="events" in patch)
-            check_together(**(msgspec.structs.asdict(before) | fields))
+            secret = endpoints.current_secret(connection, self._vault, id) if patch.get("signing") else None
+            check_together(**(msgspec.structs.asdict(before) | fields), secret=secret)
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
             return after
@@ -254,16 +256,17 @@ class Endpoints:
         most = self._limits.secrets_per_endpoint
 
         def rotate(connection: Connection, note: Note) -> None:
-            tenant = endpoints.get(connection, self._vault, id).tenant
+            endpoint = endpoints.get(connection, self._vault, id)
+            fault = schemes_fault(endpoint.settings.signing, text)
+            if fault is not None:
+                raise InvalidInputError.at("secret", msg=f"{fault}; change the setting signing first")
             in_force = endpoints.add_secret(
                 connection, self._vault, secret_id, id, text, overlap_ms=overlap_s * 1000, now_ms=now_ms
             )
             if in_force > most:
-                fault = FieldError(
-                    (), f"{most} secrets are in force already; wait until an overlap has ended"
-                )
-                raise LimitExceededError([fault], limit="secrets_per_endpoint", maximum=most)
-            note(id, tenant, None, {"secret": text, "overlap_s": overlap_s})
+                over = FieldError((), f"{most} secrets are in force already; wait until an overlap has ended")
+                raise LimitExceededError([over], limit="secrets_per_endpoint", maximum=most)
+            note(id, endpoint.tenant, None, {"secret": text, "overlap_s": overlap_s})
 
         await self._audit.write("endpoint.secret_rotated", rotate)
         return text

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from .authentication import Authentication, hidden
 from .retry import RetryPolicy, TypedRetryPolicy
+from .signing_choice import SigningChoice
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,6 +35,16 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             Meta(
                 description="How Tellwire proves itself to the receiver besides signatures.",
                 examples=[{"type": "bearer", "token": "***"}],
+            ),
+        ]
+        | None
+    ) = None
+    signing: (
+        Annotated[
+            SigningChoice,
+            Meta(
+                description="How requests are signed: schemes of Standard Webhooks, and older forms besides.",
+                examples=[{"schemes": ["v1", "v1a"]}],
             ),
         ]
         | None
@@ -64,7 +75,7 @@ DEFAULT_SETTINGS: Final = EndpointSettings()
 SETTING_NAMES: Final = frozenset(EndpointSettings.__struct_fields__)
 """Fields of an endpoint that are its settings."""
 
-HIDDEN_SETTINGS: Final = ("authentication",)
+HIDDEN_SETTINGS: Final = ("authentication", "signing")
 """Settings with secrets inside."""
 
 

@@ -48,7 +48,11 @@ class Vault:
 
         For what is sealed far more often than secrets are, so that the nonces of these are not used up.
         """
-        return Vault(HKDF(SHA256(), KEY_BYTES, None, b"tellwire " + purpose).derive(self._key))
+        return Vault(self.derive(purpose))
+
+    def derive(self, purpose: bytes) -> bytes:
+        """Another key of 32 bytes, which follows from this one and ``purpose`` (HKDF-SHA256, RFC 5869)."""
+        return HKDF(SHA256(), KEY_BYTES, None, b"tellwire " + purpose).derive(self._key)
 
     @classmethod
     def from_setting(cls, text: str) -> "Vault":

@@ -27,16 +27,10 @@ from tellwire.signing.vault import Vault
 
 from .endpoint_settings import opened_settings
 from .event_types import live_schemas
+from .signers import LiveSecret, signers
 from .tables import endpoints, keys, revisions, secrets, tenants
 
 _MAX_REMEMBERED_TARGETS: Final = 20_000
-
-
-class LiveSecret(msgspec.Struct, frozen=True):
-    """A signing secret in use; ``expires_ms`` is the end of its overlap after a rotation, or None."""
-
-    secret: SigningSecret
-    expires_ms: int | None
 
 
 class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
@@ -293,7 +287,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         wants=compile_subscriptions(subscriptions),
         state=EndpointState(row["state"]),
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
-        secrets=tuple(live_secrets),
+        secrets=signers(live_secrets, settings.signing, vault),
         settings=settings,
         retries=compile_retries(settings.retry, settings.retry_by_type),
     )
