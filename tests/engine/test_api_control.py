@@ -68,7 +68,7 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
         "state_reason": None,
         "created_at": made["created_at"],
         "updated_at": made["created_at"],
-        **msgspec.to_builtins(msgspec.structs.asdict(DEFAULT_SETTINGS)),
+        **msgspec.json.decode(msgspec.json.encode(msgspec.structs.asdict(DEFAULT_SETTINGS))),
     }
     assert (await server.client.get(f"/v1/endpoints/{made['id']}")).json() == made
     assert (await server.client.get("/v1/endpoints")).json() == {"data": [made], "next": None}
