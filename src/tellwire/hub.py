@@ -17,7 +17,7 @@ from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
 from .ending import end
 from .errors import ClosedError, StoreUnavailableError
-from .ids import DELIVERY, IdMaker, decode
+from .ids import DELIVERY, EVENT, IdMaker, decode
 from .manage.audit import Audit
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
@@ -154,7 +154,7 @@ class Tellwire:
             store, self.keys, clock, vault, self.audit, access_s=self._options.token_lifetime_s
         )
         self._last_uses: asyncio.Task[None] | None = None
-        self.events = Events(store, limits)
+        self.events = Events(store, clock, limits, self._forget_event, self.audit)
         self.event_types = EventTypes(store, clock, limits, self.audit)
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
@@ -192,6 +192,7 @@ class Tellwire:
             lease=self._lease if self._engine else None,
             offer=self._engine.offer if self._engine else None,
             fan_out=self._engine.fan_out if self._engine else None,
+            expect=self._engine.expect if self._engine else None,
             at_once=self._options.fan_out_at_once,
         )
         if self._engine:
@@ -220,6 +221,8 @@ class Tellwire:
         tenant: str | None = None,
         idempotency_key: str | None = None,
         occurred_at: datetime | None = None,
+        deliver_at: datetime | None = None,
+        expires_at: datetime | None = None,
         connection: object = None,
     ) -> Receipt:
         """Publish one event; when this returns, the event and its deliveries are durable.
@@ -230,6 +233,8 @@ class Tellwire:
             tenant: whose endpoints are to receive it; ``default`` if not given.
             idempotency_key: publishing the same again gives the first event's receipt.
             occurred_at: when it happened, with a time zone; now if not given.
+            deliver_at: not to be delivered before, up to 30 days ahead; until then it can be cancelled.
+            expires_at: not worth delivering from then on: what is pending then ends as exhausted.
             connection: yours, on the same database, in your transaction: the event exists exactly if you commit.
                 Of SQLAlchemy, asyncpg, psycopg, Django, aiosqlite or sqlite3.
 
@@ -239,7 +244,16 @@ class Tellwire:
             StoreUnavailableError: the database cannot be written now; nothing was stored (but see
                 ``outcome_unknown``).
         """
-        new = one_event(event, data, tenant, idempotency_key, occurred_at, self.limits)
+        new = one_event(
+            event,
+            data,
+            self.limits,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            occurred_at=occurred_at,
+            deliver_at=deliver_at,
+            expires_at=expires_at,
+        )
         if connection is not None:
             return (await self.within.publish(connection, [new], listed=False))[0]
         return (await self.accept([new], listed=False))[0]
@@ -382,6 +396,11 @@ class Tellwire:
 
     def _check_url(self, url: str) -> None:
         check_url(url, self._options.egress, self.limits.url_chars)
+
+    def _forget_event(self, event_id: str) -> None:
+        raw = decode(EVENT, event_id)
+        if self._engine is not None and raw is not None:
+            self._engine.forget_event(raw)
 
     def _forget(self, delivery_id: str) -> None:
         raw = decode(DELIVERY, delivery_id)

@@ -70,6 +70,8 @@ class SyncTellwire:
         tenant: str | None = None,
         idempotency_key: str | None = None,
         occurred_at: datetime | None = None,
+        deliver_at: datetime | None = None,
+        expires_at: datetime | None = None,
         connection: object = None,
     ) -> Receipt:
         """Publish one event; see ``Tellwire.publish``.
@@ -77,14 +79,19 @@ class SyncTellwire:
         ``connection`` is a sync one of yours; its statements run in the calling thread.
         """
         tellwire = self._opened()
-        if connection is not None:
-            new = one_event(event, data, tenant, idempotency_key, occurred_at, tellwire.limits)
-            return tellwire.within.publish_sync(connection, [new], listed=False, call=self._wait_for)[0]
-        return self.call(
-            lambda tellwire: tellwire.publish(
-                event, data, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at
-            )
+        new = one_event(
+            event,
+            data,
+            tellwire.limits,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            occurred_at=occurred_at,
+            deliver_at=deliver_at,
+            expires_at=expires_at,
         )
+        if connection is not None:
+            return tellwire.within.publish_sync(connection, [new], listed=False, call=self._wait_for)[0]
+        return self.call(lambda tellwire: tellwire.accept([new], listed=False))[0]
 
     def publish_many(
         self,

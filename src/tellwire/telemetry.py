@@ -67,7 +67,7 @@ class TransactionCommitted(Fact, frozen=True):
 
 class AttemptFinished(Fact, frozen=True):
     """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards; ``age_ms``
-    the time from the publishing of its event to the end of the try."""
+    the time from the publishing of its event (or when that was to be delivered, if later) to the end of the try."""
 
     event_id: str
     delivery_id: str
@@ -83,6 +83,17 @@ class AttemptFinished(Fact, frozen=True):
     duration_ms: int
     age_ms: int
     retry_in_ms: int | None
+
+
+class DeliveryExpired(Fact, frozen=True):
+    """A delivery ended because its event is not worth delivering any more. ``attempts`` had been made, none perhaps."""
+
+    event_id: str
+    delivery_id: str
+    endpoint_id: str
+    tenant: str
+    type: str
+    attempts: int
 
 
 class ResultsDropped(Fact, frozen=True):
@@ -102,6 +113,14 @@ class EndpointDisabled(Fact, frozen=True):
 
     endpoint_id: str
     reason: str
+
+
+class EndpointFailing(Fact, frozen=True):
+    """A warning: every attempt at an endpoint has failed for so long. It is disabled in ``left_ms`` if that goes on."""
+
+    endpoint_id: str
+    failing_ms: int
+    left_ms: int
 
 
 class StoreFailed(Fact, frozen=True):

@@ -36,6 +36,7 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
             lease_s=settings.lease,
             retention_days=settings.retention_days,
             payload_retention_days=settings.payload_retention_days,
+            disable_after_days=settings.disable_after_days,
             stats_retention_days=settings.stats_retention_days,
         ),
         fan_out_at_once=settings.fan_out_at_once,

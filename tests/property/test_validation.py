@@ -63,13 +63,13 @@ def test_data_arrives_byte_for_byte(data: dict[str, Any], style: dict[str, Any])
     body = b'{ "data" : ' + text + b'\n, "type":"a"}'
     assert parse_event(body, LIMITS).data == text
     assert [event.data for event in parse_batch(b'{"events":[%b,%b]}' % (body, body), LIMITS)] == [text, text]
-    assert event_from_python("a", text, None, None, None, LIMITS).data == text
+    assert event_from_python("a", text, LIMITS).data == text
 
 
 @given(DATA)
 def test_python_values_survive(data: dict[str, Any]) -> None:
     """What is published from Python reads back as the same values in the same order."""
-    read = json.loads(event_from_python("a", data, None, None, None, LIMITS).data)
+    read = json.loads(event_from_python("a", data, LIMITS).data)
     assert read == data
     assert list(read) == list(data)
 
@@ -79,7 +79,7 @@ def test_any_bytes_are_an_event_or_invalid_input(body: bytes) -> None:
     """No bytes make the checks fail in any other way than with `InvalidInputError`."""
     faults_of(lambda: parse_event(body, LIMITS))
     faults_of(lambda: parse_batch(body, LIMITS))
-    faults = faults_of(lambda: event_from_python("a", body, None, None, None, LIMITS))
+    faults = faults_of(lambda: event_from_python("a", body, LIMITS))
     assert {fault.loc for fault in faults} <= {("data",)}
 
 

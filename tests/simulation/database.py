@@ -22,7 +22,7 @@ from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
 from tellwire.store.roster import Roster
-from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome
+from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.sqlite_hot import SqliteHotStatements
 
@@ -107,7 +107,7 @@ class _Hot(SqliteHotStatements):
             self._clock.told(*self.time)
         return super().revision(connection)
 
-    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+    def insert_events(self, connection: Connection, rows: EventRows) -> None:
         super().insert_events(connection, rows)
         if rows:
             self.effects.add("a publish")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tellwire.model.delivery import TRANSITIONS, Move, State
+from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
 from tellwire.signing.secret import parse_secret
 from tellwire.signing.standard import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
@@ -16,6 +16,7 @@ from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
 from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
 from .receivers import Sent
+from .simulation import Published
 
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
 MOST_ATTEMPTS = len(SCHEDULE.delays_ms) + 1
@@ -39,6 +40,7 @@ def check(notes: Notes) -> None:
         it_has_ended(notes, life)
         leases_are_exclusive(life)
         nothing_is_early(life)
+        times_of_events_hold(notes, life)
         leases_last_as_long_as_they_should(life)
         a_stop_gives_leases_back(notes, life)
         results_belong_to_their_lease(life)
@@ -68,15 +70,23 @@ def nothing_acknowledged_is_lost(notes: Notes) -> None:
         fewer = deliveries - per_event[event]
         paged = deliveries > notes.simulation.at_once
         gone = sum(switches[-1].state == "deleted" for switches in notes.switches.values())
+        if _cut_off(notes, published):
+            continue
         if published.receipt.deliveries != deliveries or not 0 <= fewer <= gone * paged:
             raise BrokenError(f"event {event} lacks deliveries")
+
+
+def _cut_off(notes: Notes, published: Published) -> bool:
+    """Whether a wide event was cancelled: what was not fanned out by then never is."""
+    paged = published.receipt.deliveries > notes.simulation.at_once
+    return paged and published.receipt.id in notes.simulation.cancelled_events
 
 
 def subscribers_get_it(notes: Notes) -> None:
     """An endpoint that was there before an event was published gets it; one that came later, or was off, does not."""
     targets = {(life.event, life.url) for life in notes.lives.values()}
     for published in notes.simulation.published:
-        if published.receipt.duplicate:
+        if published.receipt.duplicate or _cut_off(notes, published):
             continue
         for url, switches in notes.switches.items():
             if any(published.began < switch.order < published.ended for switch in switches):
@@ -143,7 +153,8 @@ def states_are_legal(life: Life) -> None:
             )
             life.require(change.step == before.step + 1, "the schedule is miscounted")
         elif change.state != before.state:
-            life.require(change.state in (PENDING, CANCELLED), "it ended without an attempt")
+            ended = change.state in (PENDING, CANCELLED) or (change.state == EXHAUSTED and change.expires)
+            life.require(ended, "it ended without an attempt")
         if change.state != PENDING:
             life.require(change.token is None, "it has ended, and is leased")
     life.require(
@@ -166,9 +177,11 @@ def it_has_ended(notes: Notes, life: Life) -> None:
     if life.state == SUCCEEDED:
         life.require(any(sent.answer == "200" for sent in life.sent), "succeeded, and was never received")
     elif life.state == EXHAUSTED:
-        life.require(last.status == 410 or last.step == MOST_ATTEMPTS, "exhausted before the schedule was")
+        used_up = last.status == 410 or last.step == MOST_ATTEMPTS or last.error == EXPIRED
+        life.require(used_up, "exhausted before the schedule was")
     elif life.state == CANCELLED:
-        life.require(endpoint == "deleted" or notes.hands(life, "cancel"), "cancelled by nobody")
+        by_hand = notes.hands(life, "cancel") or life.event in notes.simulation.cancelled_events
+        life.require(endpoint == "deleted" or by_hand, "cancelled by nobody")
     else:
         life.require(endpoint in ("disabled", "paused"), f"left pending at an endpoint that is {endpoint}")
 
@@ -195,6 +208,27 @@ def nothing_is_early(life: Life) -> None:
             life.require(early_ms <= change.doubt_ms + ROUNDING_MS, f"claimed {early_ms} ms early")
 
 
+def times_of_events_hold(notes: Notes, life: Life) -> None:
+    """Nothing is sent before its time, unless by hand, nor begun after it has expired; nothing expires without need."""
+    for sent in life.sent:
+        most_ms = sent.doubt_ms + ROUNDING_MS
+        if life.deliver_ms is not None and not notes.hands(life, "retry"):
+            early_ms = life.deliver_ms - sent.at_ms
+            life.require(early_ms <= most_ms, f"sent {early_ms} ms before its time")
+        if life.expires_ms is not None:
+            late_ms = sent.at_ms - life.expires_ms
+            life.require(late_ms <= most_ms, f"sent {late_ms} ms after it had expired")
+    for change in life.changes:
+        if change.error != EXPIRED or change.state != EXHAUSTED or change.state_before == EXHAUSTED:
+            continue
+        life.require(life.expires_ms is not None, "expired without a time")
+        left_ms = (life.expires_ms or 0) - change.at_ms
+        most_ms = change.doubt_ms + ROUNDING_MS
+        if change.records:  # the next attempt would have come too late
+            most_ms += max([1.1 * SCHEDULE.delays_ms[change.step - 1], *ASKED_MS])
+        life.require(left_ms <= most_ms, f"expired {left_ms} ms early")
+
+
 def leases_last_as_long_as_they_should(life: Life) -> None:
     """A lease ends a minute after it was given, by the database's clock; what is born is due at once by it."""
     for change in life.changes:
@@ -202,7 +236,8 @@ def leases_last_as_long_as_they_should(life: Life) -> None:
         if change.grants and change.until is not None:
             life.require(abs(change.until - change.at_ms - LEASE_MS) <= most_ms, "a lease of another length")
         if change.state_before is None and change.trigger == "schedule" and change.due_ms is not None:
-            life.require(abs(change.due_ms - change.at_ms) <= most_ms, "born with a wrong time")
+            wrong_ms = change.due_ms - max(change.at_ms, life.deliver_ms or 0)
+            life.require(abs(wrong_ms) <= most_ms, "born with a wrong time")
 
 
 def a_stop_gives_leases_back(notes: Notes, life: Life) -> None:
@@ -301,7 +336,8 @@ def what_is_sent_is_recorded_or_sent_again(notes: Notes, life: Life) -> None:
             continue
         again = bisect_left(sends, end.order) < len(sends)
         recorded_later = any(change.records and change.order > end.order for change in life.changes)
-        intervened = life.state == CANCELLED or notes.state_before(life.url, 1 << 62) != "enabled"
+        ended = life.state == CANCELLED or any(change.expires for change in life.changes)
+        intervened = ended or notes.state_before(life.url, 1 << 62) != "enabled"
         life.require(again or recorded_later or intervened, "an answer is nowhere")
 
 

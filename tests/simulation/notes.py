@@ -47,9 +47,11 @@ class Life(msgspec.Struct):
     state: int
     made: int
     token: int | None
-    changes: list[Change]
-    sent: list[Sent]
-    attempts: list[Attempt]
+    deliver_ms: int | None
+    expires_ms: int | None
+    changes: list[Change] = []
+    sent: list[Sent] = []
+    attempts: list[Attempt] = []
 
     def require(self, holds: bool, message: str) -> None:
         """Raise BrokenError unless it ``holds``."""
@@ -73,13 +75,14 @@ class Notes:
             self.switches[row[3]].append(Switch(*row))
         self.lives: dict[bytes, Life] = {}
         place: dict[tuple[str, str], Life] = {}
-        for id, event, url, state, made, token in rows(
-            "SELECT d.id, d.event_id, e.url, d.state, d.attempt_count, d.lease_token"
-            " FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id ORDER BY d.id"
+        for id, event, *what in rows(
+            "SELECT d.id, d.event_id, e.url, d.state, d.attempt_count, d.lease_token, v.deliver_ms, v.expires_ms"
+            " FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id JOIN events v ON v.id = d.event_id"
+            " ORDER BY d.id"
         ):
-            event = encode(EVENT, event)
-            assert (event, url) not in place, f"event {event} has two deliveries to {url}"
-            self.lives[id] = place[event, url] = Life(id, event, url, state, made, token, [], [], [])
+            life = Life(id, encode(EVENT, event), *what)
+            assert (life.event, life.url) not in place, f"event {life.event} has two deliveries to {life.url}"
+            self.lives[id] = place[life.event, life.url] = life
         for change in self.changes:
             self.lives[change.delivery].changes.append(change)
         for sent in simulation.sent:

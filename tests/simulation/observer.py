@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tellwire.model.delivery import EXPIRED
+
 from .virtual import EPOCH_MS
 
 OBSERVER = """
@@ -9,18 +11,18 @@ OBSERVER = """
         at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, state_before INTEGER, state INTEGER,
         made_before INTEGER, made INTEGER, step INTEGER, token_before INTEGER, token INTEGER,
         until_before INTEGER, until INTEGER, due_before INTEGER, due_ms INTEGER, trigger TEXT, status INTEGER,
-        doubt_ms REAL
+        doubt_ms REAL, error TEXT
     );
     CREATE TRIGGER observed_birth AFTER INSERT ON deliveries BEGIN
         INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, NULL, new.state,
             NULL, new.attempt_count, new.schedule_step, NULL, new.lease_token, NULL, new.lease_until_ms, NULL,
-            new.due_ms, new.trigger, NULL, simulated_doubt_before_ms());
+            new.due_ms, new.trigger, NULL, simulated_doubt_before_ms(), NULL);
     END;
     CREATE TRIGGER observed_change AFTER UPDATE ON deliveries BEGIN
         INSERT INTO observed VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, old.state,
             new.state, old.attempt_count, new.attempt_count, new.schedule_step, old.lease_token, new.lease_token,
             old.lease_until_ms, new.lease_until_ms, old.due_ms, new.due_ms, new.trigger, new.last_status_code,
-            simulated_doubt_ms());
+            simulated_doubt_ms(), new.last_error);
     END;
     CREATE TABLE switches (at_order INTEGER, at_ms INTEGER, writer TEXT, url TEXT, state TEXT);
     CREATE TRIGGER observed_endpoint AFTER INSERT ON endpoints BEGIN
@@ -57,6 +59,12 @@ class Change(NamedTuple):
     status: int | None
     doubt_ms: float
     """How far off the writer's clock might be."""
+    error: str | None
+
+    @property
+    def expires(self) -> bool:
+        """Whether it ended the delivery, without an attempt, because its event had expired."""
+        return not self.records and self.state != self.state_before and self.error == EXPIRED
 
     @property
     def grants(self) -> bool:
@@ -71,7 +79,7 @@ class Change(NamedTuple):
     @property
     def by_hand(self) -> bool:
         """Whether somebody retried it, cancelled it or deleted its endpoint."""
-        return self.token is None and not self.records and self.due_ms != self.due_before
+        return self.token is None and not self.records and not self.expires and self.due_ms != self.due_before
 
 
 class Switch(NamedTuple):

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tellwire.errors import ConflictError, NotFoundError
@@ -78,6 +79,41 @@ def _publish_until_told(world: "Simulation", key: str, n: int, tries: int) -> No
 
     world.any_process().do(ask)
     world.at(world.timeline.now_s + world.chance.uniform(1, 15), again)
+
+
+def publish_timed(world: "Simulation") -> None:
+    """Somebody publishes an event ahead of its time, or one that is not worth delivering for long, or both."""
+    n = next(world.numbers)
+    ahead_s, worth_s = world.chance.choice([(0, 30), (60, None), (120, 90), (5, 20)])
+
+    async def ask(tellwire: Tellwire) -> None:
+        now, began = tellwire.now(), next(world.order)
+        deliver_at = now + timedelta(seconds=world.chance.uniform(0, ahead_s)) if ahead_s else None
+        expires_at = None
+        if worth_s is not None:
+            expires_at = (deliver_at or now) + timedelta(seconds=world.chance.uniform(2, worth_s))
+        receipt = await tellwire.publish("order.paid", {"n": n}, deliver_at=deliver_at, expires_at=expires_at)
+        world.acknowledge(receipt, began, n, None)
+        if ahead_s and world.chance.random() < 0.2:
+            world.at(world.timeline.now_s + world.chance.uniform(1, ahead_s), cancel_event(receipt.id))
+
+    world.any_process().do(ask)
+
+
+def cancel_event(id: str) -> Step:
+    """Somebody cancels a whole event."""
+
+    def step(world: "Simulation") -> None:
+        async def ask(tellwire: Tellwire) -> None:
+            world.cancelled_events.add(id)
+            try:
+                await tellwire.events.cancel(id)
+            except ConflictError:
+                pass  # nothing of it is pending any more
+
+        world.any_process().do(ask)
+
+    return step
 
 
 def publish_and_crash(world: "Simulation") -> None:
@@ -270,7 +306,7 @@ def set_clock(world: "Simulation") -> None:
 
 _PUBLISHING: list[Step] = [
     publish, publish, publish, publish_once, publish_twice, publish_and_crash, publish_and_die_at_commit,
-    publish_and_freeze,
+    publish_and_freeze, publish_timed, publish_timed,
 ]  # fmt: skip
 _PEOPLE: list[Step] = [
     retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test

@@ -73,6 +73,7 @@ class Simulation:
         self.timeline = Timeline()
         self.order = count(1)
         self.numbers = count(1)
+        self.cancelled_events: set[str] = set()
         self.weather = Weather(self.timeline)
         self.skew_s = skew_s
         self.measured = measured

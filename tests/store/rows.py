@@ -14,7 +14,7 @@ from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.subscription import Subscription
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints as endpoint_queries
-from tellwire.store.rows import AttemptRow, DeliveryRow, EventRow, Outcome
+from tellwire.store.rows import AttemptRow, DeliveryRow, EventRow, Outcome, TimedEventRow
 from tellwire.store.store import Store
 from tellwire.store.tables import STATE_CODES, attempts, deliveries, events
 
@@ -34,6 +34,12 @@ def event_row(
 ) -> EventRow:
     fingerprint = b"f" * 32 if key else None
     return EventRow(raw(number), tenant, type, b'{"n":1}', at, at, 1, key, fingerprint)
+
+
+def timed_event_row(
+    number: int, *, deliver: int | None = None, expires: int | None = None, key: str | None = None
+) -> TimedEventRow:
+    return TimedEventRow(*event_row(number, key=key), deliver, expires)
 
 
 def delivery_row(

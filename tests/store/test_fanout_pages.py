@@ -64,6 +64,7 @@ async def fanning(
         telemetry,
         new_id=IdMaker(clock.now_ms),
         claiming=Claiming(lambda: 7, 60_000, claims.extend),
+        expect=lambda _: None,
     )
     task = asyncio.create_task(fanner.run())
     try:

@@ -85,7 +85,9 @@ async def test_a_claim_gives_what_is_needed_to_send(store: Store, vault: Vault) 
     endpoint = await add_endpoint(store, vault, 1)
     await add_deliveries(store, [delivery_row(10, 11, endpoint)])
     assert await claim(store, endpoint) == [
-        ClaimedRow(raw(10), raw(11), 0, 0, "schedule", "order.paid", b'{"n":1}', NOW, NOW, False, None)
+        ClaimedRow(
+            raw(10), raw(11), 0, 0, "schedule", "order.paid", b'{"n":1}', NOW, NOW, False, None, None, None
+        )
     ]
     row = await delivery(store, 10)
     assert (row["lease_token"], row["lease_until_ms"]) == (7, NOW + LEASE)

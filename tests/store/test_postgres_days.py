@@ -36,6 +36,7 @@ from .rows import (
     event_row,
     outcome,
     raw,
+    timed_event_row,
 )
 
 
@@ -123,6 +124,22 @@ async def test_a_day_goes_whole_but_for_what_is_pending(store: PostgresStore, dr
         await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(10))))
 
 
+async def test_what_is_due_later_outlives_its_day(store: PostgresStore, driver: Any) -> None:
+    """Of an event that was published ahead, the day goes and the event stays, with its times, data and key."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    due = NOW + 29 * DAY_MS
+    row = timed_event_row(100, key="k", deliver=due, expires=due + 9)
+    await store.write(lambda connection: store.hot.insert_events(connection, [row]))
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(101)]))
+    later = delivery_row(10, 100, endpoint, due=due)
+    await store.write(lambda connection: store.hot.insert_deliveries(connection, [later]))
+    (first, *_) = sorted(await days_of(driver, "events"), key=lambda day: day.end)
+    await store.drop_days(first.until_ms + DAY_MS)
+    found = await driver.fetch("SELECT id, deliver_ms, expires_ms, data FROM events_default")
+    assert [tuple(one) for one in found] == [(raw(100), due, due + 9, b'{"n":1}')]
+    assert await store.read(lambda connection: known_by_keys(connection, [("default", "k")]))
+
+
 async def test_what_was_kept_goes_when_it_is_finished(store: PostgresStore, driver: Any) -> None:
     """A pending delivery that outlived its day is pruned with its event and attempts once it has ended."""
     endpoint = await add_endpoint(store, Vault(KEY), 1)
@@ -167,7 +184,8 @@ async def test_a_database_from_before_keeps_its_rows(tmp_path: Path) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(upgrade)
         for number, key in ((1, "k"), (2, None)):
-            await connection.execute(insert(event_table).values(event_row(number, key=key)._asdict()))
+            columns = event_row(number, key=key)._asdict()
+            await connection.execute(insert(event_table).values(columns))
     await engine.dispose()
     store = PostgresStore(url, Vault(KEY))
     await store.open()

@@ -186,8 +186,8 @@ async def test_what_has_lost_its_data_is_counted(store: Store, vault: Vault) -> 
     assert (found.state, found.retried, found.expired) == (ReplayState.SUCCEEDED, 1, 2)
     assert [claim.delivery_id for claim in claims] == [raw(12)]
     await store.write(lambda c: expire_payloads(c, after=raw(11), before_ms=later_ms, limit=2))
-    kept = await store.write(lambda c: replay_pages.keep(c, [raw(10), raw(11), raw(12)]))
-    assert kept == {raw(12)}
+    kept = await store.write(lambda c: replay_pages.keep(c, [raw(10), raw(11), raw(12)], later_ms))
+    assert kept == {raw(12): 0}
 
 
 async def test_one_event_that_was_pruned_is_counted(store: Store, vault: Vault) -> None:
@@ -201,7 +201,7 @@ async def test_one_event_that_was_pruned_is_counted(store: Store, vault: Vault) 
         connection.exec_driver_sql("DELETE FROM deliveries")
         connection.exec_driver_sql("DELETE FROM events")
         replay = taken(connection, id)
-        found = choose(connection, replay, store.roster_in(connection).endpoints[endpoint], 10, 10, 0)
+        found = choose(connection, replay, store.roster_in(connection).endpoints[endpoint], 10, 10, 0, NOW)
         return found.counts.expired, found.ended
 
     assert await store.write(without_it) == (1, True)

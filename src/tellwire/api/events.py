@@ -11,7 +11,7 @@ from tellwire.model.event import StoredEvent
 from .caller import Who
 from .hub import Hub
 from .inputs import EventQuery
-from .outputs import EventOutput, ListOutput
+from .outputs import CancelledEventOutput, EventOutput, ListOutput
 
 
 async def list_events(
@@ -32,6 +32,15 @@ async def get_event(tellwire: Hub, id: str) -> Response:
     return Response(_rendered(await tellwire.events.get(id)), media_type="application/json")
 
 
+async def cancel_event(tellwire: Hub, id: str) -> CancelledEventOutput:
+    """Cancel an event
+
+    All its pending deliveries end as cancelled: before it is due, that is all of them. What has been delivered stays
+    so, and an attempt that is in the air changes nothing more. Where nothing is pending, that is a conflict.
+    """
+    return CancelledEventOutput.with_count(*await tellwire.events.cancel(id))
+
+
 def _rendered(event: StoredEvent) -> bytes:
     head = msgspec.json.encode(
         {
@@ -44,6 +53,8 @@ def _rendered(event: StoredEvent) -> bytes:
             "deliveries": event.deliveries,
             "fanned_out": event.fanned_out,
             "data_expired": event.data_expired,
+            "deliver_at": event.deliver_at and rfc3339(to_ms(event.deliver_at)),
+            "expires_at": event.expires_at and rfc3339(to_ms(event.expires_at)),
         }
     )
     return head[:-1] + b',"data":' + (event.data or b"null") + b"}"

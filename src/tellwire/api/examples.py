@@ -26,6 +26,8 @@ _EVENT: Final = {
     "deliveries": 2,
     "fanned_out": 2,
     "data_expired": False,
+    "deliver_at": None,
+    "expires_at": None,
 }
 _ENDPOINT: Final[dict[str, Any]] = {
     "id": _ENDPOINT_ID,
@@ -185,6 +187,7 @@ def _page(item: dict[str, Any]) -> dict[str, Any]:
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "list_events": _page(_EVENT),
     "get_event": {**_EVENT, "data": {"order_id": "o_1", "amount": 4200}},
+    "cancel_event": {**_EVENT, "deliver_at": "2026-02-01T06:00:00.000Z", "cancelled": 2},
     "create_endpoint": {**_ENDPOINT, **_SECRET},
     "list_endpoints": _page(_ENDPOINT),
     "get_endpoint": _ENDPOINT,

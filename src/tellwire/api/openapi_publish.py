@@ -16,6 +16,12 @@ _EVENT: Final = {
     "idempotency_key": "o_1-paid",
     "occurred_at": "2026-01-31T09:30:00.123Z",
 }
+_LATER_EVENT: Final = {
+    "type": "order.sent",
+    "data": {},
+    "deliver_at": "2026-02-01T06:00:00Z",
+    "expires_at": "2026-02-02T06:00:00Z",
+}
 _RECEIPT: Final = {
     "id": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra",
     "type": "order.paid",
@@ -61,6 +67,17 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "maxLength": _LIMITS.idempotency_key_chars,
             },
             "occurred_at": {**_TIME, "type": ["string", "null"], "description": "Now if not given."},
+            "deliver_at": {
+                **_TIME,
+                "type": ["string", "null"],
+                "description": "Not to be delivered before; up to 30 days ahead. At once if not given.",
+            },
+            "expires_at": {
+                **_TIME,
+                "type": ["string", "null"],
+                "description": "Not worth delivering from then on: a delivery that is still pending ends as exhausted, "
+                "with `expired` as its last error.",
+            },
         },
         "required": ["type", "data"],
         "additionalProperties": False,
@@ -152,7 +169,7 @@ PATHS: Final[dict[str, Any]] = {
             SCOPE_FIELD: Scope.PUBLISH,
             "requestBody": {
                 "required": True,
-                "content": _content("BatchBody", {"events": [_EVENT, {"type": "order.sent", "data": {}}]}),
+                "content": _content("BatchBody", {"events": [_EVENT, _LATER_EVENT]}),
             },
             "responses": {
                 "202": {

@@ -14,6 +14,7 @@ from tellwire.model.attempt import Attempt, AttemptError, Trigger
 from tellwire.model.delivery import Delivery, State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.endpoint_settings import shown_settings
+from tellwire.model.event import StoredEvent
 from tellwire.model.key import Scope
 from tellwire.model.portal import Capability
 from tellwire.model.replay import Again, ReplayState
@@ -64,6 +65,19 @@ class EventOutput(Output):
         "endpoints is fanned out in the background."
     )
     data_expired: bool = Field(description="Whether its data has been removed, past the payload retention.")
+    deliver_at: Time | None = Field(description="It is not delivered before.")
+    expires_at: Time | None = Field(description="It is not delivered after.")
+
+
+class CancelledEventOutput(EventOutput):
+    """An event that was cancelled, without its data."""
+
+    cancelled: int = Field(description="How many deliveries that were pending have ended.")
+
+    @classmethod
+    def with_count(cls, event: StoredEvent, cancelled: int) -> Self:
+        """The answer that shows an event and how many of its deliveries were cancelled."""
+        return cls(**dict(EventOutput.of(event)), cancelled=cancelled)
 
 
 class WholeEventOutput(EventOutput):

@@ -61,6 +61,7 @@ class Route(NamedTuple):
 ROUTES: Final = (
     Route("GET", "/v1/events", READ, events.list_events),
     Route("GET", "/v1/events/{id}", READ, events.get_event, shape=WholeEventOutput),
+    Route("POST", "/v1/events/{id}/cancel", MANAGE, events.cancel_event, refusals=(409,)),
     Route("POST", "/v1/endpoints", MANAGE, endpoints.create_endpoint, 201),
     Route("GET", "/v1/endpoints", READ, endpoints.list_endpoints),
     Route("GET", "/v1/endpoints/{id}", READ, endpoints.get_endpoint),

@@ -50,6 +50,13 @@ async def get(tellwire: "Tellwire", id: EventId) -> Shown:
     return Shown({**fields, "data": msgspec.Raw(data)}, render)
 
 
+async def cancel(tellwire: "Tellwire", id: EventId) -> Shown:
+    """End all pending deliveries of an event: before it is due, that is all of them."""
+    event, cancelled = await tellwire.events.cancel(id)
+    fields = _without_data(event) | {"cancelled": cancelled}
+    return Shown(fields, lambda: grid(fields))
+
+
 def _without_data(event: StoredEvent) -> dict[str, object]:
     fields: dict[str, object] = plain(event)
     del fields["data"]
@@ -58,3 +65,4 @@ def _without_data(event: StoredEvent) -> dict[str, object]:
 
 events.command("list")(on_database(list_))
 events.command("get")(on_database(get))
+events.command("cancel")(on_database(cancel))

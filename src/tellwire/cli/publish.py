@@ -3,14 +3,14 @@
 import asyncio
 import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..settings import Settings
 from .failures import Code, RefusalError, told
 from .flags import ConfigFile, DatabaseUrl, Json
-from .given import time
+from .given import ahead, time
 from .local import settings_for
 from .nouns import receipt_fields
 from .show import Shown, one, show
@@ -41,6 +41,19 @@ OccurredAt = Annotated[
                  show_default=False),
 ]  # fmt: skip
 
+DeliverAt = Annotated[
+    datetime | None,
+    typer.Option("--deliver-at", parser=ahead, metavar="TIME",
+                 help="Not to be delivered before: an RFC 3339 time, or how long from now, such as 2h. Else at once.",
+                 show_default=False),
+]  # fmt: skip
+ExpiresAt = Annotated[
+    datetime | None,
+    typer.Option("--expires-at", parser=ahead, metavar="TIME",
+                 help="Not worth delivering from then on: an RFC 3339 time, or how long from now, such as 1d.",
+                 show_default=False),
+]  # fmt: skip
+
 
 def publish(
     type: Type = None,
@@ -48,6 +61,8 @@ def publish(
     tenant: Tenant = None,
     idempotency_key: Key = None,
     occurred_at: OccurredAt = None,
+    deliver_at: DeliverAt = None,
+    expires_at: ExpiresAt = None,
     json: Json = False,
     database_url: DatabaseUrl = None,
     config: ConfigFile = None,
@@ -60,10 +75,17 @@ def publish(
         if type is None and sys.stdin.isatty():
             raise RefusalError("give TYPE and DATA, or events on standard input", Code.USAGE)
         streams = type is None or (type == "-" and data is None)
-        if streams and (tenant or idempotency_key or occurred_at):
+        fields = {
+            "tenant": tenant,
+            "idempotency_key": idempotency_key,
+            "occurred_at": occurred_at,
+            "deliver_at": deliver_at,
+            "expires_at": expires_at,
+        }
+        if streams and any(fields.values()):
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name, value in fields.items() if value)
             raise RefusalError(
-                "--tenant, --idempotency-key and --occurred-at are for a single event; from standard input, "
-                "each line has fields of its own",
+                f"{flags}: for a single event only; from standard input, each line has fields of its own",
                 Code.USAGE,
             )
         if not streams and data is None:
@@ -74,22 +96,13 @@ def publish(
 
             raise typer.Exit(publish_lines(settings, sys.stdin.buffer, as_json=json))
         raw = sys.stdin.buffer.read() if data == "-" else str(data).encode(errors="surrogateescape")
-        shown = asyncio.run(_publish(settings, str(type), raw, tenant, idempotency_key, occurred_at))
+        shown = asyncio.run(_publish(settings, str(type), raw, fields))
         show(shown, as_json=json)
 
 
-async def _publish(
-    settings: Settings,
-    type: str,
-    data: bytes,
-    tenant: str | None,
-    idempotency_key: str | None,
-    occurred_at: datetime | None,
-) -> Shown:
+async def _publish(settings: Settings, type: str, data: bytes, fields: dict[str, Any]) -> Shown:
     from ..wiring import tellwire_for
 
     async with tellwire_for(settings, deliver=False) as tellwire:
-        receipt = await tellwire.publish(
-            type, data, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at
-        )
+        receipt = await tellwire.publish(type, data, **fields)
     return one(receipt_fields(receipt))

@@ -220,5 +220,7 @@ def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) ->
         row.schedule_step,
         row.trigger,
         row.due_ms,
-        since_ms=row.again_ms or 0,
+        row.expires_ms,
+        row.deliver_ms or 0,
+        row.again_ms or 0,
     )

@@ -27,6 +27,7 @@ from tellwire.telemetry import EngineFaulted, Telemetry
 from .claimer import Claimer
 from .credentials import Credentials
 from .executor import Executor
+from .expirer import Expirer
 from .fanner import Fanner
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
@@ -36,6 +37,7 @@ from .remover import Remover
 from .replayer import Replayer
 from .roller import Roller
 from .transport import Transport
+from .watcher import Watcher
 
 _ANSWER_MARGIN_MS: Final = 5_000
 _RESTART_AFTER_S: Final = 1.0
@@ -51,6 +53,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     lease_s: float = 60.0
     retention_days: int = 30
     payload_retention_days: int = 30
+    disable_after_days: int = 5
     stats_retention_days: int = 400
 
 
@@ -87,19 +90,24 @@ class Engine:
         self._roller = Roller(store, telemetry)
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
         self._credentials = Credentials(transport, options.timeout_s)
+        self._watcher = Watcher(store, clock, telemetry, options.disable_after_days)
         self._executor = Executor(
             store,
             transport,
             self._credentials,
             self._recorder,
+            Expirer(store, clock, telemetry, lambda claim: self._let_go(claim, False)),
             clock,
             schedule=options.schedule,
             random=self._random,
             let_go=self._let_go,
             needed_ms=needed_ms,
+            ended=self._watcher.ended,
         )
         claiming = Claiming(self.token, self.lease_ms, self.offer)
-        self._fanner = Fanner(store, self._lanes, clock, telemetry, new_id=new_id, claiming=claiming)
+        self._fanner = Fanner(
+            store, self._lanes, clock, telemetry, new_id=new_id, claiming=claiming, expect=self.expect
+        )
         self.fan_out = self._fanner.wake
         """Tells that pages of wide events wait in the store."""
         self._replayer = Replayer(
@@ -140,6 +148,7 @@ class Engine:
             "leases": self._keeper.run,
             "pruner": self._pruner.run,
             "remover": self._remover.run,
+            "watcher": self._watcher.run,
             "replayer": self._replayer.run,
             "roller": self._roller.run,
         }
@@ -211,6 +220,12 @@ class Engine:
         """A delivery was cancelled: if it still waits here, it is not sent any more."""
         for claim in self._held:
             if claim.delivery_id == delivery_id:
+                claim.lease_until_ms = 0
+
+    def forget_event(self, event_id: bytes) -> None:
+        """The same for all deliveries of an event."""
+        for claim in self._held:
+            if claim.event_id == event_id:
                 claim.lease_until_ms = 0
 
     def expect(self, ready_ms: int) -> None:

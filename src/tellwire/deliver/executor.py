@@ -4,7 +4,6 @@ import random as _random
 from collections.abc import Callable
 
 from tellwire.clock import Clock
-from tellwire.ids import time_ms
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
@@ -13,6 +12,7 @@ from tellwire.policy.retry import RetrySchedule
 from tellwire.store.store import Store
 
 from .credentials import Credentials
+from .expirer import Expirer
 from .lanes import Lane
 from .recorder import Recorder, Result
 from .request import headers_for
@@ -28,23 +28,30 @@ class Executor:
         transport: Transport,
         credentials: Credentials,
         recorder: Recorder,
+        expirer: Expirer,
         clock: Clock,
         *,
         schedule: RetrySchedule,
         random: _random.Random,
         let_go: Callable[[Claim, bool], None],
         needed_ms: int,
+        ended: Callable[[bytes, int, bool], None],
     ) -> None:
-        """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most."""
+        """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most.
+
+        ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        """
         self._store = store
         self._transport = transport
         self._credentials = credentials
         self._recorder = recorder
+        self._expirer = expirer
         self._clock = clock
         self._schedule = schedule
         self._random = random
         self._let_go = let_go
         self._needed_ms = needed_ms
+        self._ended = ended
 
     async def attempt(self, lane: Lane, claim: Claim) -> None:
         """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us."""
@@ -53,6 +60,9 @@ class Executor:
             self._let_go(claim, True)
             return
         started_ms = self._clock.now_ms()
+        if claim.expires_ms is not None and claim.expires_ms <= started_ms:
+            self._expirer.expire(claim, endpoint)
+            return
         if claim.lease_until_ms - started_ms < self._needed_ms:
             # The answer might come after the lease: somebody else will claim it when the lease ends.
             self._let_go(claim, False)
@@ -73,9 +83,10 @@ class Executor:
             schedule=schedule,
             now_ms=ended_ms,
             random_unit=self._random.random(),
-            since_ms=0 if schedule.max_age_ms is None else max(claim.since_ms, time_ms(claim.delivery_id)),
+            since_ms=0 if schedule.max_age_ms is None else claim.since_ms,
             expires_ms=claim.expires_ms,
         )
+        self._ended(claim.endpoint_id, ended_ms, evidence.succeeded)
         _adapt(lane, evidence, verdict.slow_down)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
 

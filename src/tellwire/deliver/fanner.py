@@ -32,10 +32,11 @@ _PACES: Final = 200
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """What became of a page: its claims, and what is told of it."""
+    """What became of a page: its claims, what is told of it, and when it is due if not yet."""
 
     claims: list[Claim]
     fact: PageFannedOut
+    later_ms: int | None
 
 
 class Fanner:
@@ -50,13 +51,16 @@ class Fanner:
         *,
         new_id: Callable[[], bytes],
         claiming: Claiming,
+        expect: Callable[[int], None],
     ) -> None:
+        """``expect`` is told from when on something is due that is not due yet."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._telemetry = telemetry
         self._new_id = new_id
         self._claiming = claiming
+        self._expect = expect
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
 
@@ -95,6 +99,8 @@ class Fanner:
             if page is not None:
                 found.append(page)
                 self._claiming.offer(page.claims)
+                if page.later_ms is not None:
+                    self._expect(page.later_ms)
                 self._telemetry.emit(page.fact)
 
         await self._claims.write(self._take_page, accept)
@@ -108,6 +114,8 @@ class Fanner:
         admission = Admission(self._lanes)
         now_ms, token, text_id = self._clock.now_ms(), self._claiming.token(), encode(EVENT, page.event_id)
         until_ms = now_ms + self._claiming.lease_ms
+        later_ms = page.deliver_ms if page.deliver_ms is not None and page.deliver_ms > now_ms else None
+        due_ms = now_ms if later_ms is None else later_ms
         body = envelope(page.type, rfc3339(page.occurred_ms), page.data)
         rows: list[DeliveryRow] = []
         claims: list[Claim] = []
@@ -116,8 +124,9 @@ class Fanner:
             if endpoint is None:  # deleted since
                 continue
             id = self._new_id()
-            claimed = endpoint.state is EndpointState.ENABLED and admission.admit(endpoint_id)
-            row = DeliveryRow(id, page.event_id, endpoint_id, "schedule", now_ms, None, None, now_ms)
+            enabled = endpoint.state is EndpointState.ENABLED
+            claimed = enabled and later_ms is None and admission.admit(endpoint_id)
+            row = DeliveryRow(id, page.event_id, endpoint_id, "schedule", due_ms, None, None, now_ms)
             rows.append(row._replace(lease_token=token, lease_until_ms=until_ms) if claimed else row)
             if claimed:
                 claims.append(
@@ -131,9 +140,11 @@ class Fanner:
                         token,
                         until_ms,
                         due_ms=now_ms,
+                        expires_ms=page.expires_ms,
+                        deliver_ms=page.deliver_ms or 0,
                     )
                 )
         self._store.hot.insert_deliveries(connection, rows)
         deleted = len(page.endpoint_ids) - len(rows)
         left = fanouts.count_left(connection, page.event_id)
-        return _Page(claims, PageFannedOut(text_id, page.type, len(rows), deleted, left))
+        return _Page(claims, PageFannedOut(text_id, page.type, len(rows), deleted, left), later_ms)

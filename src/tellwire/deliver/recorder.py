@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreUnavailableError
-from tellwire.ids import DELIVERY, ENDPOINT, encode, time_ms
+from tellwire.ids import DELIVERY, ENDPOINT, encode
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
-from tellwire.model.delivery import TRANSITIONS, Move, State
+from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.policy.outcome import Verdict
-from tellwire.store.endpoints import disable_gone
+from tellwire.store.endpoints import disable
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import AttemptRow, Outcome
 from tellwire.store.store import Store
@@ -27,8 +27,11 @@ from tellwire.store.tables import STATE_CODES
 from tellwire.store.tallies import Tallies
 from tellwire.telemetry import AttemptFinished, EndpointDisabled, ResultsDropped, StoreFailed, Telemetry
 
+from .expirer import expired
+
 _MAX_PER_COMMIT = 1_000
 _RETRY_AFTER_S = 0.5
+_GONE = "the endpoint answered 410 Gone"
 
 
 class Result(msgspec.Struct, eq=False, gc=False):
@@ -49,8 +52,8 @@ class Result(msgspec.Struct, eq=False, gc=False):
 
     @property
     def age_ms(self) -> int:
-        """How long ago the event was published when the attempt ended."""
-        return max(self.ended_ms - time_ms(self.claim.event_id), 0)
+        """How long ago the event was published, or was to be delivered, when the attempt ended."""
+        return max(self.ended_ms - self.claim.event_ms, 0)
 
 
 class Recorder:
@@ -90,7 +93,7 @@ class Recorder:
         self._count(connection, results, held)
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:
-                disable_gone(connection, result.claim.endpoint_id, now_ms=self._clock.now_ms())
+                disable(connection, result.claim.endpoint_id, _GONE, now_ms=self._clock.now_ms())
         return [result.claim.delivery_id in held for result in results]
 
     def _done(self, results: list[Result], outcomes: list[Any]) -> None:
@@ -163,6 +166,8 @@ class Recorder:
                 retry_in_ms=verdict.retry_in_ms,
             )
         )
+        if verdict.expired:
+            self._telemetry.emit(expired(claim, result.endpoint, claim.attempt_count + 1))
         if verdict.disable_endpoint:
             self._telemetry.emit(EndpointDisabled(encode(ENDPOINT, claim.endpoint_id), "410 Gone"))
 
@@ -177,6 +182,6 @@ def _outcome(result: Result) -> Outcome:
         claim.schedule_step + 1,
         result.due_ms,
         evidence.status_code,
-        evidence.error and str(evidence.error),
+        EXPIRED if verdict.expired else evidence.error and str(evidence.error),
         None if verdict.move is Move.RETRY_LATER else result.ended_ms,
     )

@@ -26,6 +26,7 @@ class Pick(NamedTuple):
     event_id: bytes
     delivery_id: bytes | None
     attempt_count: int
+    not_before_ms: int = 0
 
 
 class Chosen(NamedTuple):
@@ -46,10 +47,12 @@ def choose(
     looks: int,
     room: int,
     oldest_ms: int,
+    now_ms: int,
 ) -> Chosen:
     """Look at up to ``looks`` events after those that the replay has looked at, and pick up to ``room`` that fit.
 
-    Those published before ``oldest_ms``, and those whose data has expired, are only counted.
+    Those published before ``oldest_ms``, those whose data has expired, and those that have expired themselves by
+    ``now_ms``, are only counted.
     """
     rows, last = replay_pages.look(connection, replay, looks)
     fits = _Fits(connection, replay, endpoint, rows)
@@ -70,9 +73,9 @@ def choose(
             continue
         picks.append(Pick(event.event_id, event.delivery_id, event.attempt_count))
     full = len(picks) == room
-    kept = replay_pages.keep(connection, [pick.event_id for pick in picks])
+    kept = replay_pages.keep(connection, [pick.event_id for pick in picks], now_ms)
     expired += len(picks)
-    picks = [pick for pick in picks if pick.event_id in kept]
+    picks = [pick._replace(not_before_ms=kept[pick.event_id]) for pick in picks if pick.event_id in kept]
     expired -= len(picks)
     if replay.criteria.event is not None and not rows and last:
         expired += 1  # it was pruned after the replay was started

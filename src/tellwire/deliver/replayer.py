@@ -129,7 +129,7 @@ class Replayer:
         endpoint = self._store.roster_in(connection).endpoints.get(replay.endpoint_id)
         if endpoint is None:
             return self._end_without_endpoint(connection, replay, True)
-        chosen = choose(connection, replay, endpoint, _MOST_EVENTS, _MOST_EVENTS, self._oldest_ms())
+        chosen = self._choose(connection, replay, endpoint, _MOST_EVENTS, _MOST_EVENTS)
         if not chosen.seen and not chosen.ended:
             return None
         return self._moved_on(connection, replay, chosen, [], chosen.counts, True)
@@ -148,7 +148,7 @@ class Replayer:
         if untried * 2 > share:  # more at a time, rather than one by one
             return None
         looks = self._looks.get(id, _FEW_EVENTS)
-        chosen = choose(connection, replay, endpoint, looks, share - untried, self._oldest_ms())
+        chosen = self._choose(connection, replay, endpoint, looks, share - untried)
         if not chosen.seen and not chosen.ended:
             return None
         self._looks[id] = _FEW_EVENTS if chosen.full else min(looks * 2, _MANY_EVENTS)
@@ -156,8 +156,11 @@ class Replayer:
         counts = chosen.counts._replace(retried=retried)
         return self._moved_on(connection, replay, chosen, claims, counts, False)
 
-    def _oldest_ms(self) -> int:
-        return self._clock.now_ms() - self._keeps_ms
+    def _choose(
+        self, connection: Connection, replay: TakenReplay, endpoint: LiveEndpoint, looks: int, room: int
+    ) -> Chosen:
+        now_ms = self._clock.now_ms()
+        return choose(connection, replay, endpoint, looks, room, now_ms - self._keeps_ms, now_ms)
 
     def _make_due(
         self, connection: Connection, chosen: Chosen, replay: TakenReplay, endpoint: LiveEndpoint
@@ -171,12 +174,13 @@ class Replayer:
         claimed: dict[bytes, bool] = {}
         rows: list[DeliveryRow] = []
         made: list[tuple[bytes, bytes, int]] = []
-        for event_id, delivery_id, attempt_count in chosen.picks:
+        for event_id, delivery_id, attempt_count, not_before_ms in chosen.picks:
             id = self._new_id() if delivery_id is None else delivery_id
-            claimed[id] = enabled and admission.admit(endpoint.id)
+            due_ms = max(now_ms, not_before_ms)
+            claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint.id)
             made.append((id, event_id, attempt_count))
             if delivery_id is None:
-                row = DeliveryRow(id, event_id, endpoint.id, "replay", now_ms, None, None, now_ms)
+                row = DeliveryRow(id, event_id, endpoint.id, "replay", due_ms, None, None, now_ms)
                 rows.append(
                     row._replace(lease_token=lease[0], lease_until_ms=lease[1]) if claimed[id] else row
                 )
@@ -210,7 +214,8 @@ class Replayer:
                 attempt_count,
                 trigger="replay",
                 due_ms=now_ms,
-                since_ms=now_ms,
+                expires_ms=contents[event_id].expires_ms,
+                again_ms=now_ms,
             )
             for id, event_id, attempt_count in to_send
         ]

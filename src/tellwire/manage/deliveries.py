@@ -24,11 +24,17 @@ from .audit import Audit, Note
 
 
 class Events:
-    """Look at events."""
+    """Look at events, and cancel them."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, limits: Limits, forget: Callable[[str], None], audit: Audit
+    ) -> None:
+        """``forget`` tells the engine of this process which event was cancelled."""
         self._store = store
+        self._clock = clock
         self._limits = limits
+        self._forget = forget
+        self._audit = audit
 
     async def get(self, id: str) -> StoredEvent:
         """One event with its data. Raises NotFoundError."""
@@ -54,6 +60,27 @@ class Events:
                 cursor=cursor,
             )
         )  # fmt: skip
+
+    async def cancel(self, id: str) -> tuple[StoredEvent, int]:
+        """End all pending deliveries of an event; gives the event, and how many deliveries that were.
+
+        What has been delivered stays so; an attempt that is in the air changes nothing more.
+
+        Raises:
+            NotFoundError: there is no such event.
+            ConflictError: nothing of it is pending.
+        """
+        now_ms = self._clock.now_ms()
+
+        def cancel(connection: Connection, note: Note) -> tuple[StoredEvent, int]:
+            cancelled = deliveries.cancel_event(connection, id, now_ms=now_ms)
+            event = events.get(connection, id)
+            note(id, event.tenant, {"pending": cancelled}, {"pending": 0})
+            return event, cancelled
+
+        found = await self._audit.write("event.cancelled", cancel)
+        self._forget(id)
+        return found
 
 
 class Deliveries:

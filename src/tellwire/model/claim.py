@@ -2,13 +2,16 @@
 
 import msgspec
 
+from tellwire.ids import time_ms
+
 
 class Claim(msgspec.Struct, eq=False, gc=False):
     """A delivery that this process may send until ``lease_until_ms``; ``token`` proves it to the store.
 
     ``body`` is made once per event and shared by all its deliveries. ``attempt_count`` and ``schedule_step`` are those
     before the attempt that this claim is for, which was due at ``due_ms``. From ``expires_ms`` on the event is not
-    worth delivering. ``since_ms`` says when the first attempt was due, where that was not when the delivery was made.
+    worth delivering. ``deliver_ms`` is when it was to be delivered at the earliest, ``again_ms`` when the delivery was
+    last made pending by hand or a replay; 0 where that does not apply.
     """
 
     delivery_id: bytes
@@ -24,4 +27,15 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     trigger: str = "schedule"
     due_ms: int = 0
     expires_ms: int | None = None
-    since_ms: int = 0
+    deliver_ms: int = 0
+    again_ms: int = 0
+
+    @property
+    def since_ms(self) -> int:
+        """When the first attempt was due: of its schedule, if that has begun anew."""
+        return max(time_ms(self.delivery_id), self.deliver_ms, self.again_ms)
+
+    @property
+    def event_ms(self) -> int:
+        """When the event was published, or was to be delivered, if that is later."""
+        return max(time_ms(self.event_id), self.deliver_ms)

@@ -34,6 +34,9 @@ class Move(StrEnum):
     REPLAY = "replay"
 
 
+EXPIRED: Final = "expired"
+"""The ``last_error`` of a delivery that is exhausted because its event is not worth delivering any more."""
+
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.PENDING, Move.SUCCEED): State.SUCCEEDED,
     (State.PENDING, Move.RETRY_LATER): State.PENDING,

@@ -11,6 +11,8 @@ from tellwire.clock import to_datetime
 from .tenant import DEFAULT_TENANT
 
 MAX_TYPE_CHARS: Final = 128
+MAX_DELAY_MS: Final = 30 * 86_400_000
+"""How far ahead an event may be published."""
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
 
 
@@ -22,7 +24,8 @@ def is_type_name(text: str) -> bool:
 class NewEvent(msgspec.Struct, frozen=True):
     """A checked event on its way into the store. ``data`` is the exact JSON text that was published.
 
-    ``occurred_ms`` is None where the publisher named no time: then it is the time of acceptance.
+    ``occurred_ms`` is None where the publisher named no time: then it is the time of acceptance. It is not to be
+    delivered before ``deliver_ms``, and not worth delivering from ``expires_ms`` on, where these are given.
     """
 
     type: str
@@ -30,6 +33,8 @@ class NewEvent(msgspec.Struct, frozen=True):
     tenant: str = DEFAULT_TENANT
     idempotency_key: str | None = None
     occurred_ms: int | None = None
+    deliver_ms: int | None = None
+    expires_ms: int | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -63,7 +68,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
     ``deliveries`` says how many endpoints are to get it, ``fanned_out`` for how many of them that has been put into
     deliveries so far (or passed over, where the endpoint was deleted before its turn): fewer only while a very wide
-    event is fanned out in the background.
+    event is fanned out in the background. It is delivered from ``deliver_at`` on, and not after ``expires_at``.
     """
 
     id: str
@@ -76,6 +81,8 @@ class StoredEvent(msgspec.Struct, frozen=True):
     fanned_out: int
     data_expired: bool
     data: bytes | None
+    deliver_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 def envelope(type: str, occurred_at: str, data: bytes) -> bytes:

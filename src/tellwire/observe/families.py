@@ -127,6 +127,16 @@ RESCUED: Final = Family(
     kind="counter",
     doc="Deliveries that were claimed again because the process that had claimed them died or hung.",
 )
+EXPIRED: Final = Family(
+    name="tellwire_deliveries_expired_total",
+    kind="counter",
+    doc="Deliveries that ended because their event was not worth delivering any more.",
+)
+WARNINGS: Final = Family(
+    name="tellwire_endpoint_warnings_total",
+    kind="counter",
+    doc="Warnings that an endpoint has failed for long and is going to be disabled.",
+)
 DISABLED: Final = Family(
     name="tellwire_endpoints_disabled_total",
     kind="counter",
@@ -259,9 +269,9 @@ BUILD: Final = Family(
 )
 
 FAMILIES: Final = (
-    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, FINISHED, DROPPED, RESCUED, DISABLED, STORE_FAILURES, FAULTS,
-    PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, COMMIT_ITEMS, COMMIT_EVENTS, DATABASE, IN_FLIGHT, HELD, WAITING, LANES,
-    CONNECTIONS, ENDPOINTS, LAG, DATABASE_UP, PROCESSES, BUILD,
+    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, FINISHED, DROPPED, RESCUED, EXPIRED, WARNINGS, DISABLED,
+    STORE_FAILURES, FAULTS, PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, COMMIT_ITEMS, COMMIT_EVENTS, DATABASE,
+    IN_FLIGHT, HELD, WAITING, LANES, CONNECTIONS, ENDPOINTS, LAG, DATABASE_UP, PROCESSES, BUILD,
 )  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from ..telemetry import (
     AttemptFinished,
     DeliveriesRescued,
+    DeliveryExpired,
     EndpointDisabled,
+    EndpointFailing,
     EngineFaulted,
     EventsPruned,
     EventsPublished,
@@ -171,6 +173,19 @@ def _rescued(log: FilteringBoundLogger, fact: DeliveriesRescued) -> None:
     log.info("deliveries rescued", deliveries=fact.deliveries)
 
 
+def _expired(log: FilteringBoundLogger, fact: DeliveryExpired) -> None:
+    log.info("delivery expired", **msgspec.structs.asdict(fact))
+
+
+def _failing(log: FilteringBoundLogger, fact: EndpointFailing) -> None:
+    log.warning(
+        "endpoint keeps failing",
+        endpoint_id=fact.endpoint_id,
+        failing_h=fact.failing_ms // 3_600_000,
+        disabled_in_h=fact.left_ms // 3_600_000,
+    )
+
+
 def _disabled(log: FilteringBoundLogger, fact: EndpointDisabled) -> None:
     log.warning("endpoint disabled", endpoint_id=fact.endpoint_id, reason=fact.reason)
 
@@ -198,6 +213,8 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     PageReplayed: _replayed,
     ResultsDropped: _dropped,
     DeliveriesRescued: _rescued,
+    DeliveryExpired: _expired,
+    EndpointFailing: _failing,
     EndpointDisabled: _disabled,
     StoreFailed: _store_failed,
     EventsPruned: _pruned,

@@ -16,7 +16,9 @@ from ..hub import Tellwire
 from ..telemetry import (
     AttemptFinished,
     DeliveriesRescued,
+    DeliveryExpired,
     EndpointDisabled,
+    EndpointFailing,
     EngineFaulted,
     EventsPruned,
     EventsPublished,
@@ -53,6 +55,8 @@ class Metrics:
             TransactionCommitted: self._committed,
             ResultsDropped: lambda fact: self._add(families.DROPPED, fact.deliveries),
             DeliveriesRescued: lambda fact: self._add(families.RESCUED, fact.deliveries),
+            DeliveryExpired: lambda fact: self._add(families.EXPIRED, 1),
+            EndpointFailing: lambda fact: self._add(families.WARNINGS, 1),
             EndpointDisabled: lambda fact: self._add(families.DISABLED, 1),
             EventsPruned: lambda fact: self._add(families.PRUNED, fact.events),
             StoreFailed: lambda fact: self._add(families.STORE_FAILURES, 1, fact.stage),

@@ -9,7 +9,7 @@ in the background (``deliver.fanner``).
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,12 +20,12 @@ from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitE
 from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
-from tellwire.model.event import NewEvent, Receipt, envelope
+from tellwire.model.event import MAX_DELAY_MS, NewEvent, Receipt, envelope
 from tellwire.policy.filtering import Meter, new_pool
 from tellwire.policy.schema import Schema
 from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
-from tellwire.store.rows import DeliveryRow, EventRow, PageRow
+from tellwire.store.rows import DeliveryRow, EventRow, EventRows, PageRow, TimedEventRow
 
 AT_ONCE: Final = 200
 """To how many endpoints an event is fanned out at once, and so many at a time it is in the background, by default."""
@@ -75,9 +75,11 @@ class Fanout:
     ) -> None:
         """``known``: the events that already hold one of the idempotency keys of this transaction."""
         self.event_rows: list[EventRow] = []
+        self.timed_rows: list[TimedEventRow] = []
         self.delivery_rows: list[DeliveryRow] = []
         self.page_rows: list[PageRow] = []
         self.duplicates = 0
+        self.later_ms: int | None = None  # when the first of those is due that are not due yet
         self._roster = roster
         self._known = known
         self._now_ms = now_ms
@@ -85,6 +87,13 @@ class Fanout:
         self._lease = lease
         self._at_once = at_once
         self._pools: dict[str, Meter] = {}
+
+    @property
+    def all_events(self) -> EventRows:
+        """All rows of events, of one kind."""
+        if not self.timed_rows:
+            return self.event_rows
+        return [*(TimedEventRow(*row) for row in self.event_rows), *self.timed_rows]
 
     def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
         """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
@@ -112,7 +121,9 @@ class Fanout:
             at = ("events", index) if listed else ()
             if tenant is None:
                 errors.append(FieldError((*at, "tenant"), f"there is no tenant {event.tenant!r}"))
-            elif len(event.data) > tenant.payload_bytes:
+            elif event.deliver_ms is not None or event.expires_ms is not None:
+                errors += self._time_faults(event, at)
+            if tenant is not None and len(event.data) > tenant.payload_bytes:
                 too_large.append(_too_large(event, tenant.payload_bytes, at))
         if errors:
             return InvalidInputError(errors)
@@ -149,17 +160,29 @@ class Fanout:
             errors += [fault.under(*at) for fault in schema.faults_of(event.data)]
         return errors[:_MOST_ERRORS]
 
+    def _time_faults(self, event: NewEvent, at: tuple[str | int, ...]) -> Iterator[FieldError]:
+        """What is wrong with the times of an event that is not a duplicate, by the clock of this transaction."""
+        if event.idempotency_key is not None and (event.tenant, event.idempotency_key) in self._known:
+            return
+        if event.deliver_ms is not None and event.deliver_ms > self._now_ms + MAX_DELAY_MS:
+            yield FieldError((*at, "deliver_at"), "is more than 30 days ahead")
+        if event.expires_ms is not None and event.expires_ms <= self._now_ms:
+            yield FieldError((*at, "expires_at"), "is in the past: the event would never be delivered")
+
     def _add(self, event: NewEvent, accepted: Accepted) -> None:
         now_ms, event_id = self._now_ms, self._new_id()
         text_id = encode(EVENT, event_id)
         occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
         pool = self._pools.setdefault(event.tenant, new_pool())
         targets = self._roster.targets(event.tenant, event.type, event.data, pool)
+        due_ms, lease = now_ms, self._lease
+        if event.deliver_ms is not None and event.deliver_ms > now_ms:
+            due_ms, lease = event.deliver_ms, None
+            self.later_ms = due_ms if self.later_ms is None else min(due_ms, self.later_ms)
         if self._is_wide(len(targets)):
             self._page(event_id, targets)
         elif targets:
             body = envelope(event.type, rfc3339(occurred_ms), event.data)
-            lease = self._lease
             for endpoint in targets:
                 delivery_id = self._new_id()
                 token = until_ms = None
@@ -176,11 +199,12 @@ class Fanout:
                             token,
                             until_ms,
                             due_ms=now_ms,
+                            expires_ms=event.expires_ms,
                         )
                     )
                 self.delivery_rows.append(
                     DeliveryRow(
-                        delivery_id, event_id, endpoint.id, "schedule", now_ms, token, until_ms, now_ms
+                        delivery_id, event_id, endpoint.id, "schedule", due_ms, token, until_ms, now_ms
                     )
                 )
         receipt = Receipt(
@@ -196,19 +220,21 @@ class Fanout:
         if event.idempotency_key is not None:
             content = fingerprint(event)
             self._known[event.tenant, event.idempotency_key] = Known(content, receipt)
-        self.event_rows.append(
-            EventRow(
-                event_id,
-                event.tenant,
-                event.type,
-                event.data,
-                occurred_ms,
-                now_ms,
-                len(targets),
-                event.idempotency_key,
-                content,
-            )
+        row = EventRow(
+            event_id,
+            event.tenant,
+            event.type,
+            event.data,
+            occurred_ms,
+            now_ms,
+            len(targets),
+            event.idempotency_key,
+            content,
         )
+        if event.deliver_ms is None and event.expires_ms is None:
+            self.event_rows.append(row)
+        else:
+            self.timed_rows.append(TimedEventRow(*row, event.deliver_ms, event.expires_ms))
         accepted.receipts.append(receipt)
 
     def _is_wide(self, targets: int) -> bool:
@@ -224,9 +250,11 @@ class Fanout:
 
 
 def fingerprint(event: NewEvent) -> bytes:
-    """A digest of what makes two publishes with one idempotency key the same: type, time if given, data bytes."""
+    """A digest of what makes two publishes with one idempotency key the same: type, times if given, data bytes."""
     digest = hashlib.blake2b(event.data, digest_size=32, person=b"tellwire event")
     digest.update(f"\0{event.type}\0{event.occurred_ms}".encode())
+    if event.deliver_ms is not None or event.expires_ms is not None:  # else as it was before there were these
+        digest.update(f"\0{event.deliver_ms}\0{event.expires_ms}".encode())
     return digest.digest()
 
 

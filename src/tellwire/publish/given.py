@@ -11,20 +11,32 @@ from tellwire.model.limits import Limits
 from .declared import Event
 from .validation import event_from_python
 
-_FIELDS: Final = {"type", "data", "tenant", "idempotency_key", "occurred_at"}
+_FIELDS: Final = {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at"}
 
 
 def one_event(
     event: str | Event,
     data: object,
-    tenant: str | None,
-    idempotency_key: str | None,
-    occurred_at: datetime | None,
     limits: Limits,
+    *,
+    tenant: str | None,
+    idempotency_key: str | None = None,
+    occurred_at: datetime | None = None,
+    deliver_at: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> NewEvent:
     """The event of a call of ``publish``. Raises InvalidInputError."""
     type, data = (event.event_type, event) if isinstance(event, Event) else (event, data)
-    return event_from_python(type, data, tenant, idempotency_key, occurred_at, limits)
+    return event_from_python(
+        type,
+        data,
+        limits,
+        tenant=tenant,
+        idempotency_key=idempotency_key,
+        occurred_at=occurred_at,
+        deliver_at=deliver_at,
+        expires_at=expires_at,
+    )
 
 
 def many_events(
@@ -54,7 +66,7 @@ def many_events(
 
 def _from_item(item: Event | Mapping[str, Any], tenant: str | None, limits: Limits) -> NewEvent:
     if isinstance(item, Event):
-        return one_event(item, None, tenant, None, None, limits)
+        return one_event(item, None, limits, tenant=tenant)
     unknown = set(item) - _FIELDS
     if unknown:
         raise InvalidInputError(
@@ -63,8 +75,10 @@ def _from_item(item: Event | Mapping[str, Any], tenant: str | None, limits: Limi
     return event_from_python(
         item.get("type", ""),
         item.get("data"),
-        item.get("tenant", tenant),
-        item.get("idempotency_key"),
-        item.get("occurred_at"),
         limits,
+        tenant=item.get("tenant", tenant),
+        idempotency_key=item.get("idempotency_key"),
+        occurred_at=item.get("occurred_at"),
+        deliver_at=item.get("deliver_at"),
+        expires_at=item.get("expires_at"),
     )

@@ -1,4 +1,4 @@
-"""When an event occurred, as its publisher says it: an RFC 3339 text or an aware datetime -> milliseconds.
+"""The times of an event, as its publisher says them: an RFC 3339 text or an aware datetime -> milliseconds.
 
 A part of `validation`. The time of acceptance, for events that say nothing, is left to the publisher.
 """

@@ -55,10 +55,12 @@ class Publisher:
         lease: Callable[[int], Lease | None] | None = None,
         offer: Callable[[list[Claim]], None] | None = None,
         fan_out: Callable[[], None] | None = None,
+        expect: Callable[[int], None] | None = None,
         at_once: int = AT_ONCE,
     ) -> None:
-        """``lease(now_ms)``, ``offer`` and ``fan_out`` come from the engine of this process, where it has one.
+        """``lease(now_ms)``, ``offer``, ``fan_out`` and ``expect`` come from the engine of this process, if it has one.
 
+        ``expect`` is told from when on something of what was published is due that is not due yet.
         ``fan_out`` is called when there are pages of wide events: those for more endpoints than ``at_once``.
         """
         self._store = store
@@ -68,8 +70,10 @@ class Publisher:
         self._lease = lease
         self._offer = offer
         self._fan_out = fan_out
+        self._expect = expect
         self._at_once = at_once
         self._paged = False
+        self._later_ms: int | None = None
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._accept,
@@ -109,10 +113,15 @@ class Publisher:
         )
         outcomes: list[Any] = [fanout.accept(call.events, listed=call.listed) for call in calls]
         self._store.hot.insert_events(connection, fanout.event_rows)
+        if fanout.timed_rows:
+            self._store.hot.insert_events(connection, fanout.timed_rows)
         self._store.hot.insert_deliveries(connection, fanout.delivery_rows)
         if fanout.page_rows:
             self._store.hot.insert_pages(connection, fanout.page_rows)
             self._paged = True
+        if fanout.later_ms is not None:
+            later_ms = self._later_ms
+            self._later_ms = fanout.later_ms if later_ms is None else min(later_ms, fanout.later_ms)
         return outcomes
 
     def _acknowledge(self, calls: list[_Call], outcomes: list[Any]) -> None:
@@ -134,6 +143,9 @@ class Publisher:
         if self._paged and self._fan_out is not None:
             self._paged = False
             self._fan_out()
+        if self._later_ms is not None and self._expect is not None:
+            self._expect(self._later_ms)
+            self._later_ms = None
         if self._telemetry.active:
             if events:
                 self._telemetry.emit(EventsPublished(events - duplicates, deliveries, duplicates))

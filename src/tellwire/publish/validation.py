@@ -20,7 +20,9 @@ from .occurred import occurred_ms
 from .python_data import encode_data
 from .strict_json import deep_fault, parse, shorten, too_deep
 
-_FIELDS: Final = frozenset({"type", "data", "tenant", "idempotency_key", "occurred_at"})
+_FIELDS: Final = frozenset(
+    {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at"}
+)
 ENVELOPE_BYTES: Final = 16 * KIB
 """More than the other fields of an event can fill, however they are escaped."""
 
@@ -41,7 +43,7 @@ _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 
 
 def parse_event(body: bytes, limits: Limits, bound_to: str | None = None) -> NewEvent:
-    """Check the body of ``POST /v1/events``: ``{type, data, tenant?, idempotency_key?, occurred_at?}``.
+    """Check the body of ``POST /v1/events``: ``{type, data, tenant?, idempotency_key?, occurred_at?, ...}``.
 
     ``bound_to`` is the tenant that the caller is bound to: the default, and the only one there is for it.
 
@@ -95,10 +97,13 @@ def parse_batch(body: bytes, limits: Limits, bound_to: str | None = None) -> lis
 def event_from_python(
     type: str,
     data: object,
-    tenant: str | None,
-    idempotency_key: str | None,
-    occurred_at: datetime | None,
     limits: Limits,
+    *,
+    tenant: str | None = None,
+    idempotency_key: str | None = None,
+    occurred_at: datetime | None = None,
+    deliver_at: datetime | None = None,
+    expires_at: datetime | None = None,
 ) -> NewEvent:
     """Check an event that is published from Python; see `python_data.encode_data` for what ``data`` may be.
 
@@ -125,6 +130,8 @@ def event_from_python(
         "tenant": tenant,
         "idempotency_key": idempotency_key,
         "occurred_at": occurred_at,
+        "deliver_at": deliver_at,
+        "expires_at": expires_at,
     }
     event = _check(fields, text, limits, faults, ())
     if event is None or faults.errors:
@@ -211,11 +218,19 @@ def _check(
     key = fields.get("idempotency_key")
     if key is not None:
         _check_key(key, limits, faults, at)
-    occurred_at = fields.get("occurred_at")
-    at_ms = None if occurred_at is None else _check_time(occurred_at, faults, at)
+    occurred_at, deliver_at, expires_at = (
+        fields.get("occurred_at"),
+        fields.get("deliver_at"),
+        fields.get("expires_at"),
+    )
+    at_ms = None if occurred_at is None else _check_time(occurred_at, faults, (*at, "occurred_at"))
+    deliver_ms = None if deliver_at is None else _check_time(deliver_at, faults, (*at, "deliver_at"))
+    expires_ms = None if expires_at is None else _check_time(expires_at, faults, (*at, "expires_at"))
+    if deliver_ms is not None and expires_ms is not None and expires_ms <= deliver_ms:
+        faults.add((*at, "expires_at"), "is not after deliver_at: the event would never be delivered")
     if len(faults.errors) > faults_before:
         return None
-    return NewEvent(type, data, tenant, key, at_ms)  # type: ignore[arg-type] # checked one by one above
+    return NewEvent(type, data, tenant, key, at_ms, deliver_ms, expires_ms)  # type: ignore[arg-type] # checked above
 
 
 def _check_names(
@@ -242,11 +257,11 @@ def _check_key(key: object, limits: Limits, faults: _Faults, at: tuple[str | int
         faults.add(loc, "holds a control or other unprintable character")
 
 
-def _check_time(value: object, faults: _Faults, at: tuple[str | int, ...]) -> int | None:
+def _check_time(value: object, faults: _Faults, loc: tuple[str | int, ...]) -> int | None:
     try:
         return occurred_ms(value)
     except ValueError as error:
-        faults.add((*at, "occurred_at"), str(error))
+        faults.add(loc, str(error))
         return None
 
 

@@ -106,7 +106,7 @@ class Within:
             accepted = fanout.accept(events, listed=listed)
             if isinstance(accepted, TellwireError):
                 raise accepted
-            rows = NewRows(fanout.event_rows, fanout.delivery_rows, fanout.page_rows)
+            rows = NewRows(fanout.all_events, fanout.delivery_rows, fanout.page_rows)
             if not rows.events or (
                 yield from within.insert(ground.schema, rows, keyed=bool(places), hurried=hurried)
             ):

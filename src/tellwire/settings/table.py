@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oauth_typed: bool = False
     oauth_ca_file: Path | None = None
     retry_schedule: RetrySchedule = RetrySchedule()
+    disable_after_days: int = 5
     delivery_timeout: float = 15.0
     lease: float = 60.0
     in_flight_per_endpoint: int = 16
@@ -273,6 +274,12 @@ TABLE: tuple[Setting, ...] = (
         kinds.SCHEDULE,
         DELIVERY,
         "The delays after each failed attempt; after the last one the delivery is exhausted.",
+    ),
+    Setting(
+        "disable_after_days",
+        whole(0, 365),
+        DELIVERY,
+        "After how many days without a single success an endpoint is disabled, with warnings before; 0: never.",
     ),
     Setting(
         "delivery_timeout",

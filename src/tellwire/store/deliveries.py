@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, update
 
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
@@ -16,7 +16,7 @@ from . import rollups
 from .events import has_no_data, type_matches
 from .fanouts import count_left
 from .paging import decode_cursor, page
-from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events
+from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events, fanout_pages
 from .tallies import Tallies
 
 
@@ -60,7 +60,7 @@ def list_page(connection: Connection, filters: Filters, *, limit: int, cursor: s
 def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError."""
     found = connection.execute(
-        select(has_no_data(), endpoints.c.deleted_ms)
+        select(has_no_data(), endpoints.c.deleted_ms, events.c.expires_ms)
         .select_from(deliveries)
         .join(events, events.c.id == deliveries.c.event_id)
         .join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
@@ -71,6 +71,8 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
         raise ConflictError(f"delivery {id!r} cannot be retried: its endpoint was deleted")
     if found is not None and found[0]:
         raise ConflictError(f"delivery {id!r} cannot be retried: the data of its event has expired")
+    if found is not None and found[2] is not None and found[2] <= now_ms:
+        raise ConflictError(f"delivery {id!r} cannot be retried: its event has expired")
     _move(
         connection, id, Move.RETRY_BY_HAND, now_ms,
         due_ms=now_ms, again_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,
@@ -88,6 +90,43 @@ def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     )
     rollups.append(connection, tallies)
     return cancelled
+
+
+def cancel_event(connection: Connection, id: str, *, now_ms: int) -> int:
+    """End all that is pending of an event, and what is not fanned out yet; gives how many deliveries that were.
+
+    Raises NotFoundError; ConflictError where nothing is pending.
+    """
+    raw = decode(EVENT, id)
+    tenant = connection.execute(select(events.c.tenant).where(events.c.id == raw)).scalar_one_or_none()
+    if tenant is None:
+        raise NotFoundError("event", id)
+    # The pages first: whoever is just fanning one out has put it into deliveries when this goes on.
+    pages = delete(fanout_pages).where(fanout_pages.c.event_id == raw).returning(fanout_pages.c.targets)
+    left: int = sum(connection.execute(pages).scalars().all())
+    if left:
+        fewer = update(events).where(events.c.id == raw).values(deliveries=events.c.deliveries - left)
+        connection.execute(fewer)
+    endpoint_ids = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.event_id == raw, deliveries.c.state == STATE_CODES[State.PENDING])
+        .values(
+            state=STATE_CODES[TRANSITIONS[State.PENDING, Move.CANCEL]],
+            due_ms=None,
+            finished_ms=now_ms,
+            lease_token=None,
+            lease_until_ms=None,
+        )
+        .returning(deliveries.c.endpoint_id)
+    )
+    cancelled = endpoint_ids.scalars().all()
+    if not left and not cancelled:
+        raise ConflictError(f"event {id!r} has no pending delivery to cancel")
+    tallies = Tallies()
+    for endpoint_id in cancelled:
+        tallies.ended(tenant, endpoint_id, State.CANCELLED, now_ms)
+    rollups.append(connection, tallies)
+    return left + len(cancelled)
 
 
 def create_test(

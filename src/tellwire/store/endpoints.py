@@ -17,6 +17,7 @@ from tellwire.model.tenant import TenantLimits
 from tellwire.signing.vault import Vault
 
 from .endpoint_settings import opened_settings, sealed_settings
+from .failing import forget
 from .paging import decode_cursor, page
 from .rollups import append
 from .roster import raise_revision
@@ -72,6 +73,8 @@ def change(
     )
     if not changed.rowcount:
         raise NotFoundError("endpoint", id)
+    if "state" in fields or "url" in fields:
+        forget(connection, [raw])
     return get(connection, vault, id)
 
 
@@ -128,6 +131,7 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
         update(tenants).where(tenants.c.id == deleted).values(endpoints=tenants.c.endpoints - 1)
     )
     connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw))
+    forget(connection, [raw])
     cancel_if_deleted(connection, raw, now_ms=now_ms)
 
 
@@ -158,18 +162,20 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
     append(connection, tallies)
 
 
-def disable_gone(connection: Connection, id: bytes, *, now_ms: int) -> None:
-    """The endpoint answered 410: disable it, if it is not disabled yet."""
-    connection.execute(
+def disable(connection: Connection, id: bytes, reason: str, *, now_ms: int) -> bool:
+    """Disable an endpoint, if it is not disabled yet; false where it is."""
+    disabled = connection.execute(
         update(endpoints)
         .where(endpoints.c.id == id, endpoints.c.state != EndpointState.DISABLED)
         .values(
             state=EndpointState.DISABLED,
-            state_reason="the endpoint answered 410 Gone",
+            state_reason=reason,
             updated_ms=now_ms,
             revision=raise_revision(connection),
         )
     )
+    forget(connection, [id])
+    return bool(disabled.rowcount)
 
 
 def current_secret(connection: Connection, vault: Vault, id: str) -> str:

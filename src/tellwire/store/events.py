@@ -103,4 +103,6 @@ def _event(row: RowMapping) -> StoredEvent:
         fanned_out=row["deliveries"] - row["left"],
         data=row.get("data") or None,
         data_expired=bool(row["data_expired"]),
+        deliver_at=None if row["deliver_ms"] is None else to_datetime(row["deliver_ms"]),
+        expires_at=None if row["expires_ms"] is None else to_datetime(row["expires_ms"]),
     )

@@ -18,6 +18,8 @@ class TakenPage(NamedTuple):
     type: str
     data: bytes
     occurred_ms: int
+    deliver_ms: int | None
+    expires_ms: int | None
 
 
 def any_left(connection: Connection) -> bool:
@@ -44,7 +46,9 @@ def take_page(connection: Connection) -> TakenPage | None:
         )
     )
     event = connection.execute(
-        select(events.c.type, events.c.data, events.c.occurred_ms).where(events.c.id == page.event_id)
+        select(
+            events.c.type, events.c.data, events.c.occurred_ms, events.c.deliver_ms, events.c.expires_ms
+        ).where(events.c.id == page.event_id)
     ).one()
     ids = [page.endpoint_ids[start : start + 16] for start in range(0, len(page.endpoint_ids), 16)]
     return TakenPage(page.event_id, ids, *event)

@@ -11,8 +11,11 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
+from tellwire.model.delivery import EXPIRED, State
+
 from .postgres_clock import ServerClock
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow, TimedEventRow
+from .tables import STATE_CODES
 
 NEWS = "tellwire.news"
 """In ``Connection.info``: from when on other processes can claim what a transaction leaves to them (0: now)."""
@@ -37,21 +40,24 @@ class PostgresHotStatements:
         self._clock.told(asked, server_s)
         return cast(int, revision)
 
-    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+    def insert_events(self, connection: Connection, rows: EventRows) -> None:
         """Store events."""
         if not rows:
             return
         keyed = [(row.tenant, row.idempotency_key, row.id) for row in rows if row.idempotency_key is not None]
         if keyed:
             _fetch(connection, _INSERT_KEYS, *_columns(keyed))
-        _fetch(connection, _INSERT_EVENTS, *_columns(rows))
+        statement = _INSERT_TIMED_EVENTS if isinstance(rows[0], TimedEventRow) else _INSERT_EVENTS
+        _fetch(connection, statement, *_columns(rows))
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
         """Store deliveries; those with a lease are born claimed."""
         if rows:
             _fetch(connection, _INSERT_DELIVERIES, *_columns(rows))
-            if any(row.lease_token is None for row in rows):
-                tell(connection)
+            left = [row for row in rows if row.lease_token is None]
+            if left:
+                due_ms = min(row.due_ms for row in left)
+                tell(connection, due_ms if due_ms > left[0].created_ms else 0)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
@@ -91,6 +97,12 @@ class PostgresHotStatements:
         if leases:
             _fetch(connection, _RELEASE, *_columns(leases))
             tell(connection)
+
+    def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
+        """End the deliveries whose lease still holds: their events are not worth delivering any more."""
+        if not leases:
+            return set()
+        return {row[0] for row in _fetch(connection, _EXPIRE, now_ms, *_columns(leases))}
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
@@ -161,6 +173,9 @@ EVENT_COLUMNS = {
 }
 """The fields of ``EventRow`` and their types."""
 
+TIMED_EVENT_COLUMNS = {**EVENT_COLUMNS, "deliver_ms": "bigint", "expires_ms": "bigint"}
+"""The fields of ``TimedEventRow`` and their types."""
+
 DELIVERY_COLUMNS = {
     "id": "bytea",
     "event_id": "bytea",
@@ -188,6 +203,9 @@ _INSERT_KEYS = """
 
 _INSERT_EVENTS = f"""
     INSERT INTO events ({", ".join(EVENT_COLUMNS)}) SELECT * FROM {unnest(EVENT_COLUMNS)}"""  # noqa: S608 - constants
+
+_INSERT_TIMED_EVENTS = f"""
+    INSERT INTO events ({", ".join(TIMED_EVENT_COLUMNS)}) SELECT * FROM {unnest(TIMED_EVENT_COLUMNS)}"""  # noqa: S608
 
 _INSERT_DELIVERIES = f"""
     INSERT INTO deliveries ({", ".join(DELIVERY_COLUMNS)}, state, attempt_count, schedule_step)
@@ -221,6 +239,14 @@ _EXTEND = """
     WHERE deliveries.id = held.id AND deliveries.lease_token = held.token AND deliveries.state = 0
     RETURNING deliveries.id"""
 
+_EXPIRE = f"""
+    UPDATE deliveries SET
+        state = {STATE_CODES[State.EXHAUSTED]}, last_error = '{EXPIRED}', finished_ms = $1, due_ms = NULL,
+        lease_token = NULL, lease_until_ms = NULL
+    FROM unnest($2::bytea[], $3::bigint[]) AS held(id, token)
+    WHERE deliveries.id = held.id AND deliveries.lease_token = held.token AND deliveries.state = 0
+    RETURNING deliveries.id"""  # noqa: S608 - our own constants
+
 _RELEASE = """
     UPDATE deliveries SET lease_token = NULL, lease_until_ms = NULL
     FROM unnest($1::bytea[], $2::bigint[]) AS held(id, token)
@@ -247,7 +273,8 @@ _CLAIM = f"""
         UPDATE deliveries SET lease_token = $4, lease_until_ms = $5 WHERE id = ANY (ARRAY (SELECT id FROM found))
     )
     SELECT found.id, found.event_id, found.attempt_count, found.schedule_step, found.trigger,
-        events.type, events.data, events.occurred_ms, found.due_ms, found.rescued, found.again_ms
+        events.type, events.data, events.occurred_ms, found.due_ms, found.rescued, found.again_ms,
+        events.deliver_ms, events.expires_ms
     FROM found CROSS JOIN LATERAL (SELECT * FROM events WHERE id = found.event_id LIMIT 1) AS events
     ORDER BY found.ready_ms, found.id"""  # noqa: S608 - our own constant
 

@@ -12,11 +12,13 @@ from sqlalchemy import Connection
 
 from tellwire.errors import ConflictError
 
-from .postgres_hot import DELIVERY_COLUMNS, EVENT_COLUMNS, PAGE_COLUMNS, unnest
+from .postgres_hot import DELIVERY_COLUMNS, EVENT_COLUMNS, PAGE_COLUMNS, TIMED_EVENT_COLUMNS, unnest
 from .postgres_news import CHANNEL
+from .rows import TimedEventRow
 from .within import PATIENCE_MS, PAUSE_S, UNDO, NewRows, Rows, Sql, Steps, Wish, code_of, savepoint
 
 _COLUMNS: Final = (EVENT_COLUMNS, DELIVERY_COLUMNS, PAGE_COLUMNS)
+_TIMED_COLUMNS: Final = (TIMED_EVENT_COLUMNS, DELIVERY_COLUMNS, PAGE_COLUMNS)
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _SERIALIZATION_FAILURE: Final = "40001"
 _HURRIED_MS: Final = 5
@@ -75,10 +77,13 @@ class PostgresWithin:
 
         Where it has not ended yet, the server lets the statement wait for it.
         """
+        timed = bool(rows.events) and isinstance(rows.events[0], TimedEventRow)
+        columns = _TIMED_COLUMNS if timed else _COLUMNS
         values = [
-            column for kind, names in zip(rows, _COLUMNS, strict=True) for column in _turned(kind, names)
+            column for kind, names in zip(rows, columns, strict=True) for column in _turned(kind, names)
         ]
-        statement = Sql(_insert(schema, told=bool(rows.deliveries or rows.pages)), tuple(values))
+        told = bool(rows.deliveries or rows.pages)
+        statement = Sql(_insert(schema, told=told, timed=timed), tuple(values))
         if not keyed:
             yield statement
             return True
@@ -136,14 +141,15 @@ def _turned(rows: Sequence[Sequence[object]], names: Collection[str]) -> Iterabl
 
 
 @cache
-def _insert(schema: str, *, told: bool) -> str:
+def _insert(schema: str, *, told: bool, timed: bool) -> str:
     """Events, what they are fanned out to, and the notification; gives a row for each event that was stored."""
-    events, deliveries, pages = (", ".join(columns) for columns in _COLUMNS)
-    after_events, after_deliveries = len(EVENT_COLUMNS), len(EVENT_COLUMNS) + len(DELIVERY_COLUMNS)
+    event_columns = TIMED_EVENT_COLUMNS if timed else EVENT_COLUMNS
+    events, deliveries, pages = map(", ".join, (event_columns, DELIVERY_COLUMNS, PAGE_COLUMNS))
+    after_events, after_deliveries = len(event_columns), len(event_columns) + len(DELIVERY_COLUMNS)
     # The names are our own constants, the schema is quoted.
     return f"""
         WITH given AS MATERIALIZED (
-            SELECT * FROM {unnest(EVENT_COLUMNS)} AS given({events})
+            SELECT * FROM {unnest(event_columns)} AS given({events})
         ), claimed AS (
             INSERT INTO {schema}.idempotency_keys (tenant, key, event_id)
             SELECT tenant, idempotency_key, id FROM given WHERE idempotency_key IS NOT NULL

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, and_, func, or_, select, text, update
+from sqlalchemy import Connection, and_, case, func, or_, select, text, update
 
 from tellwire.errors import NotFoundError
 from tellwire.ids import EVENT, decode
@@ -72,6 +72,7 @@ class Content(NamedTuple):
     type: str
     data: bytes
     occurred_ms: int
+    expires_ms: int | None
 
 
 def running(connection: Connection) -> list[tuple[bytes, bool]]:
@@ -154,23 +155,30 @@ def examples_among(connection: Connection, event_ids: Sequence[bytes]) -> set[by
     return set(connection.execute(query).scalars())
 
 
-def keep(connection: Connection, event_ids: Sequence[bytes]) -> set[bytes]:
-    """Those of these events that have their data, which does not expire before the end of this transaction.
+def keep(connection: Connection, event_ids: Sequence[bytes], now_ms: int) -> dict[bytes, int]:
+    """Those of these events that are still worth sending, and from when on each may be.
+
+    They have their data, which does not expire before the end of this transaction, and have not expired themselves.
 
     In order, so that several transactions that keep the same events wait for one another instead of locking up.
     """
     if not event_ids:
-        return set()
-    query = select(events.c.id, has_no_data()).where(events.c.id.in_(event_ids)).order_by(events.c.id)
+        return {}
+    query = select(events.c.id, has_no_data(), events.c.deliver_ms, events.c.expires_ms)
+    query = query.where(events.c.id.in_(event_ids)).order_by(events.c.id)
     found = connection.execute(query.with_for_update(key_share=True))
-    return {id for id, empty in found if not empty}
+    return {
+        id: deliver_ms or 0
+        for id, empty, deliver_ms, expires_ms in found
+        if not empty and (expires_ms is None or expires_ms > now_ms)
+    }
 
 
 def contents(connection: Connection, event_ids: Sequence[bytes]) -> dict[bytes, Content]:
     """What sending needs of these events."""
-    query = select(events.c.id, events.c.type, events.c.data, events.c.occurred_ms)
+    query = select(events.c.id, events.c.type, events.c.data, events.c.occurred_ms, events.c.expires_ms)
     found = connection.execute(query.where(events.c.id.in_(event_ids)))
-    return {id: Content(type, data, occurred_ms) for id, type, data, occurred_ms in found}
+    return {id: Content(*content) for id, *content in found}
 
 
 def make_pending(
@@ -181,7 +189,9 @@ def make_pending(
     now_ms: int,
     lease: tuple[int, int] | None,
 ) -> set[bytes]:
-    """Make deliveries that are still as ``before`` says pending again, due now, a whole schedule before them.
+    """Make deliveries that are still as ``before`` says pending again, a whole schedule before them.
+
+    They are due now, or when their event is to be delivered at the earliest.
 
     With a ``lease`` (token, until) they are claimed at the same time. Gives the ids of those that were changed.
     """
@@ -189,12 +199,13 @@ def make_pending(
         return set()
     states = [one.state for one in before if one.state is not None]
     token, until_ms = lease or (None, None)
+    deliver_ms = select(events.c.deliver_ms).where(events.c.id == deliveries.c.event_id).scalar_subquery()
     changed = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(ids), deliveries.c.state.in_([STATE_CODES[state] for state in states]))
         .values(
             state=STATE_CODES[_PENDING_AGAIN],
-            due_ms=now_ms,
+            due_ms=case((deliver_ms > now_ms, deliver_ms), else_=now_ms),
             again_ms=now_ms,
             schedule_step=0,
             trigger="replay",

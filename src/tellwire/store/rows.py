@@ -1,5 +1,6 @@
 """Rows of the hot path as tuples, in the order of their columns: thousands a second, so no objects around them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -15,6 +16,25 @@ class EventRow(NamedTuple):
     deliveries: int
     idempotency_key: str | None
     fingerprint: bytes | None
+
+
+class TimedEventRow(NamedTuple):
+    """A row of ``events`` with times of its own: few have them, and the others are not to pay for the columns."""
+
+    id: bytes
+    tenant: str
+    type: str
+    data: bytes
+    occurred_ms: int
+    created_ms: int
+    deliveries: int
+    idempotency_key: str | None
+    fingerprint: bytes | None
+    deliver_ms: int | None = None
+    expires_ms: int | None = None
+
+
+EventRows = Sequence[EventRow] | Sequence[TimedEventRow]
 
 
 class DeliveryRow(NamedTuple):
@@ -56,6 +76,8 @@ class ClaimedRow(NamedTuple):
     due_ms: int
     rescued: bool
     again_ms: int | None
+    deliver_ms: int | None
+    expires_ms: int | None
 
 
 class Outcome(NamedTuple):

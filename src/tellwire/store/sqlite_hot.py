@@ -13,7 +13,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection
 
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow
+from tellwire.model.delivery import EXPIRED, State
+
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow
+from .tables import STATE_CODES
 
 # Few distinct sizes, so that few statements are compiled: each chunk is as large as the rest allows.
 _CHUNKS = (100, 32, 10, 3, 1)
@@ -27,7 +30,7 @@ class SqliteHotStatements:
         row = driver_of(connection).execute("SELECT value FROM revisions WHERE name = 'control'").fetchone()
         return cast(int, row[0])
 
-    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+    def insert_events(self, connection: Connection, rows: EventRows) -> None:
         """Store events."""
         driver = driver_of(connection)
         for statement in event_inserts(rows):
@@ -76,6 +79,14 @@ class SqliteHotStatements:
         for chunk in _chunks(leases):
             driver.execute(_release(len(chunk)), _flat(chunk))
 
+    def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
+        """End the deliveries whose lease still holds: their events are not worth delivering any more."""
+        driver = driver_of(connection)
+        held: set[bytes] = set()
+        for chunk in _chunks(leases):
+            held.update(row[0] for row in driver.execute(_expire(len(chunk)), [now_ms, *_flat(chunk)]))
+        return held
+
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
         return cast(list[tuple[bytes, int]], driver_of(connection).execute(_READY_LANES).fetchall())
@@ -109,10 +120,10 @@ class SqliteHotStatements:
         return [ClaimedRow(*row) for row in found]
 
 
-def event_inserts(rows: Sequence[EventRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def event_inserts(rows: EventRows) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The statements that store events, with their values."""
     for chunk in _chunks(rows):
-        yield _insert_sql("main.events", EventRow._fields, len(chunk)), tuple(_flat(chunk))
+        yield _insert_sql("main.events", chunk[0]._fields, len(chunk)), tuple(_flat(chunk))
 
 
 def delivery_inserts(rows: Sequence[DeliveryRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -189,6 +200,17 @@ def _extend(rows: int) -> str:
 
 
 @cache
+def _expire(rows: int) -> str:
+    return f"""
+        UPDATE deliveries SET
+            state = {STATE_CODES[State.EXHAUSTED]}, last_error = '{EXPIRED}', finished_ms = ?, due_ms = NULL,
+            lease_token = NULL, lease_until_ms = NULL
+        FROM (VALUES {_values(2, rows)}) AS held
+        WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
+        RETURNING deliveries.id"""  # noqa: S608 - our own constants, and placeholders
+
+
+@cache
 def _release(rows: int) -> str:
     return f"""
         UPDATE deliveries SET lease_token = NULL, lease_until_ms = NULL
@@ -217,7 +239,8 @@ def _lanes_ready(lanes: int) -> str:
 
 _CLAIMABLE = """
     SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
-        e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms
+        e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
+        e.deliver_ms, e.expires_ms
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
     ORDER BY coalesce(d.lease_until_ms, d.due_ms), d.id

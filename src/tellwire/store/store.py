@@ -9,7 +9,7 @@ from tellwire.telemetry import Telemetry
 
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .roster import Roster
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRow, Outcome, PageRow, PoolUse
+from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow, PoolUse
 from .within import WithinStatements
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class HotStatements(Protocol):
     def revision(self, connection: Connection) -> int:
         """How often the control plane has changed: asked once or twice in every transaction."""
 
-    def insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+    def insert_events(self, connection: Connection, rows: EventRows) -> None:
         """Store events."""
 
     def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
@@ -104,6 +104,9 @@ class HotStatements(Protocol):
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         """Give up the leases ``(delivery id, token)`` that still hold: the deliveries can be claimed at once."""
+
+    def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
+        """End, as expired, the deliveries whose leases ``(delivery id, token)`` still hold; gives their ids."""
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
         """For each endpoint with pending deliveries: its id and when the first of them may be claimed."""

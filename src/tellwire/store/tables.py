@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0013"
+SCHEMA_VERSION: Final = "0015"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -143,6 +143,8 @@ events = Table(
     Column("deliveries", Integer, nullable=False),
     Column("idempotency_key", Text),
     Column("fingerprint", LargeBinary(32), comment="of the content, where there is an idempotency key"),
+    Column("deliver_ms", BigInteger, comment="not to be delivered before"),
+    Column("expires_ms", BigInteger, comment="not worth delivering from then on"),
 )
 Index(
     "events_by_idempotency_key",
@@ -202,6 +204,16 @@ Index(
     deliveries.c.id,
     sqlite_where=deliveries.c.state == 0,
     postgresql_where=deliveries.c.state == 0,
+)
+
+failing = Table(
+    "failing",
+    metadata,
+    Column("endpoint_id", LargeBinary(16), primary_key=True),
+    Column("since_ms", BigInteger, nullable=False, comment="the first failure after the last success"),
+    Column("last_ms", BigInteger, nullable=False, comment="the last failure"),
+    Column("warnings", SmallInteger, nullable=False, server_default="0", comment="how many were told"),
+    comment="endpoints at which every attempt fails",
 )
 
 fanout_pages = Table(

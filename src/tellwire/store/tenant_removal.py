@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
+from .failing import forget
 from .pruning import forget_keys
 from .rollups import forget_tenant, in_journal
 from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, replays, secrets, tenants
@@ -127,6 +128,7 @@ def _remove_endpoints(connection: Connection, tenant: str) -> Piece | None:
         _note(connection, tenant, (int.from_bytes(late, "big") - 1).to_bytes(16, "big"))
         return Piece.MORE
     connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
+    forget(connection, found)
     connection.execute(delete(replays).where(replays.c.endpoint_id.in_(found)))
     connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
     return Piece.MORE

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from .roster import Roster
-from .rows import DeliveryRow, EventRow, PageRow
+from .rows import DeliveryRow, EventRows, PageRow
 
 T = TypeVar("T")
 Rows = Sequence[Sequence[Any]]
@@ -54,7 +54,7 @@ class Ground(msgspec.Struct, frozen=True):
 class NewRows(NamedTuple):
     """What is to be stored, all or nothing."""
 
-    events: Sequence[EventRow]
+    events: EventRows
     deliveries: Sequence[DeliveryRow]
     pages: Sequence[PageRow]
 

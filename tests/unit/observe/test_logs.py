@@ -14,7 +14,9 @@ from tellwire.observe.logs import LogFormat, LogLevel, configure, subscribe_logs
 from tellwire.telemetry import (
     AttemptFinished,
     DeliveriesRescued,
+    DeliveryExpired,
     EndpointDisabled,
+    EndpointFailing,
     EngineFaulted,
     EventsPruned,
     EventsPublished,
@@ -133,6 +135,18 @@ def test_one_wide_line_per_attempt() -> None:
         ),
         (ResultsDropped(2), "info", "late results dropped", ("deliveries", 2)),
         (DeliveriesRescued(2), "info", "deliveries rescued", ("deliveries", 2)),
+        (
+            DeliveryExpired("evt_1", "dlv_1", "ep_1", "default", "order.paid", 2),
+            "info",
+            "delivery expired",
+            ("attempts", 2),
+        ),
+        (
+            EndpointFailing("ep_1", 108_000_000, 36_000_000),
+            "warning",
+            "endpoint keeps failing",
+            ("failing_h", 30),
+        ),
         (EndpointDisabled("ep_1", "410"), "warning", "endpoint disabled", ("reason", "410")),
         (StoreFailed("record", "disk full"), "warning", "store failed", ("error", "disk full")),
         (EngineFaulted("dlv_1", "ValueError()"), "error", "engine faulted", ("error", "ValueError()")),

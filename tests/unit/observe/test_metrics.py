@@ -16,7 +16,9 @@ from tellwire.observe.page import page
 from tellwire.telemetry import (
     AttemptFinished,
     DeliveriesRescued,
+    DeliveryExpired,
     EndpointDisabled,
+    EndpointFailing,
     EngineFaulted,
     EventsPruned,
     EventsPublished,
@@ -76,6 +78,8 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
         (PageFannedOut("evt_1", "a.b", 500, 0, 0), "fanout_pages_total", {}, 1),
         (ResultsDropped(2), "results_dropped_total", {}, 2),
         (DeliveriesRescued(2), "deliveries_rescued_total", {}, 2),
+        (DeliveryExpired("evt_1", "dlv_1", "ep_1", "default", "a", 0), "deliveries_expired_total", {}, 1),
+        (EndpointFailing("ep_1", 1, 2), "endpoint_warnings_total", {}, 1),
         (EndpointDisabled("ep_1", "410 Gone"), "endpoints_disabled_total", {}, 1),
         (EventsPruned(9), "events_pruned_total", {}, 9),
         (StoreFailed("fan out", "disk full"), "store_failures_total", {"stage": "fan out"}, 1),

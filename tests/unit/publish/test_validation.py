@@ -42,9 +42,20 @@ def python(
     tenant: str | None = None,
     key: str | None = None,
     occurred_at: datetime | None = None,
+    deliver_at: datetime | None = None,
+    expires_at: datetime | None = None,
     limits: Limits = LIMITS,
 ) -> NewEvent:
-    return event_from_python(type, data, tenant, key, occurred_at, limits)
+    return event_from_python(
+        type,
+        data,
+        limits,
+        tenant=tenant,
+        idempotency_key=key,
+        occurred_at=occurred_at,
+        deliver_at=deliver_at,
+        expires_at=expires_at,
+    )
 
 
 class TestParseEvent:
