@@ -21,7 +21,7 @@ QUERY = "token=query-in-the-clear"
 # nothing of the control plane.
 SINCE = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 E, T, K, D, R = "/v1/endpoints", "/v1/tenants", "/v1/keys", "/v1/deliveries", "/v1/replays"
-V = "/v1/events"
+EVENTS = "/v1/events"
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("POST", T, {"id": "acme", "metadata": {"plan": "gold"}}, "tenant.created"),
     ("PATCH", T + "/{id}", {"name": "Acme"}, "tenant.updated"),
@@ -36,7 +36,7 @@ CHANGES: list[tuple[str, str, Any, str]] = [
     ("POST", D + "/{id}/retry", None, "delivery.retried"),
     ("POST", D + "/{id}/cancel", None, "delivery.cancelled"),
     ("POST", E + "/{id}/test", None, "endpoint.tested"),
-    ("POST", V + "/{id}/cancel", None, "event.cancelled"),
+    ("POST", EVENTS + "/{id}/cancel", None, "event.cancelled"),
     ("POST", E + "/{id}/resume", None, "endpoint.resumed"),
     ("POST", E + "/{id}/disable", None, "endpoint.disabled"),
     ("POST", E + "/{id}/replay", {"since": SINCE}, "replay.started"),
@@ -69,7 +69,7 @@ async def change_everything(server: Server) -> list[tuple[str, str, str]]:
         answer = await server.client.request(method, path.replace("{id}", ids.get(noun, "")), json=body)
         assert answer.is_success, answer.text
         if path.endswith("/test"):
-            ids[V] = answer.json()["event_id"]
+            ids[EVENTS] = answer.json()["event_id"]
         noun = {"test": D, "replay": R}.get(path.split("/")[-1], noun)
         if "{id}" not in path or noun != "/".join(path.split("/")[:3]):
             ids[noun] = answer.json()["id"]
