@@ -15,6 +15,7 @@ from .deliver.egress import EgressPolicy, check_url
 from .deliver.engine import Engine, EngineOptions
 from .deliver.resolver import Resolver
 from .deliver.transport import HttpTransport, Transport
+from .deliver.verifier import Verifier
 from .ending import end
 from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, EVENT, IdMaker, decode
@@ -29,9 +30,11 @@ from .manage.replays import Replays
 from .manage.stats import Statistics
 from .manage.tenants import Tenants
 from .manage.tokens import Tokens
+from .manage.verifying import Verifying
 from .model.event import NewEvent, Receipt
 from .model.key import Caller
 from .model.limits import Limits
+from .model.verification import Verification
 from .publish.declared import Event
 from .publish.fanout import AT_ONCE, Lease
 from .publish.given import many_events, one_event
@@ -64,6 +67,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         test_keys: whether new API keys begin with ``tw_test_`` rather than ``tw_live_``.
         token_lifetime_s: how long access tokens live that API keys are exchanged for.
         egress_proxy, egress_ca_file, dns_servers: how they get there.
+        verification, verification_origin: what a new URL must do first, and how a handshake names this sender.
     """
 
     deliver: bool = True
@@ -77,6 +81,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     egress_ca_file: Path | None = None
     dns_servers: tuple[str, ...] = ()
     test_keys: bool = False
+    verification: Verification = Verification.OFF
+    verification_origin: str = "tellwire"
     token_lifetime_s: float = 900.0
 
     @classmethod
@@ -138,8 +144,16 @@ class Tellwire:
         self._vault = vault
         self.audit = Audit(store, clock, self._new_id, limits)
         self.tenants = Tenants(store, clock, limits, self.audit)
+        verifier = Verifier(
+            self._sending, clock, self._new_id,
+            origin=self._options.verification_origin, timeout_s=self._options.engine.timeout_s,
+        )  # fmt: skip
+        verifying = Verifying(
+            store, vault, clock, self.audit, self._wake,
+            default=self._options.verification, challenge=verifier.challenge,
+        )  # fmt: skip
         self.endpoints = Endpoints(
-            store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit
+            store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit, verifying
         )
         self.keys = Keys(
             store,
@@ -368,7 +382,7 @@ class Tellwire:
         """The engine of this process, while it delivers."""
         return self._engine
 
-    def _make_engine(self) -> Engine:
+    def _sending(self) -> Transport:
         options = self._options
         if self._transport is None:
             self._transport = HttpTransport(
@@ -378,9 +392,13 @@ class Tellwire:
                 proxy=options.egress_proxy,
                 ca_file=None if options.egress_ca_file is None else str(options.egress_ca_file),
             )
+        return self._transport
+
+    def _make_engine(self) -> Engine:
+        options = self._options
         return Engine(
             self._store,
-            self._transport,
+            self._sending(),
             self._clock,
             self._new_id,
             self.telemetry,

@@ -4,6 +4,7 @@ from .deliver.egress import EgressPolicy
 from .deliver.engine import EngineOptions
 from .deliver.lanes import LaneBounds
 from .hub import Options, Tellwire
+from .model.verification import Verification
 from .settings import Settings
 
 
@@ -44,5 +45,7 @@ def options_for(settings: Settings, *, deliver: bool = True) -> Options:
         egress_ca_file=settings.egress_ca_file,
         dns_servers=settings.dns_servers,
         test_keys=settings.dev,
+        verification=Verification(settings.endpoint_verification),
+        verification_origin=settings.verification_origin,
         token_lifetime_s=settings.token_lifetime,
     )

@@ -109,6 +109,15 @@ async def resume_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
     return EndpointOutput.of(await tellwire.endpoints.resume(id))
 
 
+async def verify_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+    """Verify an endpoint
+
+    Where endpoints are to be verified, its receiver is asked now. If it passes, the endpoint is enabled; else it stays
+    `unverified`, and `state_reason` says why. A URL that is verified already is not asked again.
+    """
+    return EndpointOutput.of(await tellwire.endpoints.verify(id))
+
+
 async def subscribe(tellwire: Hub, id: str, asked: PatternsBody) -> EndpointOutput:
     """Subscribe an endpoint to more events
 

@@ -150,6 +150,7 @@ _TENANT: Final[dict[str, Any]] = {
     "limits": {"endpoints": 500, "payload_bytes": None, "publish_per_s": 100},
     "state": "active",
     "created_at": _BEFORE,
+    "verification": None,
 }
 _KEY: Final = {
     "id": "key_01k5w3m8qhe5sbd3y0t2vwz9ra",
@@ -196,6 +197,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "rotate_secret": {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
     "enable_endpoint": _CHANGED,
     "disable_endpoint": {**_CHANGED, "state": "disabled", "state_reason": "disabled by hand"},
+    "verify_endpoint": _ENDPOINT,
     "pause_endpoint": {**_CHANGED, "state": "paused", "state_reason": "paused by hand"},
     "resume_endpoint": _CHANGED,
     "subscribe": _subscribed("order.*", "invoice.paid"),

@@ -17,6 +17,7 @@ from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import TenantLimits
+from tellwire.model.verification import Verification
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
 
@@ -361,6 +362,10 @@ class TenantBody(Body):
     name: str | None = Field(default=None, description="The id if not given.")
     metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
     limits: TenantLimitsBody | None = None
+    verification: Annotated[Verification, Field(strict=False)] | None = Field(
+        default=None,
+        description="How new URLs of its endpoints are verified; as the server says if not given.",
+    )
 
 
 class TenantPatch(Body):
@@ -373,6 +378,9 @@ class TenantPatch(Body):
     name: str | None = Field(default=None, description="Cleared, it is the id again.")
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
     limits: TenantLimitsBody | None = Field(default=None, description="Merged limit by limit.")
+    verification: Annotated[Verification, Field(strict=False)] | None = Field(
+        default=None, description="How new URLs of its endpoints are verified; null: as the server says."
+    )
 
     def patch(self) -> dict[str, Any]:
         """What was given, null included."""

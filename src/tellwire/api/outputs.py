@@ -20,6 +20,7 @@ from tellwire.model.portal import Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.tenant import TenantState
+from tellwire.model.verification import Verification
 
 from .setting_fields import ShownSettings
 
@@ -165,7 +166,7 @@ class EndpointFields(Output):
     headers: dict[str, str]
     metadata: dict[str, str]
     state: EndpointState
-    state_reason: str | None = Field(description="Why it is paused or disabled.")
+    state_reason: str | None = Field(description="Why it is not enabled.")
     created_at: Time
     updated_at: Time
 
@@ -276,7 +277,7 @@ class ReplayOutput(Output):
     tenant: str = Field(examples=["default"])
     state: ReplayState
     reason: str | None = Field(description="Why it was cancelled.")
-    waiting_for: Literal["paused", "disabled"] | None = Field(
+    waiting_for: Literal["paused", "disabled", "unverified"] | None = Field(
         description="The state of its endpoint that must end before it goes on."
     )
     dry_run: bool = Field(description="Whether it only counts.")
@@ -359,6 +360,9 @@ class TenantOutput(Output):
     limits: TenantLimitsOutput
     state: TenantState = Field(description="`deleting` while what is left of it is being removed.")
     created_at: Time
+    verification: Verification | None = Field(
+        description="How new URLs of its endpoints are verified; as the server says if null."
+    )
 
 
 class KeyOutput(Output):

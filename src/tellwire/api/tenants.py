@@ -19,6 +19,7 @@ async def create_tenant(tellwire: Hub, asked: TenantBody) -> TenantOutput:
             name=asked.name,
             metadata=asked.metadata,
             limits=None if asked.limits is None else asked.limits.limits(),
+            verification=asked.verification,
         )
     )
 

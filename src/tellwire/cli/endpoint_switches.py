@@ -61,6 +61,11 @@ async def resume(tellwire: "Tellwire", id: EndpointId) -> Shown:
     return endpoint_shown(await tellwire.endpoints.resume(id))
 
 
+async def verify(tellwire: "Tellwire", id: EndpointId) -> Shown:
+    """Ask its receiver whether it wants deliveries, where endpoints are to be verified."""
+    return endpoint_shown(await tellwire.endpoints.verify(id))
+
+
 async def subscribe(tellwire: "Tellwire", id: EndpointId, events: Patterns) -> Shown:
     """Add event-type patterns."""
     return endpoint_shown(await tellwire.endpoints.subscribe(id, patterns(events)))
@@ -85,6 +90,7 @@ def add_switches(group: typer.Typer) -> None:
         ("disable", disable),
         ("pause", pause),
         ("resume", resume),
+        ("verify", verify),
         ("subscribe", subscribe),
         ("unsubscribe", unsubscribe),
         ("test", send_test),

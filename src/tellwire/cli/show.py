@@ -24,6 +24,7 @@ _STYLES: Mapping[str, str] = {
     "enabled": "green",
     "pending": "yellow",
     "paused": "yellow",
+    "unverified": "yellow",
     "exhausted": "red",
     "failed": "red",
     "disabled": "red",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..model.tenant import TenantLimits
+from ..model.verification import Verification
 from .given import Cursor, Limit, pairs
 from .groups import group
 from .local import on_database
@@ -42,6 +43,15 @@ MaxPayload = Annotated[
 ]
 
 
+Verify = Annotated[
+    Verification | None,
+    typer.Option("--verification", help="How new URLs are verified, instead of as the server says."),
+]
+ServerVerification = Annotated[
+    bool, typer.Option("--server-verification", help="Verify as the server says again.")
+]
+
+
 async def create(
     tellwire: "Tellwire",
     id: Id,
@@ -50,13 +60,16 @@ async def create(
     max_endpoints: MaxEndpoints = None,
     max_payload_bytes: MaxPayload = None,
     max_events_per_s: MaxPerSecond = None,
+    verification: Verify = None,
 ) -> Shown:
     """Make a tenant known."""
     kept = {key: value or "" for key, value in pairs(metadata or (), "--metadata", "=").items()}
     limits = TenantLimits(
         endpoints=max_endpoints, payload_bytes=max_payload_bytes, publish_per_s=max_events_per_s
     )
-    return one(await tellwire.tenants.create(id, name=name, metadata=kept, limits=limits))
+    return one(
+        await tellwire.tenants.create(id, name=name, metadata=kept, limits=limits, verification=verification)
+    )
 
 
 async def update(
@@ -68,6 +81,8 @@ async def update(
     max_payload_bytes: MaxPayload = None,
     max_events_per_s: MaxPerSecond = None,
     server_limits: ServerLimits = False,
+    verification: Verify = None,
+    server_verification: ServerVerification = False,
 ) -> Shown:
     """Change a tenant; metadata with an empty value (NAME=) is taken away."""
     patch: dict[str, Any] = {} if name is None else {"name": name}
@@ -81,6 +96,8 @@ async def update(
     limits = {key: value for key, value in given.items() if server_limits or value is not None}
     if limits:
         patch["limits"] = limits
+    if verification is not None or server_verification:
+        patch["verification"] = verification
     return one(await tellwire.tenants.update(id, patch))
 
 

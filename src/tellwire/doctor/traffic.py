@@ -53,12 +53,19 @@ def _leases(lanes: Sequence[LaneBacklog]) -> Finding:
     )
 
 
+_COMMANDS: Final = {
+    EndpointState.PAUSED: "resume",
+    EndpointState.DISABLED: "enable",
+    EndpointState.UNVERIFIED: "verify",
+}
+
+
 def _closed(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
     closed = [lane for lane in lanes if lane.state is not EndpointState.ENABLED]
     if not closed:
-        yield ok("endpoints", "none that is paused or disabled has deliveries waiting")
+        yield ok("endpoints", "none that is paused, disabled or unverified has deliveries waiting")
     for lane in closed[:_SHOWN]:
-        command = "resume" if lane.state is EndpointState.PAUSED else "enable"
+        command = _COMMANDS[lane.state]
         why = f" ({lane.reason})" if lane.reason else ""
         yield warning(
             "endpoints",
@@ -69,6 +76,6 @@ def _closed(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
     if len(closed) > _SHOWN:
         yield warning(
             "endpoints",
-            f"deliveries wait for {counted(len(closed) - _SHOWN, 'endpoint')} more that are paused or disabled",
+            f"deliveries wait for {counted(len(closed) - _SHOWN, 'endpoint')} more that are not enabled",
             "`tellwire endpoints list` shows their states",
         )

@@ -32,11 +32,11 @@ from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
 from .faults import CheckUrl
 from .signing_checks import schemes_fault
+from .verifying import Verifying
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
 EXAMPLE_TYPE = "tellwire.test"
-_ENABLED: Mapping[str, Any] = {"state": EndpointState.ENABLED, "state_reason": None}
 
 
 class Endpoints:
@@ -52,6 +52,7 @@ class Endpoints:
         check_url: CheckUrl,
         wake: Callable[[], None],
         audit: Audit,
+        verifying: Verifying,
     ) -> None:
         """``wake`` tells the engine of this process that something may have become due."""
         self._store = store
@@ -62,6 +63,7 @@ class Endpoints:
         self._check_url = check_url
         self._wake = wake
         self._audit = audit
+        self._verifying = verifying
 
     async def create(
         self,
@@ -118,15 +120,18 @@ class Endpoints:
             **fields,
         )
 
-        def create(connection: Connection, note: Note) -> None:
-            self._check_room(tenant, endpoints.create(connection, self._vault, endpoint))
+        def create(connection: Connection, note: Note) -> Endpoint:
+            state = self._verifying.switched_on(connection, tenant, url)
+            made = msgspec.structs.replace(endpoint, **state)
+            self._check_room(tenant, endpoints.create(connection, self._vault, made))
             endpoints.add_secret(
                 connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
             )
-            note(endpoint.id, tenant, None, endpoint)
+            note(endpoint.id, tenant, None, made)
+            return made
 
-        await self._audit.write("endpoint.created", create)
-        return endpoint, secret
+        made = await self._audit.write("endpoint.created", create)
+        return await self._verifying.verified(made), secret
 
     async def get(self, id: str) -> Endpoint:
         """One endpoint. Raises NotFoundError."""
@@ -161,16 +166,20 @@ class Endpoints:
             raise InvalidInputError.at("subscriptions", msg="give either events or subscriptions, not both")
         now_ms = self._clock.now_ms()
 
-        def change(connection: Connection, note: Note) -> Endpoint:
+        def change(connection: Connection, note: Note) -> tuple[Endpoint, bool]:
             before = endpoints.get(connection, self._vault, id)
             fields = self._checked(_merged(before, patch), shorthand="events" in patch)
             secret = endpoints.current_secret(connection, self._vault, id) if patch.get("signing") else None
             check_together(**(msgspec.structs.asdict(before) | fields), secret=secret)
+            moved = fields.get("url", before.url) != before.url
+            if moved and before.state in (EndpointState.ENABLED, EndpointState.UNVERIFIED):
+                fields |= self._verifying.switched_on(connection, before.tenant, fields["url"], id)
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
-            return after
+            return after, moved
 
-        return await self._audit.write("endpoint.updated", change)
+        after, moved = await self._audit.write("endpoint.updated", change)
+        return await self._verifying.verified(after) if moved else after
 
     async def delete(self, id: str) -> None:
         """Remove an endpoint; what was pending for it is cancelled. Raises NotFoundError."""
@@ -198,10 +207,8 @@ class Endpoints:
         return await self._change_events(id, events, lambda now: _without(now, events))
 
     async def enable(self, id: str) -> Endpoint:
-        """Deliver (again); what is pending becomes due. Raises NotFoundError."""
-        endpoint = await self._switch(id, "enabled", _ENABLED)
-        self._wake()
-        return endpoint
+        """Deliver (again); what is pending becomes due, once its URL is verified. Raises NotFoundError."""
+        return await self._switch_on(id, "enabled")
 
     async def disable(self, id: str, *, reason: str = "disabled by hand") -> Endpoint:
         """No new deliveries; pending ones wait until the endpoint is enabled again. Raises NotFoundError."""
@@ -220,19 +227,19 @@ class Endpoints:
             NotFoundError: there is no such endpoint.
             ConflictError: it is disabled, which ``enable`` ends and ``resume`` does not.
         """
-        now_ms = self._clock.now_ms()
+        return await self._switch_on(id, "resumed")
 
-        def resume(connection: Connection, note: Note) -> Endpoint:
-            before = endpoints.get(connection, self._vault, id)
-            if before.state is EndpointState.DISABLED:
-                raise ConflictError(f"endpoint {id!r} is disabled, not paused: enable it")
-            after = endpoints.change(connection, self._vault, id, _ENABLED, now_ms=now_ms)
-            note(id, after.tenant, before, after)
-            return after
+    async def verify(self, id: str) -> Endpoint:
+        """Ask its receiver whether it wants deliveries; one that passes is enabled, else ``state_reason`` says why not.
 
-        endpoint = await self._audit.write("endpoint.resumed", resume)
-        self._wake()
-        return endpoint
+        A URL that is verified already is not asked again.
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            ConflictError: its tenant's endpoints need not be verified; or it is enabled, paused or disabled, and its
+                receiver did not pass.
+        """
+        return await self._verifying.verify(id)
 
     async def secret(self, id: str) -> str:
         """The current signing secret. Raises NotFoundError."""
@@ -339,6 +346,24 @@ class Endpoints:
             return after
 
         return await self._audit.write("endpoint.updated", change)
+
+    async def _switch_on(self, id: str, done: str) -> Endpoint:
+        now_ms = self._clock.now_ms()
+
+        def change(connection: Connection, note: Note) -> Endpoint:
+            before = endpoints.get(connection, self._vault, id)
+            if before.state is EndpointState.DISABLED and done == "resumed":
+                raise ConflictError(f"endpoint {id!r} is disabled, not paused: enable it")
+            if before.state is EndpointState.ENABLED:
+                return before
+            fields = self._verifying.switched_on(connection, before.tenant, before.url, id)
+            after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
+            note(id, after.tenant, before, after)
+            return after
+
+        endpoint = await self._verifying.verified(await self._audit.write(f"endpoint.{done}", change))
+        self._wake()
+        return endpoint
 
     async def _switch(self, id: str, done: str, fields: Mapping[str, Any]) -> Endpoint:
         now_ms = self._clock.now_ms()

@@ -19,6 +19,7 @@ from tellwire.model.tenant import (
     TenantState,
     is_tenant_id,
 )
+from tellwire.model.verification import Verification
 from tellwire.store import tenants
 from tellwire.store.store import Store
 
@@ -42,6 +43,7 @@ class Tenants:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         limits: TenantLimits | None = None,
+        verification: Verification | None = None,
     ) -> Tenant:
         """Make a tenant known.
 
@@ -50,6 +52,7 @@ class Tenants:
             name: for people; the id if not given.
             metadata: yours; Tellwire only keeps it.
             limits: its own, where they are to differ from the server's.
+            verification: how new URLs of its endpoints are verified; as the server says if not given.
 
         Raises:
             InvalidInputError: the id has other characters than ``A-Z a-z 0-9 . _ -``, or more than 64; a limit that
@@ -67,7 +70,15 @@ class Tenants:
         now_ms = self._clock.now_ms()
 
         def create(connection: Connection, note: Note) -> Tenant:
-            tenant = tenants.create(connection, id, name, metadata=metadata, limits=limits, now_ms=now_ms)
+            tenant = tenants.create(
+                connection,
+                id,
+                name,
+                metadata=metadata,
+                limits=limits,
+                verification=verification,
+                now_ms=now_ms,
+            )
             note(id, id, None, tenant)
             return tenant
 
@@ -88,7 +99,7 @@ class Tenants:
         """Change what ``patch`` names, as a JSON merge patch: None clears, ``metadata`` and ``limits`` merge.
 
         Keys: ``name`` (cleared, it is the id again), ``metadata``, ``limits`` (a mapping with the fields of
-        ``TenantLimits``).
+        ``TenantLimits``), ``verification`` (cleared, it is as the server says).
 
         Raises:
             NotFoundError: there is no such tenant.
@@ -105,6 +116,8 @@ class Tenants:
                 fields["name"] = id if patch["name"] is None else patch["name"]
             if "metadata" in patch:
                 fields["metadata"] = merged(before.metadata, patch["metadata"])
+            if "verification" in patch:
+                fields["verification"] = _verification(patch["verification"])
             if "limits" in patch:
                 fields["limits"] = _limits(before.limits, patch["limits"])
             self._check(
@@ -152,6 +165,14 @@ class Tenants:
         if limits.payload_bytes is not None and not 1 <= limits.payload_bytes <= most:
             msg = f"must be 1 to {most}, which is the server's own limit"
             raise InvalidInputError.at("limits", "payload_bytes", msg=msg)
+
+
+def _verification(given: object) -> Verification | None:
+    try:
+        return None if given is None else Verification(str(given))
+    except ValueError:
+        words = ", ".join(Verification)
+        raise InvalidInputError.at("verification", msg=f"must be one of {words}, or null") from None
 
 
 def _limits(before: TenantLimits, patch: Mapping[str, int | None] | None) -> TenantLimits:

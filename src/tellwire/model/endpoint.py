@@ -10,11 +10,16 @@ from .subscription import Subscription
 
 
 class EndpointState(StrEnum):
-    """``paused``: events are kept and wait. ``disabled``: no new deliveries; what is pending waits too."""
+    """``paused``: events are kept and wait. ``disabled``: no new deliveries; what is pending waits too.
+
+    ``unverified``: its URL has yet to prove that it wants deliveries; events are kept and wait until it has. A state of
+    its own rather than a pause, because nobody but its receiver ends it.
+    """
 
     ENABLED = "enabled"
     PAUSED = "paused"
     DISABLED = "disabled"
+    UNVERIFIED = "unverified"
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ class Replay(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: why it was cancelled.
-        waiting_for: ``paused`` or ``disabled``: the state of its endpoint, for whose end it waits.
+        waiting_for: ``paused``, ``disabled`` or ``unverified``: the state of its endpoint, for whose end it waits.
         since, until: the range of time; None where it is of one event.
         progress: how much of the range has been looked at, from 0 to 1.
         looked_at: events of the tenant in the range that it has looked at.

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from .verification import Verification
+
 DEFAULT_TENANT: Final = "default"
 """Exists from the start, so that who has no customers of their own need not know the word."""
 
@@ -41,7 +43,10 @@ class TenantLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
 
 class Tenant(msgspec.Struct, frozen=True):
-    """One of your customers, under the id that you call them by."""
+    """One of your customers, under the id that you call them by.
+
+    ``verification`` is how new URLs of its endpoints are verified; None: as the server says.
+    """
 
     id: str
     name: str
@@ -49,6 +54,7 @@ class Tenant(msgspec.Struct, frozen=True):
     limits: TenantLimits
     state: TenantState
     created_at: datetime
+    verification: Verification | None = None
 
 
 def is_tenant_id(text: str) -> bool:

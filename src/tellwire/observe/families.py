@@ -235,16 +235,16 @@ CONNECTIONS: Final = Family(
 ENDPOINTS: Final = Family(
     name="tellwire_endpoints",
     kind="gauge",
-    doc="Endpoints, by their state. Deliveries to one that is paused or disabled wait.",
+    doc="Endpoints, by their state. Deliveries to one that is not enabled wait.",
     labels=("state",),
-    series=_of(("enabled", "paused", "disabled")),
+    series=_of(("enabled", "paused", "disabled", "unverified")),
     counted=False,
 )
 LAG: Final = Family(
     name="tellwire_lag_seconds",
     kind="gauge",
     doc="For how long the oldest delivery that is due has been waiting, in the database or in memory; 0 if none is. "
-    "Deliveries to endpoints that are paused or disabled do not count. Missing while the database does not answer.",
+    "Deliveries to endpoints that are not enabled do not count. Missing while the database does not answer.",
     counted=False,
 )
 DATABASE_UP: Final = Family(

@@ -94,6 +94,12 @@ def _read_host(text: str) -> str:
     return text
 
 
+def _read_origin(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text) is None:
+        raise ValueError("it is not a host name")
+    return text
+
+
 def _read_key(text: str) -> str:
     if re.fullmatch(r"[!-~]+", text) is None:
         raise ValueError("it must be visible ASCII without spaces, to travel in an HTTP header")
@@ -299,6 +305,7 @@ ALGORITHM_NAMES = (
 
 SWITCH = Kind("`true` or `false`", _read_switch, lambda value: "true" if value else "false")
 HOST = Kind("a host name or address to listen on, such as `127.0.0.1`", _read_host)
+ORIGIN = Kind("a host name, such as `events.example.com`", _read_origin)
 KEY = Kind("a secret text without spaces", _read_key, _write_optional)
 DATABASE_URL = Kind(
     "`sqlite:///relative.db`, `sqlite:////absolute/path.db` or `postgresql://user:password@host/database`",

@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int = 30
     payload_retention_days: int = 30
     stats_retention_days: int = 400
+    endpoint_verification: str = "off"
+    verification_origin: str = "tellwire"
     allow_http: bool = False
     egress_allow: tuple[Network, ...] = ()
     egress_ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, 65535))
@@ -337,6 +339,19 @@ TABLE: tuple[Setting, ...] = (
         whole(1, 36_500),
         DELIVERY,
         "How long statistics by the day are kept; those by the hour are kept for `retention_days`.",
+    ),
+    Setting(
+        "endpoint_verification",
+        choice("off", "ping", "handshake"),
+        EGRESS,
+        "What the receiver at a new endpoint URL must do before anything is delivered to it: nothing, send back the "
+        "challenge of a signed ping, or allow the origin in a CloudEvents handshake. Tenants may differ.",
+    ),
+    Setting(
+        "verification_origin",
+        kinds.ORIGIN,
+        EGRESS,
+        "How a handshake names this sender: `WebHook-Request-Origin`.",
     ),
     Setting(
         "allow_http",

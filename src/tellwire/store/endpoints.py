@@ -102,6 +102,14 @@ def tenant_of(connection: Connection, id: str) -> str:
     return tenant
 
 
+def verified_url(connection: Connection, id: str) -> str | None:
+    """The URL of an endpoint that was verified last, which may be another one than it has now."""
+    found: str | None = connection.execute(
+        select(endpoints.c.verified_url).where(endpoints.c.id == decode(ENDPOINT, id))
+    ).scalar_one_or_none()
+    return found
+
+
 def list_page(
     connection: Connection, vault: Vault, *, tenant: str | None, limit: int, cursor: str | None
 ) -> Page[Endpoint]:
@@ -234,7 +242,9 @@ def raw_id(id: str) -> bytes:
 
 def _columns(vault: Vault, id: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        name: fields[name] for name in ("url", "description", "state", "state_reason") if name in fields
+        name: fields[name]
+        for name in ("url", "description", "state", "state_reason", "verified_url")
+        if name in fields
     }
     if "subscriptions" in fields:
         columns["subscriptions"] = msgspec.json.encode(fields["subscriptions"]).decode()

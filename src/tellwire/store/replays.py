@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, Select, and_, delete, func, inser
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.ids import ENDPOINT, EVENT, REPLAY, decode, encode, time_ms
+from tellwire.model.endpoint import EndpointState
 from tellwire.model.page import Page
 from tellwire.model.replay import Criteria, Replay, ReplayState
 
@@ -137,7 +138,7 @@ def _replay(row: RowMapping) -> Replay:
 
 def _waiting_for(row: RowMapping) -> str | None:
     waits = row["state"] == ReplayState.RUNNING and not row["dry_run"]
-    return row["endpoint_state"] if waits and row["endpoint_state"] in ("paused", "disabled") else None
+    return row["endpoint_state"] if waits and row["endpoint_state"] != EndpointState.ENABLED else None
 
 
 def _progress(row: RowMapping, criteria: Criteria) -> float:

@@ -69,6 +69,7 @@ tenants = Table(
     Column("endpoints", Integer, nullable=False, server_default="0", comment="how many it has"),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("limits", Text, nullable=False, server_default="{}", comment="JSON: its own limits"),
+    Column("verification", String(16), comment="off, ping or handshake; else as the server says"),
     Column("deleted_ms", BigInteger, comment="its removal was asked for"),
     Column("removed_up_to", LargeBinary(16), comment="the last event that its removal has looked at"),
     Column("removed_ms", BigInteger, comment="nothing of it is left; the row tells it to other processes"),
@@ -116,6 +117,7 @@ endpoints = Table(
     Column("deleted_ms", BigInteger),
     Column("revision", BigInteger, nullable=False),
     Column("settings", LargeBinary, comment="sealed JSON object, where it has any"),
+    Column("verified_url", Text, comment="the URL that was verified last"),
     Index("endpoints_by_tenant", "tenant", "id"),
     Index("endpoints_by_revision", "revision"),
 )

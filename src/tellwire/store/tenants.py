@@ -1,7 +1,7 @@
 """Queries on tenants. Removing one with everything of its own is in ``tenant_removal``."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
@@ -10,10 +10,13 @@ from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.page import Page
 from tellwire.model.tenant import Tenant, TenantLimits, TenantState
+from tellwire.model.verification import Verification
 
 from .paging import decode_text_cursor, page
 from .roster import raise_revision
 from .tables import tenants
+
+_PLAIN: Final = ("name", "verification")
 
 
 def create(
@@ -23,6 +26,7 @@ def create(
     *,
     metadata: Mapping[str, str] | None = None,
     limits: TenantLimits = TenantLimits(),  # noqa: B008 - frozen
+    verification: Verification | None = None,
     now_ms: int,
 ) -> Tenant:
     """Store a new tenant. Raises ConflictError where the id is taken, be it by one that is being removed."""
@@ -32,7 +36,9 @@ def create(
     if row is not None:
         more = "" if row.deleted_ms is None else ", which is being deleted: wait until it is gone"
         raise ConflictError(f"there is a tenant {id!r} already{more}")
-    values = _columns({"name": name, "metadata": metadata or {}, "limits": limits})
+    values = _columns(
+        {"name": name, "metadata": metadata or {}, "limits": limits, "verification": verification}
+    )
     connection.execute(insert(tenants).values(id=id, created_ms=now_ms, revision=revision, **values))
     return get(connection, id)
 
@@ -70,6 +76,12 @@ def get(connection: Connection, id: str) -> Tenant:
     return _tenant(row)
 
 
+def verification_of(connection: Connection, id: str) -> Verification | None:
+    """How endpoints of a tenant are verified by its own wish; None where it has none, or is not there."""
+    own = connection.execute(select(tenants.c.verification).where(tenants.c.id == id)).scalar_one_or_none()
+    return None if own is None else Verification(own)
+
+
 def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page[Tenant]:
     """Tenants by id."""
     query = select(tenants).where(tenants.c.removed_ms.is_(None)).order_by(tenants.c.id).limit(limit + 1)
@@ -82,7 +94,7 @@ def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page
 
 def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: value if name == "name" else msgspec.json.encode(value).decode()
+        name: value if name in _PLAIN else msgspec.json.encode(value).decode()
         for name, value in fields.items()
     }
 
@@ -95,4 +107,5 @@ def _tenant(row: RowMapping) -> Tenant:
         msgspec.json.decode(row["limits"], type=TenantLimits),
         TenantState.ACTIVE if row["deleted_ms"] is None else TenantState.DELETING,
         to_datetime(row["created_ms"]),
+        None if row["verification"] is None else Verification(row["verification"]),
     )
