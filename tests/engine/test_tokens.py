@@ -84,6 +84,22 @@ async def test_a_token_is_renewed_before_it_expires(transport: HttpTransport, ti
         await tokens.aclose()
 
 
+async def test_an_expired_token_is_not_used(transport: HttpTransport, time: Time) -> None:
+    """Also not while a token server that failed a moment ago is left alone."""
+    async with Receiver(Numbered(expires_in=600)) as receiver:
+        tokens = Tokens(transport, time)
+        asked = credentials(receiver.url())
+        assert await tokens.token(asked) == "at_1"
+        receiver.behaviour = answer(500)
+        time.s += 594
+        assert await tokens.token(asked) == "at_1"  # the next one is asked for, in vain
+        await receiver.met(2)
+        time.s += 2
+        for _ in range(2):
+            with pytest.raises(TokenError, match="500"):
+                await tokens.token(asked)
+
+
 @pytest.mark.parametrize("expires_in", ["3600", None, 1e300, -5, 3600.5])
 async def test_odd_lifetimes_are_bounded(transport: HttpTransport, time: Time, expires_in: object) -> None:
     """Whatever is said of it, a token lives from ten seconds to a day."""

@@ -95,8 +95,8 @@ class Tokens:
             if now >= entry.renew_at and now >= entry.quiet_until:
                 self._ask(credentials, entry)
             return entry.token
+        entry.token = None
         if now >= entry.quiet_until:
-            entry.token = None
             await asyncio.wait([self._ask(credentials, entry)])  # whoever gives up takes it away from nobody
         if entry.token is None:
             raise TokenError(entry.fault or "the token server was not asked: Tellwire is shutting down")
