@@ -29,6 +29,7 @@ from .credentials import Credentials
 from .executor import Executor
 from .expirer import Expirer
 from .fanner import Fanner
+from .holds import Holds
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
 from .pruner import Pruner
@@ -90,6 +91,7 @@ class Engine:
         self._roller = Roller(store, telemetry)
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
         self._credentials = Credentials(transport, options.timeout_s)
+        self._holds = Holds(clock, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days)
         self._executor = Executor(
             store,
@@ -103,6 +105,7 @@ class Engine:
             let_go=self._let_go,
             needed_ms=needed_ms,
             ended=self._watcher.ended,
+            hold=self._holds.hold,
         )
         claiming = Claiming(self.token, self.lease_ms, self.offer)
         self._fanner = Fanner(
@@ -160,6 +163,7 @@ class Engine:
     async def stop(self) -> None:
         """Stop claiming, let what is in the air land within the grace period, record it, give the rest back."""
         self._stopped = True
+        self._holds.stop()
         await end(self._agents)
         for claim in self._lanes.stop():
             self._let_go(claim, True)
@@ -252,6 +256,12 @@ class Engine:
                 self._telemetry.emit(EngineFaulted(encode(DELIVERY, claim.delivery_id), repr(error)))
                 self._let_go(claim, False)  # another try when the lease ends
             next_claim = self._lanes.landed(lane)
+
+    def _go_on(self, lane: Lane) -> None:
+        """A lane that was held back may send again: what waits in it, then what it has left in the store."""
+        self._lanes.go_on(lane)
+        if lane.backlog:
+            self._claimer.supply(lane.endpoint_id)
 
     def _let_go(self, claim: Claim, release: bool) -> None:
         if release:

@@ -36,10 +36,11 @@ class Executor:
         let_go: Callable[[Claim, bool], None],
         needed_ms: int,
         ended: Callable[[bytes, int, bool], None],
+        hold: Callable[[Lane, int], None],
     ) -> None:
         """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most.
 
-        ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt. ``hold(lane, until_ms)`` holds a lane back.
         """
         self._store = store
         self._transport = transport
@@ -52,6 +53,7 @@ class Executor:
         self._let_go = let_go
         self._needed_ms = needed_ms
         self._ended = ended
+        self._hold = hold
 
     async def attempt(self, lane: Lane, claim: Claim) -> None:
         """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us."""
@@ -88,6 +90,8 @@ class Executor:
         )
         self._ended(claim.endpoint_id, ended_ms, evidence.succeeded)
         _adapt(lane, evidence, verdict.slow_down)
+        if verdict.hold_ms:
+            self._hold(lane, ended_ms + verdict.hold_ms)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
 
 

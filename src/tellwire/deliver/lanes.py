@@ -173,6 +173,10 @@ class Lanes:
             sum(lane.backlog for lane in lanes),
         )
 
+    def go_on(self, lane: Lane) -> None:
+        """Start what waits in a lane that was held back."""
+        self._fill(lane)
+
     def stop(self) -> list[Claim]:
         """Start nothing more; gives the claims that were still waiting."""
         self._stopped = True

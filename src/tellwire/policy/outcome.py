@@ -15,6 +15,8 @@ from .retry_after import parse_retry_after
 
 _GONE: Final = 410
 _OVERLOADED: Final = frozenset({429, 502, 503, 504})
+MAX_HOLD_MS: Final = 3_600_000
+"""A lane is not held back for longer than this at a time: then one attempt shows whether the receiver is back."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -25,6 +27,7 @@ class Verdict(msgspec.Struct, frozen=True):
         retry_in_ms: counted from the judgement; None unless ``move`` is RETRY_LATER.
         disable_endpoint: the receiver is gone for good (410) and wants nothing more.
         slow_down: the receiver is overloaded (429, 502, 503, 504); its lane should send less at a time.
+        hold_ms: how long its lane should send nothing at all, by the ``Retry-After`` of an overloaded receiver.
         expired: the next attempt would have come when the event is not worth delivering any more.
     """
 
@@ -32,6 +35,7 @@ class Verdict(msgspec.Struct, frozen=True):
     retry_in_ms: int | None = None
     disable_endpoint: bool = False
     slow_down: bool = False
+    hold_ms: int = 0
     expired: bool = False
 
 
@@ -71,15 +75,17 @@ def judge(
     if status == _GONE and evidence.error is None:
         return _ENDPOINT_GONE
     slow_down = status in _OVERLOADED
+    asked_ms = _asked_wait_ms(evidence, now_ms)
+    hold_ms = min(asked_ms, MAX_HOLD_MS) if slow_down else 0
     delay_ms = schedule.delay_ms(attempts_made, random_unit)
     if delay_ms is None:
-        return Verdict(Move.EXHAUST, slow_down=slow_down)
-    retry_in_ms = max(delay_ms, _asked_wait_ms(evidence, now_ms))
+        return Verdict(Move.EXHAUST, slow_down=slow_down, hold_ms=hold_ms)
+    retry_in_ms = max(delay_ms, asked_ms)
     if expires_ms is not None and now_ms + retry_in_ms >= expires_ms:
-        return Verdict(Move.EXHAUST, slow_down=slow_down, expired=True)
+        return Verdict(Move.EXHAUST, slow_down=slow_down, hold_ms=hold_ms, expired=True)
     if schedule.max_age_ms is not None and now_ms + retry_in_ms - since_ms > schedule.max_age_ms:
-        return Verdict(Move.EXHAUST, slow_down=slow_down)
-    return Verdict(Move.RETRY_LATER, retry_in_ms=retry_in_ms, slow_down=slow_down)
+        return Verdict(Move.EXHAUST, slow_down=slow_down, hold_ms=hold_ms)
+    return Verdict(Move.RETRY_LATER, retry_in_ms=retry_in_ms, slow_down=slow_down, hold_ms=hold_ms)
 
 
 def _asked_wait_ms(evidence: Evidence, now_ms: int) -> int:

@@ -12,7 +12,8 @@ class LaneLimit(msgspec.Struct, frozen=True):
 
     Attributes:
         maximum: never more than this in the air.
-        allowed: this many at present, between 1 and ``maximum``; a new lane starts with ``maximum``.
+        allowed: this many at present, between 1 and ``maximum``; a new lane starts with ``maximum``. 0 while the
+            lane is held back altogether.
         streak: successes in a row since ``allowed`` last changed.
     """
 
@@ -27,12 +28,22 @@ class LaneLimit(msgspec.Struct, frozen=True):
 
     def slowed(self) -> "LaneLimit":
         """After an answer that says "too much": half of it, at least one."""
+        if not self.allowed:
+            return self
         return LaneLimit(self.maximum, max(1, self.allowed // 2))
 
     def recovered(self) -> "LaneLimit":
         """After a success: one more as soon as a full round (``allowed`` successes in a row) went well."""
-        if self.allowed >= self.maximum:
+        if self.allowed >= self.maximum or not self.allowed:
             return self
         if self.streak + 1 < self.allowed:
             return LaneLimit(self.maximum, self.allowed, self.streak + 1)
         return LaneLimit(self.maximum, self.allowed + 1)
+
+    def held_back(self) -> "LaneLimit":
+        """None at all, until it is ``let_go``."""
+        return LaneLimit(self.maximum, 0)
+
+    def let_go(self) -> "LaneLimit":
+        """One at first, as after the worst of slowing down."""
+        return self if self.allowed else LaneLimit(self.maximum, 1)

@@ -40,7 +40,7 @@ def test_a_used_up_schedule_exhausts() -> None:
     """After the last delay the delivery is exhausted, whatever Retry-After asks for."""
     assert verdict(Evidence(status_code=500), attempts_made=3) == Verdict(Move.EXHAUST)
     busy = Evidence(status_code=503, response_headers=(("retry-after", "60"),))
-    assert verdict(busy, attempts_made=3) == Verdict(Move.EXHAUST, slow_down=True)
+    assert verdict(busy, attempts_made=3) == Verdict(Move.EXHAUST, slow_down=True, hold_ms=60_000)
 
 
 def test_gone_disables_the_endpoint() -> None:
@@ -101,3 +101,23 @@ def test_a_retry_beyond_the_maximum_age_is_not_made() -> None:
 
     assert moved(1_100) is Move.RETRY_LATER
     assert moved(1_101) is Move.EXHAUST
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "hold_ms"),
+    [
+        (429, "7", 7_000),
+        (502, "7", 7_000),
+        (503, "Thu, 01 Jan 2026 00:01:00 GMT", 60_000),
+        (504, "7", 7_000),
+        (503, "86400", 3_600_000),
+        (503, "nonsense", 0),
+        (500, "7", 0),
+        (404, "7", 0),
+    ],
+)
+def test_an_overloaded_receiver_holds_its_lane_back(status: int, value: str, hold_ms: int) -> None:
+    """With Retry-After, for an hour at most; after other failures it is only this delivery that waits."""
+    assert (
+        verdict(Evidence(status_code=status, response_headers=(("retry-after", value),))).hold_ms == hold_ms
+    )

@@ -34,3 +34,12 @@ def test_slowing_breaks_a_streak() -> None:
     """A streak counts from the last change."""
     lane = LaneLimit(16, 8, streak=7).slowed()
     assert lane == LaneLimit(16, 4, streak=0)
+
+
+def test_a_lane_that_is_held_back_stays_so_until_it_is_let_go() -> None:
+    """Neither successes nor failures of what was in the air change that; then it begins with one."""
+    held = LaneLimit.full(16).held_back()
+    assert held.allowed == 0
+    assert held.slowed().recovered().slowed().held_back() == held
+    assert held.let_go() == LaneLimit(16, 1)
+    assert LaneLimit(16, 5).let_go() == LaneLimit(16, 5)

@@ -1,0 +1,66 @@
+"""An overloaded receiver that says for how long is left alone for so long, by everything that is for it."""
+
+import asyncio
+from pathlib import Path
+
+from tellwire import Tellwire
+from tellwire.model.delivery import State
+
+from .conftest import Received, Receiver, Reply
+from .embedded import all_are, deliveries, tellwire_at, until
+
+
+async def test_retry_after_holds_the_whole_lane_back(tmp_path: Path, receiver: Receiver) -> None:
+    """Nothing more is sent to it before the time, no attempts are burned, and others are served; then all arrives."""
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    def respond(request: Received) -> Reply:
+        if request.path == "/busy":
+            times.append(loop.time())
+        if len(times) == 1 and request.path == "/busy":
+            return Reply(503, headers=[("Retry-After", "1")])
+        return Reply()
+
+    receiver.respond = respond
+    async with tellwire_at(tmp_path, delays_ms=(1,)) as tellwire:
+        busy = receiver.url.replace("/hook", "/busy")
+        await tellwire.endpoints.create(busy, events=["first.one", "order.*"])
+        await tellwire.endpoints.create(receiver.url, events=["order.*"])
+        await tellwire.publish("first.one", {})
+        await receiver.met(1)
+
+        async def is_recorded() -> bool:
+            (first,) = await deliveries(tellwire)
+            return first.attempt_count == 1
+
+        await until(is_recorded)
+        for number in range(20):
+            await tellwire.publish("order.paid", {"n": number})
+
+        async def others_are_done() -> bool:
+            return len(await deliveries(tellwire, State.SUCCEEDED)) == 20
+
+        await until(others_are_done)
+        assert len(times) == 1
+        await all_are(tellwire, State.SUCCEEDED, 41)
+        assert times[1] - times[0] >= 0.99
+        counts = sorted(one.attempt_count for one in await deliveries(tellwire))
+        assert counts == [1] * 40 + [2]
+
+
+async def test_a_stop_ends_a_hold(tmp_path: Path, receiver: Receiver) -> None:
+    """Stopping does not wait for a lane that is held back; what waits in it is given back and sent later."""
+    receiver.respond = lambda _: Reply(429, headers=[("Retry-After", "3000")])
+    async with tellwire_at(tmp_path, delays_ms=(1,), grace_s=1) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        await tellwire.publish("order.paid", {"n": 0})
+        await receiver.met(1)
+        await tellwire.publish("order.paid", {"n": 1})
+    receiver.respond = lambda _: Reply()
+    async with tellwire_at(tmp_path) as tellwire:
+        await until(lambda: _one_succeeded(tellwire))
+
+
+async def _one_succeeded(tellwire: Tellwire) -> bool:
+    return len(await deliveries(tellwire, State.SUCCEEDED)) == 1
