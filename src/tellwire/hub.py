@@ -39,6 +39,7 @@ from .publish.declared import Event
 from .publish.fanout import AT_ONCE, Lease
 from .publish.given import many_events, one_event
 from .publish.publisher import Answer, Publisher
+from .publish.tracing import Traced, Tracing
 from .publish.within import Within
 from .signing.server_key import server_jwk
 from .store import probe
@@ -138,7 +139,10 @@ class Tellwire:
         self._new_id = IdMaker(self._clock.now_ms, random)
         self._engine: Engine | None = None
         self._publisher: Publisher | None = None
-        self._within = Within(self._store, self._clock, self._new_id, at_once=self._options.fan_out_at_once)
+        self._traced = Traced()
+        self._within = Within(
+            self._store, self._clock, self._new_id, self._traced, at_once=self._options.fan_out_at_once
+        )
         self._ready_ms = -_READY_FOR_MS
         store, clock, limits = self._store, self._clock, self.limits
         self._vault = vault
@@ -203,6 +207,7 @@ class Tellwire:
             self._clock,
             self._new_id,
             self.telemetry,
+            self._traced,
             lease=self._lease if self._engine else None,
             offer=self._engine.offer if self._engine else None,
             fan_out=self._engine.fan_out if self._engine else None,
@@ -371,6 +376,10 @@ class Tellwire:
     def now(self) -> datetime:
         """The time by the clock that everything here goes by."""
         return to_datetime(self._clock.now_ms())
+
+    def trace(self, tracing: Tracing) -> None:
+        """Have publishing traced from now on. For `observe`."""
+        self._traced.tracing = tracing
 
     @property
     def connections(self) -> tuple[PoolUse, ...]:

@@ -23,6 +23,7 @@ from .api.publish import PublishRoutes
 from .api.shortcut import ShortcutProtocol
 from .clock import Clock, SystemClock
 from .ending import end
+from .errors import SettingsError
 from .hub import Tellwire
 from .ids import REQUEST, IdMaker, encode
 from .listening import url_of
@@ -90,7 +91,12 @@ async def serve(
     if metrics is None and settings.metrics != "off":
         metrics = Metrics(tellwire)
     issuer = _issuer_of(settings, tellwire)
-    async with tellwire, _sampled(metrics), _beside(issuer.run if issuer else None):
+    async with (
+        traced_by(tellwire, settings),
+        tellwire,
+        _sampled(metrics),
+        _beside(issuer.run if issuer else None),
+    ):
         rates = Rates(per_key=settings.key_rate, per_tenant=settings.tenant_rate)
         app = build_app(tellwire, metrics, metrics_access=settings.metrics, rates=rates, issuer=issuer)
         _spare_the_collector()
@@ -116,7 +122,7 @@ async def work(
     """
     if metrics is None and sockets is not None and settings.metrics != "off":
         metrics = Metrics(tellwire)
-    async with tellwire, _sampled(metrics):
+    async with traced_by(tellwire, settings), tellwire, _sampled(metrics):
         _spare_the_collector()
         if sockets is not None:
             page = _page_of(tellwire, metrics, settings.metrics)
@@ -169,6 +175,27 @@ async def _beside(run: Callable[[], Awaitable[None]] | None) -> AsyncIterator[No
         yield
     finally:
         await end([running])
+
+
+@asynccontextmanager
+async def traced_by(tellwire: Tellwire, settings: Settings) -> AsyncIterator[None]:
+    """Traces are sent while the block runs, and what is left of them at its end. Raises SettingsError."""
+    if settings.traces == "off":
+        yield
+        return
+    try:
+        from .observe.otlp import provider
+    except ImportError as error:
+        msg = f"the setting traces needs the extra otel: pip install 'tellwire[otel]' ({error})"
+        raise SettingsError(msg) from None
+    from .observe.traces import Traces
+
+    sender = provider()
+    Traces(sender).follow(tellwire)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(sender.shutdown)  # it sends, and waits for the answer
 
 
 @asynccontextmanager

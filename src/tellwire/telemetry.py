@@ -67,7 +67,9 @@ class TransactionCommitted(Fact, frozen=True):
 
 class AttemptFinished(Fact, frozen=True):
     """One HTTP try of a delivery ended and was judged. ``state`` is the delivery's state afterwards; ``age_ms``
-    the time from the publishing of its event (or when that was to be delivered, if later) to the end of the try."""
+    the time from the publishing of its event (or when that was to be delivered, if later) to the end of the try;
+    ``trace_id`` the trace that the event belongs to, and ``traceparent`` its place in it, as W3C Trace Context writes
+    it."""
 
     event_id: str
     delivery_id: str
@@ -83,6 +85,9 @@ class AttemptFinished(Fact, frozen=True):
     duration_ms: int
     age_ms: int
     retry_in_ms: int | None
+    started_ms: int
+    trace_id: str | None
+    traceparent: str | None
 
 
 class DeliveryExpired(Fact, frozen=True):

@@ -16,6 +16,7 @@ from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.model.key import Caller
 from tellwire.model.key import Scope as KeyScope
+from tellwire.model.trace import traceparent_of
 from tellwire.publish.publisher import Answer
 from tellwire.publish.strict_json import shorten
 from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
@@ -133,6 +134,9 @@ class PublishRoutes:
 
     def _event_of(self, body: bytes, headers: Headers, caller: Caller) -> NewEvent:
         event = parse_event(body, self._tellwire.limits, caller.tenant)
+        traceparent = headers.get(b"traceparent")
+        if traceparent is not None:
+            event = _in_trace(event, traceparent)
         key = headers.get(b"idempotency-key")
         return event if key is None else _with_key(event, key, self._tellwire.limits.idempotency_key_chars)
 
@@ -142,6 +146,9 @@ class PublishRoutes:
             msg = "a batch takes no Idempotency-Key header: give each event an idempotency_key of its own"
             raise InvalidInputError.at("Idempotency-Key", msg=msg)
         events = parse_batch(body, self._tellwire.limits, caller.tenant)
+        traceparent = headers.get(b"traceparent")
+        if traceparent is not None:
+            events = [_in_trace(event, traceparent) for event in events]
         self._gate.admit_events([event.tenant for event in events])
         receipts = await self._tellwire.accept(events, listed=True)
         return 202, b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
@@ -172,6 +179,12 @@ def _with_key(event: NewEvent, header: bytes, max_chars: int) -> NewEvent:
             "Idempotency-Key", msg=f"must be 1 to {max_chars} printable ASCII characters"
         )
     return msgspec.structs.replace(event, idempotency_key=key)
+
+
+def _in_trace(event: NewEvent, header: bytes) -> NewEvent:
+    """The event with the trace of its request. A header that is none is ignored, as W3C Trace Context has it."""
+    traceparent = traceparent_of(header.decode("latin-1"))
+    return event if traceparent is None else msgspec.structs.replace(event, traceparent=traceparent)
 
 
 def _rendered(receipt: Receipt) -> bytes:

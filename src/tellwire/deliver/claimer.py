@@ -223,4 +223,5 @@ def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) ->
         row.expires_ms,
         row.deliver_ms or 0,
         row.again_ms or 0,
+        row.traceparent,
     )

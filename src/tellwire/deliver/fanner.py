@@ -142,6 +142,7 @@ class Fanner:
                         due_ms=now_ms,
                         expires_ms=page.expires_ms,
                         deliver_ms=page.deliver_ms or 0,
+                        traceparent=page.traceparent,
                     )
                 )
         self._store.hot.insert_deliveries(connection, rows)

@@ -18,6 +18,7 @@ from tellwire.ids import DELIVERY, ENDPOINT, encode
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
+from tellwire.model.trace import trace_id_of
 from tellwire.policy.outcome import Verdict
 from tellwire.store.endpoints import disable
 from tellwire.store.roster import LiveEndpoint
@@ -164,6 +165,9 @@ class Recorder:
                 duration_ms=evidence.duration_ms,
                 age_ms=result.age_ms,
                 retry_in_ms=verdict.retry_in_ms,
+                started_ms=result.started_ms,
+                trace_id=None if claim.traceparent is None else trace_id_of(claim.traceparent),
+                traceparent=claim.traceparent,
             )
         )
         if verdict.expired:

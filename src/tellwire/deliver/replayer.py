@@ -216,6 +216,7 @@ class Replayer:
                 due_ms=now_ms,
                 expires_ms=contents[event_id].expires_ms,
                 again_ms=now_ms,
+                traceparent=contents[event_id].traceparent,
             )
             for id, event_id, attempt_count in to_send
         ]

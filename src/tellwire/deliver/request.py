@@ -22,4 +22,6 @@ def headers_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> dict[str, 
         )  # fmt: skip
     if endpoint.settings.user_agent is not None:
         headers["user-agent"] = endpoint.settings.user_agent
+    if endpoint.settings.trace and claim.traceparent is not None:
+        headers["traceparent"] = claim.traceparent
     return headers

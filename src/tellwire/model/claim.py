@@ -29,6 +29,7 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     expires_ms: int | None = None
     deliver_ms: int = 0
     again_ms: int = 0
+    traceparent: str | None = None
 
     @property
     def since_ms(self) -> int:

@@ -68,6 +68,13 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             examples=[[{"events": ["order.*"], "first_s": 10, "factor": 3, "cap_s": 3600, "attempts": 20}]],
         ),
     ] = ()
+    trace: Annotated[
+        bool,
+        Meta(
+            description="Whether requests carry the `traceparent` of their event, where it has one.",
+            examples=[True],
+        ),
+    ] = False
 
 
 DEFAULT_SETTINGS: Final = EndpointSettings()

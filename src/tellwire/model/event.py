@@ -26,6 +26,7 @@ class NewEvent(msgspec.Struct, frozen=True):
 
     ``occurred_ms`` is None where the publisher named no time: then it is the time of acceptance. It is not to be
     delivered before ``deliver_ms``, and not worth delivering from ``expires_ms`` on, where these are given.
+    ``traceparent`` says to which trace it belongs, if to any.
     """
 
     type: str
@@ -35,6 +36,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     occurred_ms: int | None = None
     deliver_ms: int | None = None
     expires_ms: int | None = None
+    traceparent: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -133,6 +133,9 @@ def _attempt(log: FilteringBoundLogger, fact: AttemptFinished) -> None:
         duration_ms=fact.duration_ms,
         age_ms=fact.age_ms,
         retry_in_ms=fact.retry_in_ms,
+        started_ms=fact.started_ms,
+        trace_id=fact.trace_id,
+        traceparent=fact.traceparent,
     )
 
 

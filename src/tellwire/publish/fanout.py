@@ -200,6 +200,7 @@ class Fanout:
                             until_ms,
                             due_ms=now_ms,
                             expires_ms=event.expires_ms,
+                            traceparent=event.traceparent,
                         )
                     )
                 self.delivery_rows.append(
@@ -231,10 +232,10 @@ class Fanout:
             event.idempotency_key,
             content,
         )
-        if event.deliver_ms is None and event.expires_ms is None:
+        if event.deliver_ms is None and event.expires_ms is None and event.traceparent is None:
             self.event_rows.append(row)
         else:
-            self.timed_rows.append(TimedEventRow(*row, event.deliver_ms, event.expires_ms))
+            self.timed_rows.append(TimedEventRow(*row, event.deliver_ms, event.expires_ms, event.traceparent))
         accepted.receipts.append(receipt)
 
     def _is_wide(self, targets: int) -> bool:

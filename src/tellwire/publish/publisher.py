@@ -7,7 +7,7 @@ it.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -19,21 +19,10 @@ from tellwire.store.store import Store
 from tellwire.telemetry import EventsPublished, StoreFailed, Telemetry
 
 from .fanout import AT_ONCE, Accepted, Fanout, Lease, find_known
+from .tracing import Answer as Answer
+from .tracing import Traced
 
 _MAX_EVENTS_PER_COMMIT = 500
-
-
-class Answer(Protocol):
-    """Where the outcome of a publish goes: a future, or whatever else can be told."""
-
-    def done(self) -> bool:
-        """Whether nobody waits for the outcome any more."""
-
-    def set_result(self, receipts: list[Receipt], /) -> None:
-        """The events are durable."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """They were refused, or could not be stored."""
 
 
 class _Call(NamedTuple):
@@ -51,6 +40,7 @@ class Publisher:
         clock: Clock,
         new_id: Callable[[], bytes],
         telemetry: Telemetry,
+        traced: Traced | None = None,
         *,
         lease: Callable[[int], Lease | None] | None = None,
         offer: Callable[[list[Claim]], None] | None = None,
@@ -67,6 +57,7 @@ class Publisher:
         self._clock = clock
         self._new_id = new_id
         self._telemetry = telemetry
+        self._traced = traced or Traced()
         self._lease = lease
         self._offer = offer
         self._fan_out = fan_out
@@ -99,6 +90,8 @@ class Publisher:
 
     def submit(self, events: Sequence[NewEvent], answer: Answer, *, listed: bool) -> None:
         """As ``publish``, for callers that are no coroutine: ``answer`` is told on the event loop."""
+        if self._traced.tracing is not None:
+            events, answer = self._traced.submitted(events, answer)
         self._write.submit(_Call(events, listed, answer))
 
     def _accept(self, connection: Connection, calls: list[_Call]) -> list[Any]:

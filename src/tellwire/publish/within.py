@@ -23,6 +23,7 @@ from tellwire.store.within import PAUSE_S, Ground, NewRows, Rows, Sql, Steps, Wi
 
 from .connections import Caller, any_caller, sync_caller
 from .fanout import Fanout, Known, known_of
+from .tracing import Traced
 
 T = TypeVar("T")
 
@@ -32,12 +33,15 @@ _TRIES = 5
 class Within:
     """Publishes on connections of callers."""
 
-    def __init__(self, store: Store, clock: Clock, new_id: Callable[[], bytes], *, at_once: int) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, new_id: Callable[[], bytes], traced: Traced, *, at_once: int
+    ) -> None:
         """``at_once``: events for more endpoints than that are fanned out in pages (see ``fanout``)."""
         self._at_once = at_once
         self._store = store
         self._clock = clock
         self._new_id = new_id
+        self._traced = traced
         self._ground: Ground | None = None
 
     async def publish(self, connection: object, events: Sequence[NewEvent], *, listed: bool) -> list[Receipt]:
@@ -48,8 +52,10 @@ class Within:
             ConflictError: an idempotency key was used before with other content.
         """
         caller = await any_caller(connection)
-        steps = self._steps(caller, events, listed, self._new_id, hurried=not caller.is_async)
-        return await _run(steps, caller, self._read_ground)
+        with self._traced.begun(events) as span:
+            steps = self._steps(caller, span.events, listed, self._new_id, hurried=not caller.is_async)
+            span.receipts = await _run(steps, caller, self._read_ground)
+        return span.receipts
 
     def publish_sync(
         self,
@@ -61,18 +67,19 @@ class Within:
     ) -> list[Receipt]:
         """The same in the calling thread, on a sync connection; ``call`` runs a coroutine on the event loop."""
         caller = sync_caller(connection)
-        # Ids of their own: the maker of the event loop is not made for several threads.
-        steps = self._steps(caller, events, listed, IdMaker(self._clock.now_ms), hurried=False)
 
         async def ground() -> Ground:
             return call(self._read_ground())
 
-        try:
-            _run(steps, caller, ground).send(None)
-        except StopIteration as end:
-            receipts: list[Receipt] = end.value
-            return receipts
-        raise AssertionError("a sync connection has nothing to wait for on an event loop")
+        with self._traced.begun(events) as span:
+            # Ids of their own: the maker of the event loop is not made for several threads.
+            steps = self._steps(caller, span.events, listed, IdMaker(self._clock.now_ms), hurried=False)
+            try:
+                _run(steps, caller, ground).send(None)
+            except StopIteration as end:
+                span.receipts = end.value
+                return span.receipts
+            raise AssertionError("a sync connection has nothing to wait for on an event loop")
 
     def _steps(
         self,

@@ -71,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     metrics: str = "key"
     metrics_port: int = 0
+    traces: str = "off"
     max_payload_bytes: int = _LIMITS.payload_bytes
     max_batch_events: int = _LIMITS.batch_events
     max_batch_bytes: int = _LIMITS.batch_bytes
@@ -408,6 +409,13 @@ TABLE: tuple[Setting, ...] = (
         LOGS,
         "The port on which `tellwire worker` answers `/metrics`, `/healthz` and `/readyz`; with 0 it listens nowhere. "
         "A server answers them beside its API.",
+    ),
+    Setting(
+        "traces",
+        choice("off", "otlp"),
+        LOGS,
+        "Whether traces of publishing and attempts are sent by OpenTelemetry (extra `otel`); where to, its own "
+        "variables say, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.",
     ),
     Setting("max_payload_bytes", size(1, MAX_PAYLOAD_HARD_BYTES), LIMITS, "The `data` of one event."),
     Setting("max_batch_events", whole(1), LIMITS, "Events in one batch."),

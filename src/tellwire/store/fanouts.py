@@ -20,6 +20,7 @@ class TakenPage(NamedTuple):
     occurred_ms: int
     deliver_ms: int | None
     expires_ms: int | None
+    traceparent: str | None
 
 
 def any_left(connection: Connection) -> bool:
@@ -47,7 +48,12 @@ def take_page(connection: Connection) -> TakenPage | None:
     )
     event = connection.execute(
         select(
-            events.c.type, events.c.data, events.c.occurred_ms, events.c.deliver_ms, events.c.expires_ms
+            events.c.type,
+            events.c.data,
+            events.c.occurred_ms,
+            events.c.deliver_ms,
+            events.c.expires_ms,
+            events.c.traceparent,
         ).where(events.c.id == page.event_id)
     ).one()
     ids = [page.endpoint_ids[start : start + 16] for start in range(0, len(page.endpoint_ids), 16)]

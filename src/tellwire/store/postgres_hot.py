@@ -173,7 +173,12 @@ EVENT_COLUMNS = {
 }
 """The fields of ``EventRow`` and their types."""
 
-TIMED_EVENT_COLUMNS = {**EVENT_COLUMNS, "deliver_ms": "bigint", "expires_ms": "bigint"}
+TIMED_EVENT_COLUMNS = {
+    **EVENT_COLUMNS,
+    "deliver_ms": "bigint",
+    "expires_ms": "bigint",
+    "traceparent": "text",
+}
 """The fields of ``TimedEventRow`` and their types."""
 
 DELIVERY_COLUMNS = {
@@ -274,7 +279,7 @@ _CLAIM = f"""
     )
     SELECT found.id, found.event_id, found.attempt_count, found.schedule_step, found.trigger,
         events.type, events.data, events.occurred_ms, found.due_ms, found.rescued, found.again_ms,
-        events.deliver_ms, events.expires_ms
+        events.deliver_ms, events.expires_ms, events.traceparent
     FROM found CROSS JOIN LATERAL (SELECT * FROM events WHERE id = found.event_id LIMIT 1) AS events
     ORDER BY found.ready_ms, found.id"""  # noqa: S608 - our own constant
 

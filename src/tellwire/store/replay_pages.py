@@ -73,6 +73,7 @@ class Content(NamedTuple):
     data: bytes
     occurred_ms: int
     expires_ms: int | None
+    traceparent: str | None
 
 
 def running(connection: Connection) -> list[tuple[bytes, bool]]:
@@ -176,7 +177,14 @@ def keep(connection: Connection, event_ids: Sequence[bytes], now_ms: int) -> dic
 
 def contents(connection: Connection, event_ids: Sequence[bytes]) -> dict[bytes, Content]:
     """What sending needs of these events."""
-    query = select(events.c.id, events.c.type, events.c.data, events.c.occurred_ms, events.c.expires_ms)
+    query = select(
+        events.c.id,
+        events.c.type,
+        events.c.data,
+        events.c.occurred_ms,
+        events.c.expires_ms,
+        events.c.traceparent,
+    )
     found = connection.execute(query.where(events.c.id.in_(event_ids)))
     return {id: Content(*content) for id, *content in found}
 

@@ -19,7 +19,7 @@ class EventRow(NamedTuple):
 
 
 class TimedEventRow(NamedTuple):
-    """A row of ``events`` with times of its own: few have them, and the others are not to pay for the columns."""
+    """A row of ``events`` with times of its own, or in a trace: where they are not, nobody pays for the columns."""
 
     id: bytes
     tenant: str
@@ -32,6 +32,7 @@ class TimedEventRow(NamedTuple):
     fingerprint: bytes | None
     deliver_ms: int | None = None
     expires_ms: int | None = None
+    traceparent: str | None = None
 
 
 EventRows = Sequence[EventRow] | Sequence[TimedEventRow]
@@ -78,6 +79,7 @@ class ClaimedRow(NamedTuple):
     again_ms: int | None
     deliver_ms: int | None
     expires_ms: int | None
+    traceparent: str | None = None
 
 
 class Outcome(NamedTuple):

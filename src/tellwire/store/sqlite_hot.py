@@ -240,7 +240,7 @@ def _lanes_ready(lanes: int) -> str:
 _CLAIMABLE = """
     SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
         e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
-        e.deliver_ms, e.expires_ms
+        e.deliver_ms, e.expires_ms, e.traceparent
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
     ORDER BY coalesce(d.lease_until_ms, d.due_ms), d.id

@@ -147,6 +147,7 @@ events = Table(
     Column("fingerprint", LargeBinary(32), comment="of the content, where there is an idempotency key"),
     Column("deliver_ms", BigInteger, comment="not to be delivered before"),
     Column("expires_ms", BigInteger, comment="not worth delivering from then on"),
+    Column("traceparent", String(55), comment="W3C Trace Context"),
 )
 Index(
     "events_by_idempotency_key",

@@ -62,6 +62,9 @@ def attempt(state: str = "succeeded", detail: str | None = None) -> AttemptFinis
         duration_ms=12,
         age_ms=340,
         retry_in_ms=5_000 if state == "pending" else None,
+        started_ms=1_700_000_000_000,
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 
 
@@ -111,6 +114,9 @@ def test_one_wide_line_per_attempt() -> None:
         "duration_ms": 12,
         "age_ms": 340,
         "retry_in_ms": 5000,
+        "started_ms": 1_700_000_000_000,
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     }
 
 

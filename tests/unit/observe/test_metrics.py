@@ -37,7 +37,7 @@ def attempt(**changed: Any) -> AttemptFinished:
     fields: dict[str, Any] = {
         "event_id": "evt_1", "delivery_id": "dlv_1", "endpoint_id": "ep_1", "tenant": "acme", "type": "a.b",
         "number": 1, "trigger": "schedule", "state": "succeeded", "status_code": 200, "error": None, "detail": None,
-        "duration_ms": 30, "age_ms": 42, "retry_in_ms": None,
+        "duration_ms": 30, "age_ms": 42, "retry_in_ms": None, "started_ms": 1, "trace_id": None, "traceparent": None,
     }  # fmt: skip
     return AttemptFinished(**(fields | changed))
 
