@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test sim check bench fmt docs clean
+.PHONY: help run test sim soak check bench fmt docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" f
 
 sim: .venv/dev.stamp ## simulations of several processes, for many seeds (SEEDS=5000; SEED=123 tells the story of one)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
+
+soak: .venv/dev.stamp ## real processes, both stores, all faults for a while, then a ledger (MINUTES=60; SEED=123)
+	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: .venv/dev.stamp ## ruff, mypy --strict, import-linter, and whether the HTTP API would break its clients
 	$(BIN)/ruff check .

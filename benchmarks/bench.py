@@ -19,6 +19,7 @@ from .run import Asked, Run
 from .scenarios.fanout import fanout
 from .scenarios.growth import growth
 from .scenarios.idle import idle
+from .scenarios.isolation import isolation
 from .scenarios.latency import latency
 from .scenarios.throughput import CASES, throughput
 from .scenarios.tls import tls
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, Callable[[Run], Table]] = {
     "fanout": fanout,
     "tls": tls,
     "idle": idle,
+    "isolation": isolation,
 }
 NAMES = (*CASES, *SCENARIOS)
 DEFAULT = (*CASES, "latency")

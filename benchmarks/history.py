@@ -93,6 +93,24 @@ def add_pending(database: Database, endpoints: Endpoints, rows: int) -> None:
     )  # fmt: skip
 
 
+def add_backlog(database: Database, endpoints: Endpoints, each: int) -> None:
+    """Add so many deliveries for each endpoint that were due a minute ago and have never been tried."""
+    rows = each * len(endpoints)
+    if not rows:
+        return
+    then_ms = _now_ms() - 60_000
+    data = data_of(DATA_BYTES)
+    database.load("events", _EVENT, _events(rows, endpoints, lambda _: then_ms, lambda _: data))
+    database.load(
+        "deliveries", _DELIVERY,
+        (
+            (_id(ms, turn, _OF_DELIVERY), _id(ms, turn, _OF_EVENT), _endpoint(endpoints, turn)[0], 0, 0, 0, "schedule",
+             ms, None, None, ms, None)
+            for turn, ms in _instants(rows, lambda _: then_ms)
+        ),
+    )  # fmt: skip
+
+
 def add_due(database: Database, endpoints: Endpoints, due_ms: Sequence[int]) -> bytes:
     """Add deliveries that fall due at these instants, their events numbered; gives an id from which on they are."""
     now_ms, rows = _now_ms(), len(due_ms)

@@ -1,0 +1,209 @@
+"""``make soak MINUTES=n``: real processes on both stores, half of the time each, with every fault at random; a ledger.
+
+Two servers and a worker are published to without a pause. Meanwhile they are killed, stopped gracefully and frozen, one
+or several at a time, PostgreSQL is restarted, and a receiver fails now and then. In the end all is well again, and
+everything that was acknowledged has to have arrived: ``lost`` must be 0. Ends with 1 if it is not, or if the database
+does not say the same. ``SEED=n`` makes the same choices again (their times are the machine's).
+"""
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+
+from .evidence import check_all_succeeded, check_all_succeeded_on, database
+from .postgres import Cluster
+from .processes import Process, Received, ReceiverProcess, Server, Worker
+from .publishers import Book, Current, publish_on
+
+PUBLISHERS = 4
+TARGETS = ("/steady", "/flaky", "/steady?ms=50")
+FLAGS = (
+    "--lease", "12s", "--delivery-timeout", "1s", "--log-level", "warning",
+    "--retry-schedule", "200ms,300ms,500ms," + ",".join(["1s"] * 27),
+)  # fmt: skip
+STORES = ("sqlite", "postgres")
+
+Fault = Callable[[], Awaitable[None]]
+
+
+class Fleet:
+    """Two servers and a worker on one database. What has ended is started again."""
+
+    def __init__(self, where: Path | str, folder: Path, rng: random.Random, cluster: Cluster | None) -> None:
+        self._where, self._folder, self._rng, self._cluster = where, folder, rng, cluster
+        self._running: dict[str, Process] = {}
+        self.happened: Counter[str] = Counter()
+
+    @property
+    def servers(self) -> list[Server]:
+        return [one for one in self._running.values() if isinstance(one, Server)]
+
+    async def start(self) -> None:
+        """Fill every empty place. A process that cannot start while its database is away is tried again."""
+        for name in ("one", "two", "worker"):
+            while name not in self._running:
+                kind = Worker if name == "worker" else Server
+                process = kind(self._where, self._folder, *FLAGS, name=name)
+                try:
+                    self._running[name] = await process.started()
+                except AssertionError:
+                    process.kill()
+                    self.happened["could not start"] += 1
+
+    async def trouble(self) -> None:
+        """One fault, chosen by chance, and its end."""
+        faults: list[Fault] = [self._kill, self._kill, self._stop, self._freeze]
+        if self._cluster is not None:
+            faults.append(self._restart_the_database)
+        await self._rng.choice(faults)()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Stop all gracefully."""
+        for process in self._running.values():
+            code = await process.terminate()
+            assert code == 0, f"ended with {code}:\n{process.tail()}"
+
+    def kill_all(self) -> None:
+        for process in self._running.values():
+            process.popen.send_signal(signal.SIGCONT)
+            process.kill()
+
+    async def _kill(self) -> None:
+        """kill -9 of some, at once."""
+        for name in self._rng.sample(list(self._running), self._rng.randint(1, 3)):
+            self._running.pop(name).kill()
+            self.happened["killed"] += 1
+        await asyncio.sleep(self._rng.uniform(0, 1))
+
+    async def _stop(self) -> None:
+        name = self._rng.choice(list(self._running))
+        code = await self._running.pop(name).terminate()
+        assert code == 0, f"{name} ended with {code} when it was asked to stop"
+        self.happened["stopped"] += 1
+
+    async def _freeze(self) -> None:
+        """SIGSTOP, for longer than a lease now and then. A frozen process may hold the lock of SQLite: others wait."""
+        process = self._rng.choice(list(self._running.values()))
+        process.popen.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(self._rng.choice((0.5, 2, 15)))
+        process.popen.send_signal(signal.SIGCONT)
+        self.happened["frozen"] += 1
+
+    async def _restart_the_database(self) -> None:
+        assert self._cluster is not None
+        way = self._rng.choice(("fast", "immediate", "kill"))
+        await self._cluster.restart(way, meanwhile=asyncio.sleep(self._rng.uniform(0, 3)))
+        self.happened[f"database restarted ({way})"] += 1
+
+
+async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str, int]:
+    """Soak one store; gives the ledger. Raises AssertionError where a promise was broken."""
+    rng, book, stop = random.Random(seed), Book(), asyncio.Event()
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(Cluster(folder)) if store == "postgres" else None
+        where: Path | str = folder / "tellwire.db" if cluster is None else cluster.url
+        receiver = await stack.enter_context(ReceiverProcess(folder, seed)).started()
+        fleet = Fleet(where, folder, rng, cluster)
+        stack.callback(fleet.kill_all)
+        await fleet.start()
+        secrets = {t: (await fleet.servers[0].subscribe(receiver.url + t))["secret"] for t in TARGETS}
+        current = Current(*fleet.servers)
+        publishers = [
+            asyncio.create_task(publish_on(current, book, rng.random(), stop)) for _ in range(PUBLISHERS)
+        ]
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(rng.uniform(1, 6))
+            await fleet.trouble()
+            current.servers = fleet.servers
+            print(
+                f"{store}: {max(end - time.monotonic(), 0):5.0f} s left, {len(book.entries)} published",
+                flush=True,
+            )
+        stop.set()
+        await asyncio.gather(*publishers)
+        await _drained(fleet.servers[0])
+        await fleet.stop()
+        requests = receiver.verified(secrets)
+        ledger = book.settle(requests, TARGETS) | {"out of order": out_of_order(requests, book)}
+        if cluster is None:
+            with database(folder / "tellwire.db") as connection:
+                check_all_succeeded(connection)
+        else:
+            await check_all_succeeded_on(cluster.url)
+    print(f"{store}: {dict(fleet.happened)}")
+    assert ledger["lost"] == 0, "acknowledged events are lost"
+    return ledger
+
+
+async def _drained(server: Server) -> None:
+    """Wait as long as deliveries arrive: a long soak may leave much to do."""
+    while True:
+        try:
+            await server.drained()
+            return
+        except (AssertionError, httpx.TransportError):
+            before = await _finished(server)
+            await asyncio.sleep(30)
+            assert await _finished(server) != before, "deliveries are pending, and none arrives"
+
+
+async def _finished(server: Server) -> int:
+    total = (await server.ask("GET", "/v1/stats")).json()["total"]
+    return int(total["succeeded"] + total["exhausted"])
+
+
+def out_of_order(requests: Sequence[Received], book: Book) -> int:
+    """How many events came first after one that was acknowledged later: no endpoint has asked for order."""
+    numbers = {entry.id: entry.number for entry in book.acknowledged}
+    latest: dict[str, int] = {}
+    seen: set[tuple[str, str]] = set()
+    late = 0
+    for request in requests:
+        number = numbers.get(request.id)
+        if request.status != 200 or number is None or (request.target, request.id) in seen:
+            continue
+        seen.add((request.target, request.id))
+        late += number < latest.get(request.target, -1)
+        latest[request.target] = max(number, latest.get(request.target, -1))
+    return late
+
+
+def main() -> int:
+    """Soak what is asked for; 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="for all stores together")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    parser.add_argument("--store", nargs="+", choices=STORES, default=STORES)
+    asked = parser.parse_args()
+    print(f"SEED={asked.seed}", flush=True)
+    broken = False
+    for store in asked.store:
+        with tempfile.TemporaryDirectory(
+            prefix=f"tellwire-soak-{store}-", ignore_cleanup_errors=True
+        ) as folder:
+            try:
+                ledger = asyncio.run(
+                    soak(store, Path(folder), asked.minutes * 60 / len(asked.store), asked.seed)
+                )
+            except AssertionError as error:
+                broken = True
+                print(f"{store}: BROKEN: {error}", flush=True)
+            else:
+                print(f"{store}:", ", ".join(f"{name} {count}" for name, count in ledger.items()), flush=True)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
