@@ -212,6 +212,7 @@ class Tellwire:
             offer=self._engine.offer if self._engine else None,
             fan_out=self._engine.fan_out if self._engine else None,
             expect=self._engine.expect if self._engine else None,
+            claim_in=self._engine.claim_in if self._engine else None,
             at_once=self._options.fan_out_at_once,
         )
         if self._engine:
@@ -419,7 +420,8 @@ class Tellwire:
         engine = self._engine
         if engine is None:
             return None
-        return Lease(engine.token(), now_ms + engine.lease_ms, engine.admission().admit)
+        admission = engine.admission()
+        return Lease(engine.token(), now_ms + engine.lease_ms, admission.admit, admission.left)
 
     def _check_url(self, url: str) -> None:
         check_url(url, self._options.egress, self.limits.url_chars)

@@ -113,6 +113,22 @@ class DeliveriesRescued(Fact, frozen=True):
     deliveries: int
 
 
+class LaneOpened(Fact, frozen=True):
+    """The circuit breaker of an endpoint opened: nothing is sent to it but a probe, the first in ``probe_in_ms``."""
+
+    endpoint_id: str
+    tenant: str
+    probe_in_ms: int
+
+
+class LaneClosed(Fact, frozen=True):
+    """The circuit breaker of an endpoint closed again, after ``open_ms``: a probe succeeded."""
+
+    endpoint_id: str
+    tenant: str
+    open_ms: int
+
+
 class EndpointDisabled(Fact, frozen=True):
     """The engine disabled an endpoint by itself, and why."""
 

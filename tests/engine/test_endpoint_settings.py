@@ -34,6 +34,12 @@ async def test_a_setting_is_a_field_of_the_endpoint(server: Server, receiver: Re
         ({"user_agent": "a\nb: c"}, ["user_agent"]),
         ({"user_agent": "ends with a line\n"}, ["user_agent"]),
         ({"user_agent": {"name": "x"}}, ["user_agent"]),
+        ({"max_in_flight": 0}, ["max_in_flight"]),
+        ({"max_in_flight": 1.5}, ["max_in_flight"]),
+        ({"rate_limit": 5}, ["rate_limit"]),
+        ({"rate_limit": {"limit": 0}}, ["rate_limit", "limit"]),
+        ({"rate_limit": {"limit": 5, "per": "hour"}}, ["rate_limit", "per"]),
+        ({"rate_limit": {"limit": 5, "bursts": 2}}, ["rate_limit"]),
     ],
 )
 async def test_a_bad_setting_is_refused_where_it_stands(
@@ -44,7 +50,8 @@ async def test_a_bad_setting_is_refused_where_it_stands(
     made = await created(server)
     path = f"/v1/endpoints/{made['id']}"
     assert locs(await server.client.patch(path, json=setting)) == [loc]
-    assert (await server.client.get(path)).json()["user_agent"] is None
+    shown = (await server.client.get(path)).json()
+    assert shown["user_agent"] is shown["max_in_flight"] is shown["rate_limit"] is None
 
 
 async def test_a_setting_stands_in_the_audit_log_by_its_name(server: Server) -> None:

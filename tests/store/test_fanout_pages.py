@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from tellwire.clock import SystemClock
 from tellwire.deliver.fanner import Fanner
-from tellwire.deliver.lanes import LaneBounds, Lanes
+from tellwire.deliver.lanes import Admission, LaneBounds, Lanes
 from tellwire.deliver.leases import Claiming
 from tellwire.ids import ENDPOINT, EVENT, IdMaker, decode, encode
 from tellwire.model.claim import Claim
@@ -57,13 +57,16 @@ async def fanning(
     telemetry, clock = Telemetry(), SystemClock()
     if facts is not None:
         telemetry.subscribe(facts.append)
+    lanes = Lanes(LaneBounds(), lambda lane, claim: None, clock)
     fanner = Fanner(
         store,
-        Lanes(LaneBounds(), lambda lane, claim: None),
+        lanes,
         clock,
         telemetry,
         new_id=IdMaker(clock.now_ms),
-        claiming=Claiming(lambda: 7, 60_000, claims.extend),
+        claiming=Claiming(
+            lambda: 7, 60_000, claims.extend, lambda: Admission(lanes, lambda id: False), lambda ids: None
+        ),
         expect=lambda _: None,
     )
     task = asyncio.create_task(fanner.run())

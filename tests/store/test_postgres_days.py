@@ -118,10 +118,10 @@ async def test_a_day_goes_whole_but_for_what_is_pending(store: PostgresStore, dr
     assert (await count_events(store), await count_attempts(store)) == (1, 1)
     event = await store.read(partial(events.get, id=encode(EVENT, raw(101))))
     assert event.data == b'{"n":1}'
-    delivery = await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(11))))
+    delivery = await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(11)), now_ms=NOW))
     assert (delivery.state, delivery.attempt_count) == ("pending", 1)
     with pytest.raises(Exception, match="there is no delivery"):
-        await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(10))))
+        await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(10)), now_ms=NOW))
 
 
 async def test_what_is_due_later_outlives_its_day(store: PostgresStore, driver: Any) -> None:

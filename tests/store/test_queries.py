@@ -62,7 +62,7 @@ async def test_pages_of_deliveries_hold_each_once_newest_first(
 
     async def turn(cursor: str | None) -> Page[Any]:
         return await store.read(
-            lambda connection: deliveries.list_page(connection, Filters(), limit=3, cursor=cursor)
+            lambda connection: deliveries.list_page(connection, Filters(), limit=3, cursor=cursor, now_ms=NOW)
         )
 
     pages = await every_page(turn)
@@ -149,7 +149,9 @@ async def test_deliveries_are_narrowed_by_endpoint_event_state_and_time(store: S
     await store.write(lambda connection: store.hot.record(connection, [outcome(12, 1)], [attempt_row(12)]))
 
     async def ids(filters: Filters) -> set[str]:
-        page = await store.read(partial(deliveries.list_page, filters=filters, limit=50, cursor=None))
+        page = await store.read(
+            partial(deliveries.list_page, filters=filters, limit=50, cursor=None, now_ms=NOW)
+        )
         return {one.id for one in page.data}
 
     endpoint = encode(ENDPOINT, one)

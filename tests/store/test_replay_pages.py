@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 from tellwire.clock import SystemClock
-from tellwire.deliver.lanes import LaneBounds, Lanes
+from tellwire.deliver.lanes import Admission, LaneBounds, Lanes
 from tellwire.deliver.leases import Claiming
 from tellwire.deliver.replay_choice import choose
 from tellwire.deliver.replayer import Replayer
@@ -61,13 +61,16 @@ def taken(connection: Connection, id: bytes) -> TakenReplay:
 
 def replayer(store: Store, claims: list[Claim], *, retention_days: int = 36_500) -> Replayer:
     clock = SystemClock()
+    lanes = Lanes(LaneBounds(per_endpoint=8), lambda lane, claim: None, clock)
     return Replayer(
         store,
-        Lanes(LaneBounds(per_endpoint=8), lambda lane, claim: None),
+        lanes,
         clock,
         Telemetry(),
         new_id=IdMaker(clock.now_ms),
-        claiming=Claiming(lambda: 7, 60_000, claims.extend),
+        claiming=Claiming(
+            lambda: 7, 60_000, claims.extend, lambda: Admission(lanes, lambda id: False), lambda ids: None
+        ),
         retention_days=retention_days,
     )
 

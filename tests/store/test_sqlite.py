@@ -361,7 +361,7 @@ async def test_control_plane_changes_do_not_walk_the_history(filled: SqliteStore
     """Deleting an endpoint, counting what is due and pruning use indexes; none reads all deliveries."""
     runs: list[tuple[Callable[[Connection], object], str]] = [
         (partial(deliveries.count_due, now_ms=NOW), "SELECT count(*)"),
-        (partial(deliveries.get, id=encode(DELIVERY, raw(10))), "FROM deliveries"),
+        (partial(deliveries.get, id=encode(DELIVERY, raw(10)), now_ms=NOW), "FROM deliveries"),
         (partial(prune, before_ms=NOW + 1, limit=100), "SELECT events.id"),
         (partial(expire_payloads, after=b"", before_ms=NOW + 1, limit=100), "UPDATE events"),
         (partial(endpoints.delete, id=encode(ENDPOINT, raw(1)), now_ms=NOW), "UPDATE deliveries"),

@@ -59,6 +59,7 @@ _DELIVERY: Final = {
     "last_error": None,
     "created_at": _CREATED,
     "finished_at": "2026-01-31T09:30:06.318Z",
+    "waiting_for": None,
 }
 _UNTRIED: Final = {
     **_DELIVERY,

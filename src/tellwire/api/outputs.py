@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from tellwire.clock import rfc3339, to_ms
 from tellwire.manage.filters import PreviewedEvent
 from tellwire.model.attempt import Attempt, AttemptError, Trigger
-from tellwire.model.delivery import Delivery, State
+from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.endpoint_settings import shown_settings
 from tellwire.model.event import StoredEvent
@@ -223,6 +223,11 @@ class DeliveryOutput(Output):
     last_error: str | None
     created_at: Time
     finished_at: Time | None
+    waiting_for: WaitingFor | None = Field(
+        description="What it waits for besides its time: `rate`, the endpoint takes no more requests now; "
+        "`circuit`, it keeps failing and is left alone for a while; `paused` or "
+        "`disabled`, the endpoint is."
+    )
 
 
 class AttemptOutput(Output):

@@ -28,6 +28,7 @@ from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
+from .ownership import Ownership, Taking
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
@@ -46,6 +47,7 @@ class _Pass(msgspec.Struct):
     claims: list[Claim]
     rescued: int = 0
     ready: list[tuple[bytes, int]] = []
+    taking: Taking = msgspec.field(default_factory=Taking)
 
 
 class Claimer:
@@ -59,6 +61,7 @@ class Claimer:
         telemetry: Telemetry,
         *,
         claiming: Claiming,
+        ownership: Ownership,
         fan_out: Callable[[], None],
     ) -> None:
         """``fan_out`` is called when there are pages of wide events in the store."""
@@ -67,6 +70,7 @@ class Claimer:
         self._clock = clock
         self._telemetry = telemetry
         self._claiming = claiming
+        self._ownership = ownership
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
         self._wake = asyncio.Event()
@@ -119,7 +123,7 @@ class Claimer:
         lanes, self._wanted = self._wanted, {}
         if not 0 <= now_ms - self._last_pass_ms < _APART_MS:
             lanes |= dict.fromkeys(self._timetable.take_due(now_ms, _LANES_PER_PASS))
-        lanes = {id: None for id in lanes if self._is_open(id)}
+        lanes = {id: None for id in lanes if self._is_open(id) and not self._is_elsewhere(id, now_ms)}
         if lanes:
             self._last_pass_ms = now_ms
             await self._claims.write(lambda connection: self._claim(connection, lanes), self._accept)
@@ -130,6 +134,13 @@ class Claimer:
         """Whether claiming there is worth a transaction. What is left at a deleted endpoint is to be cancelled."""
         endpoint = self._store.roster.endpoints.get(endpoint_id)
         return endpoint is None or endpoint.state is EndpointState.ENABLED
+
+    def _is_elsewhere(self, endpoint_id: bytes, now_ms: int) -> bool:
+        """Whether the lane is another process's, by what was found a moment ago; then it is looked at again later."""
+        again_ms = self._ownership.retry_ms(endpoint_id, now_ms)
+        if again_ms is not None:
+            self._timetable.expect(endpoint_id, again_ms)
+        return again_ms is not None
 
     async def _sleep(self, now_ms: int) -> None:
         until_ms = self._last_survey_ms + _SURVEY_EVERY_MS
@@ -151,7 +162,7 @@ class Claimer:
         """Look through all lanes. With very many of them it takes its time, but nobody waits for it."""
         self._survey_ms = None  # what is expected while the survey runs is set anew
         self._last_survey_ms = self._clock.now_ms()
-        self._lanes.forget_idle()
+        self._lanes.forget_idle(self._ownership.holds)
         lanes, pages = await self._store.read(self._look_through)
         for endpoint_id, ready_ms in lanes:
             self._timetable.expect(endpoint_id, ready_ms)
@@ -165,6 +176,8 @@ class Claimer:
         return self._store.hot.ready_lanes(connection), fanouts.any_left(connection)
 
     def _accept(self, found: _Pass) -> None:
+        for endpoint_id, taken in self._ownership.accept(found.taking):
+            self._lanes.own(endpoint_id, taken.idle_since_ms, taken.circuit)
         for endpoint_id, ready_ms in found.ready:
             self._timetable.expect(endpoint_id, ready_ms)
         if found.rescued:
@@ -189,7 +202,10 @@ class Claimer:
                 continue
             if endpoint.state is not EndpointState.ENABLED:
                 continue
-            lane = self._lanes[endpoint_id]
+            if endpoint.exclusive and not self._ownership.take(connection, endpoint_id, found.taking):
+                found.ready.append((endpoint_id, found.taking.elsewhere[endpoint_id]))
+                continue
+            lane = self._lanes.of(endpoint)
             limit = min(self._lanes.room(lane, len(found.claims)), _PER_LANE_PER_PASS)
             if limit <= 0:
                 lane.backlog = True
@@ -202,7 +218,7 @@ class Claimer:
                 emptied.append(endpoint_id)
             found.rescued += sum(row.rescued for row in rows)
             found.claims += [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
-        found.ready = self._store.hot.lanes_ready(connection, emptied)
+        found.ready += self._store.hot.lanes_ready(connection, emptied)
         return found
 
 

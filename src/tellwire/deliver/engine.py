@@ -10,7 +10,7 @@ claimer ---------> lanes ---> executor ---> recorder ---> store
 
 import asyncio
 import random as _random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -24,14 +24,17 @@ from tellwire.policy.retry import RetrySchedule
 from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
+from .circuits import Circuits
 from .claimer import Claimer
 from .credentials import Credentials
 from .executor import Executor
 from .expirer import Expirer
 from .fanner import Fanner
 from .holds import Holds
+from .holding import Holding
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
+from .ownership import Ownership
 from .pruner import Pruner
 from .recorder import Recorder, Result
 from .remover import Remover
@@ -86,13 +89,25 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
-        self._lanes = Lanes(options.bounds, self._start)
-        self._releases = store.batched(self._release, lambda _, __: None, max_weight=1_000, stage="release")
+        self._lanes = Lanes(options.bounds, self._start, clock)
+        self._releases = store.batched(self._release, self._released, max_weight=1_000, stage="release")
+        owner = self.token()
+        self._holding = Holding(store, self._lanes, telemetry, owner=owner)
+        self._ownership = Ownership(
+            store,
+            clock,
+            telemetry,
+            owner=owner,
+            lease_ms=self.lease_ms,
+            needed_ms=needed_ms,
+            busy=self._lanes.is_busy,
+        )
         self._roller = Roller(store, telemetry)
         self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
         self._credentials = Credentials(transport, options.timeout_s)
         self._holds = Holds(clock, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days)
+        circuits = Circuits(self._lanes, clock, telemetry, lambda claim: self._let_go(claim, True))
         self._executor = Executor(
             store,
             transport,
@@ -103,11 +118,14 @@ class Engine:
             schedule=options.schedule,
             random=self._random,
             let_go=self._let_go,
+            owns=self._ownership.holds,
+            changed=self._lanes.of,
+            judged=circuits.judged,
             needed_ms=needed_ms,
             ended=self._watcher.ended,
             hold=self._holds.hold,
         )
-        claiming = Claiming(self.token, self.lease_ms, self.offer)
+        claiming = Claiming(self.token, self.lease_ms, self.offer, self.admission, self.claim_in)
         self._fanner = Fanner(
             store, self._lanes, clock, telemetry, new_id=new_id, claiming=claiming, expect=self.expect
         )
@@ -130,6 +148,7 @@ class Engine:
             clock,
             telemetry,
             claiming=claiming,
+            ownership=self._ownership,
             fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))
@@ -148,7 +167,9 @@ class Engine:
         agents = {
             "claimer": self._claimer.run,
             "fanner": self._fanner.run,
+            "holding": self._holding.run,
             "leases": self._keeper.run,
+            "ownership": self._ownership.run,
             "pruner": self._pruner.run,
             "remover": self._remover.run,
             "watcher": self._watcher.run,
@@ -186,6 +207,7 @@ class Engine:
     async def _flush(self) -> None:
         try:
             await self._store.write(lambda _: None)
+            await self._ownership.give_up()
         except Exception:  # noqa: S110 - what could not be recorded is sent again when its lease ends
             pass
 
@@ -209,7 +231,7 @@ class Engine:
 
     def admission(self) -> Admission:
         """For one publish transaction: which deliveries may be born claimed by this engine."""
-        return Admission(self._lanes)
+        return Admission(self._lanes, self._ownership.holds)
 
     def offer(self, claims: list[Claim]) -> None:
         """Take claims that are durable, and send them as soon as their lanes have slots."""
@@ -219,6 +241,12 @@ class Engine:
                 self._let_go(claim, True)
             else:
                 self._lanes.take(claim)
+
+    def claim_in(self, endpoint_ids: Iterable[bytes]) -> None:
+        """There is something to claim in these lanes, now."""
+        now_ms = self._clock.now_ms()
+        for endpoint_id in endpoint_ids:
+            self._claimer.expect(endpoint_id, now_ms)
 
     def forget(self, delivery_id: bytes) -> None:
         """A delivery was cancelled: if it still waits here, it is not sent any more."""
@@ -265,14 +293,17 @@ class Engine:
 
     def _let_go(self, claim: Claim, release: bool) -> None:
         if release:
-            self._releases.submit((claim.delivery_id, claim.token))
+            self._releases.submit(claim)
         else:
             self._claimer.expect(claim.endpoint_id, claim.lease_until_ms)
         self._drop(claim)
 
-    def _release(self, connection: Connection, leases: list[Any]) -> list[Any]:
-        self._store.hot.release(connection, leases)
-        return leases
+    def _release(self, connection: Connection, claims: list[Claim]) -> list[Any]:
+        self._store.hot.release(connection, [(claim.delivery_id, claim.token) for claim in claims])
+        return claims
+
+    def _released(self, claims: list[Claim], _: list[Any]) -> None:
+        self.claim_in({claim.endpoint_id for claim in claims})
 
     def _settled(self, result: Result) -> None:
         due_ms = result.due_ms

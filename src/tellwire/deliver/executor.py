@@ -9,6 +9,7 @@ from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.policy.outcome import judge
 from tellwire.policy.retry import RetrySchedule
+from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
 
 from .credentials import Credentials
@@ -34,13 +35,19 @@ class Executor:
         schedule: RetrySchedule,
         random: _random.Random,
         let_go: Callable[[Claim, bool], None],
+        owns: Callable[[bytes], bool],
+        changed: Callable[[LiveEndpoint], object],
+        judged: Callable[[Lane, LiveEndpoint, bool], None],
         needed_ms: int,
         ended: Callable[[bytes, int, bool], None],
         hold: Callable[[Lane, int], None],
     ) -> None:
-        """``let_go(claim, release)`` gives a claim up unsent; ``needed_ms`` is what an attempt may take at most.
+        """``let_go(claim, release)`` gives a claim up unsent; ``owns`` tells whether an exclusive lane is ours;
+        ``needed_ms`` is what an attempt may take at most.
 
-        ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt. ``hold(lane, until_ms)`` holds a lane back.
+        ``changed`` hears of an endpoint that is not as its lane knows it, ``judged`` whether an attempt to one with a
+        circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        ``hold(lane, until_ms)`` holds a lane back.
         """
         self._store = store
         self._transport = transport
@@ -51,6 +58,9 @@ class Executor:
         self._schedule = schedule
         self._random = random
         self._let_go = let_go
+        self._owns = owns
+        self._changed = changed
+        self._judged = judged
         self._needed_ms = needed_ms
         self._ended = ended
         self._hold = hold
@@ -61,6 +71,11 @@ class Executor:
         if endpoint is None or endpoint.state is not EndpointState.ENABLED:
             self._let_go(claim, True)
             return
+        if endpoint.exclusive and not self._owns(endpoint.id):
+            self._let_go(claim, True)
+            return
+        if lane.endpoint is not endpoint:
+            self._changed(endpoint)
         started_ms = self._clock.now_ms()
         if claim.expires_ms is not None and claim.expires_ms <= started_ms:
             self._expirer.expire(claim, endpoint)
@@ -92,6 +107,8 @@ class Executor:
         _adapt(lane, evidence, verdict.slow_down)
         if verdict.hold_ms:
             self._hold(lane, ended_ms + verdict.hold_ms)
+        if lane.circuit is not None:
+            self._judged(lane, endpoint, evidence.succeeded)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
 
 

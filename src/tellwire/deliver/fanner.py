@@ -6,7 +6,7 @@ is lost and nobody gets the event twice. Several processes share the pages: each
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -23,7 +23,7 @@ from tellwire.store.rows import DeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageFannedOut, StoreFailed, Telemetry
 
-from .lanes import Admission, Lanes
+from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 
 _PAUSE_AFTER_ERROR_S: Final = 1.0
@@ -32,11 +32,13 @@ _PACES: Final = 200
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """What became of a page: its claims, what is told of it, and when it is due if not yet."""
+    """What became of a page: its claims, what is told of it, when it is due if not yet, and the lanes in which it left
+    something."""
 
     claims: list[Claim]
     fact: PageFannedOut
     later_ms: int | None
+    left: Collection[bytes] = ()
 
 
 class Fanner:
@@ -99,6 +101,7 @@ class Fanner:
             if page is not None:
                 found.append(page)
                 self._claiming.offer(page.claims)
+                self._claiming.claim_in(page.left)
                 if page.later_ms is not None:
                     self._expect(page.later_ms)
                 self._telemetry.emit(page.fact)
@@ -111,7 +114,7 @@ class Fanner:
         if page is None:
             return None
         endpoints = self._store.roster_in(connection).endpoints
-        admission = Admission(self._lanes)
+        admission = self._claiming.admission()
         now_ms, token, text_id = self._clock.now_ms(), self._claiming.token(), encode(EVENT, page.event_id)
         until_ms = now_ms + self._claiming.lease_ms
         later_ms = page.deliver_ms if page.deliver_ms is not None and page.deliver_ms > now_ms else None
@@ -125,7 +128,7 @@ class Fanner:
                 continue
             id = self._new_id()
             enabled = endpoint.state is EndpointState.ENABLED
-            claimed = enabled and later_ms is None and admission.admit(endpoint_id)
+            claimed = enabled and later_ms is None and admission.admit(endpoint)
             row = DeliveryRow(id, page.event_id, endpoint_id, "schedule", due_ms, None, None, now_ms)
             rows.append(row._replace(lease_token=token, lease_until_ms=until_ms) if claimed else row)
             if claimed:
@@ -148,4 +151,5 @@ class Fanner:
         self._store.hot.insert_deliveries(connection, rows)
         deleted = len(page.endpoint_ids) - len(rows)
         left = fanouts.count_left(connection, page.event_id)
-        return _Page(claims, PageFannedOut(text_id, page.type, len(rows), deleted, left), later_ms)
+        fact = PageFannedOut(text_id, page.type, len(rows), deleted, left)
+        return _Page(claims, fact, later_ms, admission.left)

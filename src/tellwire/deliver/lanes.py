@@ -2,20 +2,27 @@
 
 A lane holds claims that wait for a slot and counts those in the air. Three bounds: slots per lane, slots per process,
 claims in memory. A claim that finds no room stays in the store, and its lane is marked to have a backlog there, which
-the claimer fetches in order as room appears.
+the claimer fetches in order as room appears. What an endpoint can take by its settings is seen to here too: its own
+number of slots, and the rate at which attempts begin.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from tellwire.clock import Clock
 from tellwire.model.claim import Claim
-from tellwire.policy.rate import LaneLimit
+from tellwire.policy.circuit import CLOSED, Circuit
+from tellwire.policy.rate import Bucket, LaneLimit
+from tellwire.store.roster import LiveEndpoint
 
 HELD_PER_SLOT: Final = 256
 """How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
+HELD_MS: Final = 15_000
+"""How many claims a lane with a rate may hold: what it sends in so long."""
 HELD_BYTES: Final = 64 * 1024 * 1024
 """How many bytes of bodies all lanes may hold; beyond them, lanes only fill their slots."""
 
@@ -31,8 +38,9 @@ class LaneBounds(msgspec.Struct, frozen=True):
 class Load(msgspec.Struct, frozen=True):
     """What the lanes of a process hold at one moment, for those who look on.
 
-    ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that have
-    due deliveries left in the store. ``waiting_ms`` tells for how long the oldest claim that waits has been due.
+    ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that
+    have due deliveries left in the store, ``broken`` those whose circuit is open. ``waiting_ms`` tells for how long
+    the oldest claim that waits has been due.
     """
 
     in_flight: int
@@ -42,12 +50,16 @@ class Load(msgspec.Struct, frozen=True):
     lanes: int
     limited: int
     behind: int
+    broken: int
 
 
 class Lane:
     """One endpoint's claims in this process."""
 
-    __slots__ = ("backlog", "endpoint_id", "held", "in_flight", "limit", "queued", "waiting")
+    __slots__ = (
+        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "queued", "timer",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
         self.endpoint_id = endpoint_id
@@ -57,11 +69,30 @@ class Lane:
         self.held = 0  # waiting, in flight or not yet recorded
         self.backlog = False  # due deliveries of this lane were left in the store
         self.queued = False  # stands in line for a slot of the process
+        self.endpoint: LiveEndpoint | None = None  # as its settings were last looked at
+        self.bucket: Bucket | None = None
+        self.circuit: Circuit | None = None
+        self.timer: asyncio.Handle | None = None  # until there is a token
 
     @property
     def capacity(self) -> int:
         """How many claims this lane may hold by its own bound."""
-        return self.limit.allowed * HELD_PER_SLOT
+        if self.is_open:
+            return 1  # for a probe
+        most = self.limit.allowed * HELD_PER_SLOT
+        if self.bucket is not None:
+            most = min(most, self.bucket.burst + int(self.bucket.per_ms * HELD_MS))
+        return max(most, 1)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its circuit breaker lets nothing through but probes."""
+        return self.circuit is not None and self.circuit.is_open
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has nothing to remember but a bucket and a circuit."""
+        return not self.held and not self.backlog and self.limit.allowed == self.limit.maximum
 
 
 class Admission:
@@ -72,18 +103,26 @@ class Admission:
     not yet held are not seen, so the bounds on held claims are soft by a batch.
     """
 
-    def __init__(self, lanes: "Lanes") -> None:
+    def __init__(self, lanes: "Lanes", owns: Callable[[bytes], bool]) -> None:
+        """``owns`` tells whether this process owns an exclusive lane."""
         self._lanes = lanes
+        self._owns = owns
+        self.left: set[bytes] = set()
+        """Lanes that are to be taken first: the claimer does that."""
         self._promised: dict[bytes, int] = {}
         self._total = 0
 
-    def admit(self, endpoint_id: bytes) -> bool:
+    def admit(self, endpoint: LiveEndpoint) -> bool:
         """Whether one more claim may be made for this lane; if not, what is left becomes the lane's backlog.
 
         While a lane works off a backlog, new deliveries queue up behind it. One that holds nothing admits all the same:
-        it is by the claims that it holds that it comes to fetch its backlog.
+        it is by the claims that it holds that it comes to fetch its backlog. An exclusive lane admits where it is ours.
         """
-        lane = self._lanes[endpoint_id]
+        endpoint_id = endpoint.id
+        if endpoint.exclusive and not self._owns(endpoint_id):
+            self.left.add(endpoint_id)
+            return False
+        lane = self._lanes.of(endpoint)
         promised = self._promised.get(endpoint_id, 0)
         if (lane.backlog and lane.held) or self._lanes.room(lane, self._total - promised) <= promised:
             lane.backlog = True
@@ -96,13 +135,16 @@ class Admission:
 class Lanes:
     """All lanes of a process; starts attempts as slots become free, in turn among the lanes."""
 
-    def __init__(self, bounds: LaneBounds, start: Callable[[Lane, Claim], None]) -> None:
+    def __init__(self, bounds: LaneBounds, start: Callable[[Lane, Claim], None], clock: Clock) -> None:
         """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through."""
         self._bounds = bounds
         self._start = start
+        self._clock = clock
         self._lanes: dict[bytes, Lane] = {}
         self._line: deque[Lane] = deque()
         self._stopped = False
+        self.holding = asyncio.Event()
+        """Set when a lane begins to hold something back."""
         self.in_flight = 0
         self.held = 0
         self.held_bytes = 0
@@ -113,6 +155,73 @@ class Lanes:
             # setdefault, because the writer's thread asks too (see Admission) and both must see one lane
             lane = self._lanes.setdefault(endpoint_id, Lane(endpoint_id, self._bounds.per_endpoint))
         return lane
+
+    def of(self, endpoint: LiveEndpoint) -> Lane:
+        """The lane of an endpoint, with the settings that this has now."""
+        lane = self[endpoint.id]
+        if lane.endpoint is not endpoint:
+            self._configure(lane, endpoint)
+        return lane
+
+    def _configure(self, lane: Lane, endpoint: LiveEndpoint) -> None:
+        before, settings = lane.endpoint, endpoint.settings
+        lane.endpoint = endpoint
+        maximum = settings.max_in_flight or self._bounds.per_endpoint
+        if lane.limit.maximum != maximum:
+            lane.limit = lane.limit.resized(maximum)
+        rate = settings.rate_limit
+        if rate is None:
+            lane.bucket = None
+        elif before is None or before.settings.rate_limit != rate:
+            # Empty at first: whoever owned the lane before may have spent all that there was.
+            lane.bucket = Bucket(rate.per_ms, rate.at_once, 0, self._clock.now_ms())
+        if settings.circuit is None:
+            lane.circuit = None
+        elif lane.circuit is None:
+            lane.circuit = CLOSED
+        if lane.timer is not None:  # for a token that the lane may no longer need
+            lane.timer.cancel()
+            lane.timer = asyncio.get_running_loop().call_soon(self.go_on, lane)
+
+    def held_back(self) -> dict[bytes, Circuit | None]:
+        """The lanes that hold something back: those whose circuit is open, with it, and those that wait for a token."""
+        return {
+            id: lane.circuit if lane.is_open else None
+            for id, lane in self._lanes.items()
+            if lane.is_open or (lane.timer is not None and lane.waiting)
+        }
+
+    def shed(self, lane: Lane) -> list[Claim]:
+        """The claims that wait in a lane, which no longer has them; whoever asks lets them go."""
+        waiting = list(lane.waiting)
+        lane.waiting.clear()
+        lane.backlog = lane.backlog or bool(waiting)
+        return waiting
+
+    def go_on(self, lane: Lane) -> None:
+        """Start what waits in a lane that held it back."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        self._fill(lane)
+
+    def is_busy(self, endpoint_id: bytes) -> bool:
+        """Whether a lane holds anything, or has left something in the store."""
+        lane = self._lanes.get(endpoint_id)
+        return lane is not None and (lane.held > 0 or lane.backlog)
+
+    def own(self, endpoint_id: bytes, idle_since_ms: int | None, circuit: Circuit | None) -> None:
+        """This process owns the lane from now on, in which nobody has sent anything since then, or ever.
+
+        ``circuit`` is as the last owner left it.
+        """
+        lane = self[endpoint_id]
+        if lane.circuit is not None and circuit is not None:
+            lane.circuit = circuit
+        bucket = lane.bucket
+        if bucket is not None:
+            tokens = bucket.burst if idle_since_ms is None else 0
+            lane.bucket = Bucket(bucket.per_ms, bucket.burst, tokens, idle_since_ms or self._clock.now_ms())
 
     def room(self, lane: Lane, promised: int = 0) -> int:
         """How many more claims ``lane`` may hold, where so many are ``promised`` to others. A lane always has room to
@@ -136,7 +245,10 @@ class Lanes:
 
     def landed(self, lane: Lane) -> Claim | None:
         """An attempt has ended and its slot is free: gives the claim to send next in it, if that is this lane's."""
-        if not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not self._stopped:
+        may_go_on = (
+            not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not lane.is_open
+        )
+        if may_go_on and not self._stopped and self._may_begin(lane):
             claim = lane.waiting.popleft()
             if (
                 lane.in_flight < lane.limit.allowed
@@ -171,6 +283,7 @@ class Lanes:
             len(lanes),
             sum(lane.limit.allowed < lane.limit.maximum for lane in lanes),
             sum(lane.backlog for lane in lanes),
+            sum(lane.is_open for lane in lanes),
         )
 
     def go_on(self, lane: Lane) -> None:
@@ -183,12 +296,15 @@ class Lanes:
         waiting = [claim for lane in self._lanes.values() for claim in lane.waiting]
         for lane in self._lanes.values():
             lane.waiting.clear()
+            if lane.timer is not None:
+                lane.timer.cancel()
         return waiting
 
-    def forget_idle(self) -> None:
+    def forget_idle(self, owns: Callable[[bytes], bool]) -> None:
         """Drop the lanes that have nothing to remember, so that memory follows the work and not history."""
         for endpoint_id, lane in list(self._lanes.items()):
-            if not lane.held and not lane.backlog and lane.limit.allowed == lane.limit.maximum:
+            remembers = lane.bucket is not None or lane.circuit is not None
+            if lane.at_rest and not (remembers and owns(endpoint_id)):
                 del self._lanes[endpoint_id]
 
     def _fill(self, lane: Lane, at_most: int | None = None) -> None:
@@ -198,10 +314,37 @@ class Lanes:
             if self.in_flight >= self._bounds.per_process or started == at_most:
                 self._queue(lane)
                 return
+            if not self._may_begin(lane):
+                return
             lane.in_flight += 1
             self.in_flight += 1
             started += 1
             self._start(lane, lane.waiting.popleft())
+
+    def _may_begin(self, lane: Lane) -> bool:
+        """Whether circuit and rate allow an attempt now, and a token is taken; else the lane goes on by itself."""
+        bucket, circuit = lane.bucket, lane.circuit
+        if bucket is None and circuit is None:
+            return True
+        now_ms = self._clock.now_ms()
+        if circuit is not None and circuit.is_open:
+            if lane.in_flight:
+                return False  # one probe at a time
+            if circuit.probe_ms > now_ms:
+                return self._hold(lane, circuit.probe_ms - now_ms)
+        if bucket is None:
+            return True
+        taken = bucket.taken(now_ms)
+        if taken is None:
+            return self._hold(lane, bucket.wait_ms(now_ms))
+        lane.bucket = taken
+        return True
+
+    def _hold(self, lane: Lane, wait_ms: int) -> bool:
+        if lane.timer is None:
+            lane.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.go_on, lane)
+            self.holding.set()
+        return False
 
     def _queue(self, lane: Lane) -> None:
         if lane.waiting and not lane.queued:

@@ -5,7 +5,7 @@ turns out to be lost is not sent under any more.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -17,6 +17,8 @@ from tellwire.store.group_commit import settle
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
+from .lanes import Admission
+
 _LOW: Final = 2 / 3
 _CHECK: Final = 1 / 6
 """Parts of a lease: when less than ``_LOW`` is left it is extended, and that is looked after each ``_CHECK``."""
@@ -25,11 +27,17 @@ T = TypeVar("T")
 
 
 class Claiming(NamedTuple):
-    """How claims are made: ``token`` gives a new lease token, ``offer`` takes claims that are durable."""
+    """How claims are made: ``token`` gives a new lease token, ``offer`` takes claims that are durable.
+
+    ``admission`` says which claims one transaction may make; when that is durable, ``claim_in`` is told of the lanes
+    in which it left something to the claimer.
+    """
 
     token: Callable[[], int]
     lease_ms: int
     offer: Callable[[list[Claim]], None]
+    admission: Callable[[], Admission]
+    claim_in: Callable[[Iterable[bytes]], None]
 
 
 class ClaimWrites:

@@ -9,7 +9,7 @@ are tried, more follow. What is published meanwhile finds the other half free.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -29,7 +29,7 @@ from tellwire.store.rows import DeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
 
-from .lanes import Admission, Lanes
+from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .replay_choice import Chosen, choose
 
@@ -45,10 +45,11 @@ _PRUNED_SOON_MS: Final = 60_000
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """What became of a page: its claims, and what is told of it."""
+    """What became of a page: its claims, what is told of it, and the lanes in which it left something."""
 
     claims: list[Claim]
     fact: PageReplayed
+    left: Collection[bytes] = ()
 
 
 class Replayer:
@@ -114,6 +115,7 @@ class Replayer:
             if page is not None:
                 found.append(page)
                 self._claiming.offer(page.claims)
+                self._claiming.claim_in(page.left)
                 self._telemetry.emit(page.fact)
 
         if dry_run:  # counts only, so it may look at many events, beside the event loop
@@ -169,7 +171,7 @@ class Replayer:
         many of the deliveries that there were have been made pending: another process may have moved some."""
         now_ms, token = self._clock.now_ms(), self._claiming.token()
         lease = token, now_ms + self._claiming.lease_ms
-        admission = Admission(self._lanes)
+        admission = self._claiming.admission()
         enabled = endpoint.state is EndpointState.ENABLED
         claimed: dict[bytes, bool] = {}
         rows: list[DeliveryRow] = []
@@ -177,7 +179,7 @@ class Replayer:
         for event_id, delivery_id, attempt_count, not_before_ms in chosen.picks:
             id = self._new_id() if delivery_id is None else delivery_id
             due_ms = max(now_ms, not_before_ms)
-            claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint.id)
+            claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint)
             made.append((id, event_id, attempt_count))
             if delivery_id is None:
                 row = DeliveryRow(id, event_id, endpoint.id, "replay", due_ms, None, None, now_ms)

@@ -18,7 +18,9 @@ async def examine(tellwire: Tellwire) -> list[Finding]:
     """How the deliveries are that are not finished."""
     lanes = await tellwire.deliveries.backlog()
     enabled = [lane for lane in lanes if lane.state is EndpointState.ENABLED]
-    return [_oldest(enabled), _leases(enabled), *_closed(lanes)]
+    broken = [lane for lane in enabled if lane.broken]
+    whole = [lane for lane in enabled if not lane.broken]
+    return [_oldest(whole), _leases(enabled), *_closed(lanes), *_broken(broken)]
 
 
 def _oldest(lanes: Sequence[LaneBacklog]) -> Finding:
@@ -78,4 +80,23 @@ def _closed(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
             "endpoints",
             f"deliveries wait for {counted(len(closed) - _SHOWN, 'endpoint')} more that are not enabled",
             "`tellwire endpoints list` shows their states",
+        )
+
+
+def _broken(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
+    if not lanes:
+        yield ok("circuits", "none is open that has deliveries waiting")
+    for lane in lanes[:_SHOWN]:
+        yield warning(
+            "circuits",
+            f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, which keeps "
+            "failing: its circuit is open",
+            f"see why it fails (`tellwire deliveries list --endpoint {lane.endpoint_id}`); it is tried now and then, "
+            "and they flow again with the first success",
+        )
+    if len(lanes) > _SHOWN:
+        yield warning(
+            "circuits",
+            f"{counted(len(lanes) - _SHOWN, 'circuit')} more are open",
+            "the metric `tellwire_lanes` counts them",
         )

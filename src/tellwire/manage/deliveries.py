@@ -105,8 +105,12 @@ class Deliveries:
 
     async def get(self, id: str) -> tuple[Delivery, list[Attempt]]:
         """One delivery with its attempts, first to last. Raises NotFoundError."""
+        now_ms = self._clock.now_ms()
         return await self._store.read(
-            lambda connection: (deliveries.get(connection, id), deliveries.attempts_of(connection, id))
+            lambda connection: (
+                deliveries.get(connection, id, now_ms=now_ms),
+                deliveries.attempts_of(connection, id),
+            )
         )
 
     async def list(
@@ -128,8 +132,11 @@ class Deliveries:
         filters = deliveries.Filters(
             tenant, endpoint, event, type, state, asked_ms("since", since), asked_ms("until", until)
         )
+        now_ms = self._clock.now_ms()
         return await self._store.read(
-            lambda connection: deliveries.list_page(connection, filters, limit=limit, cursor=cursor)
+            lambda connection: deliveries.list_page(
+                connection, filters, limit=limit, cursor=cursor, now_ms=now_ms
+            )
         )
 
     async def retry(self, id: str) -> Delivery:
@@ -142,7 +149,7 @@ class Deliveries:
         now_ms = self._clock.now_ms()
 
         def retry(connection: Connection, note: Note) -> Delivery:
-            before = deliveries.get(connection, id)
+            before = deliveries.get(connection, id, now_ms=now_ms)
             after = deliveries.retry(connection, id, now_ms=now_ms)
             # One that was due already is sent by hand all the same: that shows in what triggers it.
             note(id, after.tenant, before, msgspec.structs.asdict(after) | {"trigger": "manual"})
@@ -157,7 +164,7 @@ class Deliveries:
         now_ms = self._clock.now_ms()
 
         def cancel(connection: Connection, note: Note) -> Delivery:
-            before = deliveries.get(connection, id)
+            before = deliveries.get(connection, id, now_ms=now_ms)
             after = deliveries.cancel(connection, id, now_ms=now_ms)
             note(id, after.tenant, before, after)
             return after

@@ -57,6 +57,15 @@ def states_that_allow(move: Move) -> tuple[State, ...]:
     return tuple(state for state in State if (state, move) in TRANSITIONS)
 
 
+class WaitingFor(StrEnum):
+    """What a pending delivery waits for, besides its time."""
+
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    RATE = "rate"
+    CIRCUIT = "circuit"
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to one endpoint, as API and CLI show it."""
 
@@ -72,3 +81,4 @@ class Delivery(msgspec.Struct, frozen=True):
     last_error: str | None
     created_at: datetime
     finished_at: datetime | None
+    waiting_for: WaitingFor | None = None

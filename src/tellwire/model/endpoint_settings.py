@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from .authentication import Authentication, hidden
+from .lane_settings import CircuitSettings, RateLimit
 from .retry import RetryPolicy, TypedRetryPolicy
 from .signing_choice import SigningChoice
 
@@ -49,6 +50,40 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         ]
         | None
     ) = None
+    max_in_flight: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1_024,
+                description="How many requests may be in the air at once, of all processes together; if not given, "
+                "so many as the server allows, in each of them.",
+                examples=[4],
+            ),
+        ]
+        | None
+    ) = None
+    rate_limit: (
+        Annotated[
+            RateLimit,
+            Meta(
+                description="How many requests it takes in a second or a minute, of all processes together.",
+                examples=[{"limit": 50, "per": "second"}],
+            ),
+        ]
+        | None
+    ) = None
+    circuit: (
+        Annotated[
+            CircuitSettings,
+            Meta(
+                description="When it keeps failing, it is left alone and tried now and then; `{}` takes all defaults. "
+                "No circuit breaker if not given.",
+                examples=[{"failures": 10, "probe_after_s": 30}],
+            ),
+        ]
+        | None
+    ) = None
     retry: (
         Annotated[
             RetryPolicy,
@@ -75,6 +110,12 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             examples=[True],
         ),
     ] = False
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether something must hold across processes, so that only one of them may send to the endpoint."""
+        limited = self.max_in_flight is not None or self.rate_limit is not None
+        return limited or self.circuit is not None
 
 
 DEFAULT_SETTINGS: Final = EndpointSettings()

@@ -137,6 +137,11 @@ WARNINGS: Final = Family(
     kind="counter",
     doc="Warnings that an endpoint has failed for long and is going to be disabled.",
 )
+CIRCUITS: Final = Family(
+    name="tellwire_circuits_opened_total",
+    kind="counter",
+    doc="Circuit breakers that opened because an endpoint kept failing.",
+)
 DISABLED: Final = Family(
     name="tellwire_endpoints_disabled_total",
     kind="counter",
@@ -221,9 +226,10 @@ LANES: Final = Family(
     name="tellwire_lanes",
     kind="gauge",
     doc="Lanes that a process remembers: `open` with all their slots, `limited` with fewer because their endpoint is "
-    "in trouble; those among them that are `behind` have due deliveries that wait in the database.",
+    "in trouble; those among them that are `behind` have due deliveries that wait in the database; those that are "
+    "`broken` have a circuit breaker that is open.",
     labels=("state",),
-    series=_of(("open", "limited", "behind")),
+    series=_of(("open", "limited", "behind", "broken")),
 )
 CONNECTIONS: Final = Family(
     name="tellwire_database_connections",
@@ -269,9 +275,9 @@ BUILD: Final = Family(
 )
 
 FAMILIES: Final = (
-    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, FINISHED, DROPPED, RESCUED, EXPIRED, WARNINGS, DISABLED,
-    STORE_FAILURES, FAULTS, PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, COMMIT_ITEMS, COMMIT_EVENTS, DATABASE,
-    IN_FLIGHT, HELD, WAITING, LANES, CONNECTIONS, ENDPOINTS, LAG, DATABASE_UP, PROCESSES, BUILD,
+    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, FINISHED, DROPPED, RESCUED, EXPIRED, WARNINGS,
+    CIRCUITS, DISABLED, STORE_FAILURES, FAULTS, PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, COMMIT_ITEMS, COMMIT_EVENTS,
+    DATABASE,    IN_FLIGHT, HELD, WAITING, LANES, CONNECTIONS, ENDPOINTS, LAG, DATABASE_UP, PROCESSES, BUILD,
 )  # fmt: skip
 
 

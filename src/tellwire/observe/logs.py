@@ -26,6 +26,8 @@ from ..telemetry import (
     EventsPruned,
     EventsPublished,
     Fact,
+    LaneClosed,
+    LaneOpened,
     PageFannedOut,
     PageReplayed,
     ResultsDropped,
@@ -189,6 +191,16 @@ def _failing(log: FilteringBoundLogger, fact: EndpointFailing) -> None:
     )
 
 
+def _opened(log: FilteringBoundLogger, fact: LaneOpened) -> None:
+    log.warning(
+        "circuit opened", endpoint_id=fact.endpoint_id, tenant=fact.tenant, probe_in_ms=fact.probe_in_ms
+    )
+
+
+def _closed(log: FilteringBoundLogger, fact: LaneClosed) -> None:
+    log.info("circuit closed", endpoint_id=fact.endpoint_id, tenant=fact.tenant, open_ms=fact.open_ms)
+
+
 def _disabled(log: FilteringBoundLogger, fact: EndpointDisabled) -> None:
     log.warning("endpoint disabled", endpoint_id=fact.endpoint_id, reason=fact.reason)
 
@@ -218,6 +230,8 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     DeliveriesRescued: _rescued,
     DeliveryExpired: _expired,
     EndpointFailing: _failing,
+    LaneOpened: _opened,
+    LaneClosed: _closed,
     EndpointDisabled: _disabled,
     StoreFailed: _store_failed,
     EventsPruned: _pruned,

@@ -23,6 +23,7 @@ from ..telemetry import (
     EventsPruned,
     EventsPublished,
     Fact,
+    LaneOpened,
     PageFannedOut,
     ResultsDropped,
     StoreFailed,
@@ -57,6 +58,7 @@ class Metrics:
             DeliveriesRescued: lambda fact: self._add(families.RESCUED, fact.deliveries),
             DeliveryExpired: lambda fact: self._add(families.EXPIRED, 1),
             EndpointFailing: lambda fact: self._add(families.WARNINGS, 1),
+            LaneOpened: lambda fact: self._add(families.CIRCUITS, 1),
             EndpointDisabled: lambda fact: self._add(families.DISABLED, 1),
             EventsPruned: lambda fact: self._add(families.PRUNED, fact.events),
             StoreFailed: lambda fact: self._add(families.STORE_FAILURES, 1, fact.stage),
@@ -87,6 +89,7 @@ class Metrics:
             self._set(families.LANES, load.lanes - load.limited, "open")
             self._set(families.LANES, load.limited, "limited")
             self._set(families.LANES, load.behind, "behind")
+            self._set(families.LANES, load.broken, "broken")
             self._cells[WAITING_S] = load.waiting_ms / 1000
         for pool in self._tellwire.connections:
             self._set(families.CONNECTIONS, pool.used, pool.name, "used")

@@ -1,8 +1,12 @@
-"""How many attempts a lane may have in the air: halved when the receiver is overloaded, grown back slowly.
+"""How many attempts a lane may have in the air, and how many it may begin in how long.
+
+In the air: halved when the receiver is overloaded, grown back slowly.
 
 Additive increase, multiplicative decrease, as in TCP's congestion avoidance (RFC 5681 section 3.1): senders
 that share a receiver converge on a fair share without knowing of each other.
 """
+
+import math
 
 import msgspec
 
@@ -47,3 +51,41 @@ class LaneLimit(msgspec.Struct, frozen=True):
     def let_go(self) -> "LaneLimit":
         """One at first, as after the worst of slowing down."""
         return self if self.allowed else LaneLimit(self.maximum, 1)
+
+    def resized(self, maximum: int) -> "LaneLimit":
+        """With another maximum; a lane that held nothing back does not begin to."""
+        allowed = maximum if self.allowed == self.maximum else min(self.allowed, maximum)
+        return LaneLimit(maximum, allowed)
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """A token bucket: each request takes a token, and tokens come back at an even rate, up to ``burst``.
+
+    So within any ``w`` milliseconds there are at most ``burst + w * per_ms`` requests. Every change is a new value.
+
+    Attributes:
+        per_ms: tokens that come back in a millisecond.
+        burst: how many there are at most.
+        tokens: how many there were at ``at_ms``; a fraction counts towards the next.
+    """
+
+    per_ms: float
+    burst: int
+    tokens: float
+    at_ms: int
+
+    def taken(self, now_ms: int) -> "Bucket | None":
+        """With a token less, or None where there is none."""
+        tokens = self._tokens(now_ms)
+        if tokens < 1:
+            return None
+        return Bucket(self.per_ms, self.burst, tokens - 1, max(now_ms, self.at_ms))
+
+    def wait_ms(self, now_ms: int) -> int:
+        """How long until there is a token: 0 where there is one, else a millisecond or more."""
+        missing = 1 - self._tokens(now_ms)
+        return 0 if missing <= 0 else max(1, math.ceil(missing / self.per_ms))
+
+    def _tokens(self, now_ms: int) -> float:
+        # A clock that was set back must not take tokens away, nor give any twice.
+        return min(self.burst, self.tokens + max(0, now_ms - self.at_ms) * self.per_ms)

@@ -9,7 +9,7 @@ in the background (``deliver.fanner``).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -34,16 +34,20 @@ _FULL: Final = 5_000
 _FEW: Final = 20
 _MOST_ERRORS: Final = 50
 
-Admit = Callable[[bytes], bool]
-"""Asks the engine of this process whether a lane has room for one more claim."""
+Admit = Callable[[LiveEndpoint], bool]
+"""Asks the engine of this process whether the lane of an endpoint has room for one more claim."""
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The lease under which deliveries of this transaction are born claimed."""
+    """The lease under which deliveries of this transaction are born claimed.
+
+    ``left`` has, in the end, the lanes in which the claimer is to look for what was not.
+    """
 
     token: int
     until_ms: int
     admit: Admit
+    left: Collection[bytes] = ()
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -186,7 +190,7 @@ class Fanout:
             for endpoint in targets:
                 delivery_id = self._new_id()
                 token = until_ms = None
-                if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint.id):
+                if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint):
                     token, until_ms = lease.token, lease.until_ms
                     accepted.claims.append(
                         Claim(

@@ -6,7 +6,7 @@ it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -46,12 +46,14 @@ class Publisher:
         offer: Callable[[list[Claim]], None] | None = None,
         fan_out: Callable[[], None] | None = None,
         expect: Callable[[int], None] | None = None,
+        claim_in: Callable[[Iterable[bytes]], None] | None = None,
         at_once: int = AT_ONCE,
     ) -> None:
-        """``lease(now_ms)``, ``offer``, ``fan_out`` and ``expect`` come from the engine of this process, if it has one.
+        """``lease(now_ms)`` and the callbacks come from the engine of this process, where it has one.
 
         ``expect`` is told from when on something of what was published is due that is not due yet.
-        ``fan_out`` is called when there are pages of wide events: those for more endpoints than ``at_once``.
+        ``fan_out`` is called when there are pages of wide events: those for more endpoints than ``at_once``;
+        ``claim_in`` with the lanes that have something for the claimer.
         """
         self._store = store
         self._clock = clock
@@ -63,8 +65,10 @@ class Publisher:
         self._fan_out = fan_out
         self._expect = expect
         self._at_once = at_once
+        self._claim_in = claim_in
         self._paged = False
         self._later_ms: int | None = None
+        self._left: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._accept,
@@ -96,12 +100,13 @@ class Publisher:
 
     def _accept(self, connection: Connection, calls: list[_Call]) -> list[Any]:
         now_ms = self._clock.now_ms()
+        lease = self._lease(now_ms) if self._lease else None
         fanout = Fanout(
             self._store.roster_in(connection),
             find_known(connection, [call.events for call in calls]),
             now_ms=now_ms,
             new_id=self._new_id,
-            lease=self._lease(now_ms) if self._lease else None,
+            lease=lease,
             at_once=self._at_once,
         )
         outcomes: list[Any] = [fanout.accept(call.events, listed=call.listed) for call in calls]
@@ -115,6 +120,8 @@ class Publisher:
         if fanout.later_ms is not None:
             later_ms = self._later_ms
             self._later_ms = fanout.later_ms if later_ms is None else min(later_ms, fanout.later_ms)
+        if lease is not None and lease.left:
+            self._left.update(lease.left)
         return outcomes
 
     def _acknowledge(self, calls: list[_Call], outcomes: list[Any]) -> None:
@@ -133,6 +140,9 @@ class Publisher:
                 call.answer.set_exception(outcome)
         if claims and self._offer is not None:
             self._offer(claims)
+        if self._left and self._claim_in is not None:
+            self._claim_in(self._left)
+            self._left = set()
         if self._paged and self._fan_out is not None:
             self._paged = False
             self._fan_out()

@@ -8,7 +8,7 @@ from tellwire.ids import ENDPOINT, encode
 from tellwire.model.delivery import State
 from tellwire.model.endpoint import EndpointState
 
-from .tables import STATE_CODES, deliveries, endpoints
+from .tables import STATE_CODES, deliveries, endpoints, lanes
 
 _ENDED_LONG_AGO_MS: Final = 60_000
 _FAR_FUTURE_MS: Final = 3_600_000
@@ -18,7 +18,8 @@ class LaneBacklog(NamedTuple):
     """The pending deliveries of one endpoint.
 
     ``due`` are those whose time has come, in flight or not; ``oldest_ms`` tells for how long the oldest of them has
-    been due. ``stuck`` are claimed under a lease that nobody keeps: it ended long ago, or ends in the far future.
+    been due. ``broken`` tells that its circuit is open. ``stuck`` are claimed under a lease that nobody keeps: it
+    ended long ago, or ends in the far future.
     """
 
     endpoint_id: str
@@ -29,6 +30,7 @@ class LaneBacklog(NamedTuple):
     due: int
     oldest_ms: int
     stuck: int
+    broken: bool = False
 
 
 def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
@@ -49,8 +51,15 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
         .subquery()
     )
     rows = connection.execute(
-        select(pending, endpoints.c.tenant, endpoints.c.state, endpoints.c.state_reason)
+        select(
+            pending,
+            endpoints.c.tenant,
+            endpoints.c.state,
+            endpoints.c.state_reason,
+            (lanes.c.circuit.is_not(None)).label("broken"),
+        )
         .join(endpoints, endpoints.c.id == pending.c.endpoint_id)
+        .outerjoin(lanes, lanes.c.endpoint_id == pending.c.endpoint_id)
         .where(endpoints.c.deleted_ms.is_(None))
         .order_by(pending.c.pending.desc(), pending.c.endpoint_id)
     )
@@ -64,6 +73,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
             int(row.due),
             0 if row.oldest_due_ms is None else now_ms - row.oldest_due_ms,
             int(row.stuck),
+            bool(row.broken),
         )
         for row in rows
     ]

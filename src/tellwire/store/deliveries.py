@@ -9,14 +9,14 @@ from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.ids import ATTEMPT, DELIVERY, ENDPOINT, EVENT, decode, encode
 from tellwire.model.attempt import Attempt
-from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, states_that_allow
+from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, WaitingFor, states_that_allow
 from tellwire.model.page import Page
 
 from . import rollups
 from .events import has_no_data, type_matches
 from .fanouts import count_left
 from .paging import decode_cursor, page
-from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events, fanout_pages
+from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events, fanout_pages, lanes
 from .tallies import Tallies
 
 
@@ -32,12 +32,12 @@ class Filters(msgspec.Struct, frozen=True):
     until_ms: int | None = None
 
 
-def get(connection: Connection, id: str) -> Delivery:
+def get(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """One delivery. Raises NotFoundError."""
     row = connection.execute(_select().where(deliveries.c.id == decode(DELIVERY, id))).mappings().first()
     if row is None:
         raise NotFoundError("delivery", id)
-    return _delivery(row)
+    return _delivery(row, now_ms)
 
 
 def attempts_of(connection: Connection, id: str) -> list[Attempt]:
@@ -48,13 +48,16 @@ def attempts_of(connection: Connection, id: str) -> list[Attempt]:
     return [_attempt(row) for row in rows]
 
 
-def list_page(connection: Connection, filters: Filters, *, limit: int, cursor: str | None) -> Page[Delivery]:
+def list_page(
+    connection: Connection, filters: Filters, *, limit: int, cursor: str | None, now_ms: int
+) -> Page[Delivery]:
     """Deliveries, newest first."""
     query = _filtered(filters).order_by(deliveries.c.id.desc()).limit(limit + 1)
     before = decode_cursor(cursor)
     if before is not None:
         query = query.where(deliveries.c.id < before)
-    return page(connection.execute(query).mappings().all(), limit, _delivery, lambda row: row["id"])
+    rows = connection.execute(query).mappings().all()
+    return page(rows, limit, lambda row: _delivery(row, now_ms), lambda row: row["id"])
 
 
 def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
@@ -77,13 +80,13 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
         connection, id, Move.RETRY_BY_HAND, now_ms,
         due_ms=now_ms, again_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,
     )  # fmt: skip
-    return get(connection, id)
+    return get(connection, id, now_ms=now_ms)
 
 
 def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
     """End a pending delivery; an attempt in the air changes nothing more. Raises NotFoundError, ConflictError."""
     _move(connection, id, Move.CANCEL, now_ms, due_ms=None, finished_ms=now_ms)
-    cancelled = get(connection, id)
+    cancelled = get(connection, id, now_ms=now_ms)
     tallies = Tallies()
     tallies.ended(
         cancelled.tenant, _raw(ENDPOINT, "endpoint", cancelled.endpoint_id), State.CANCELLED, now_ms
@@ -151,7 +154,7 @@ def create_test(
             attempt_count=0, schedule_step=0, trigger="test", due_ms=now_ms, created_ms=now_ms,
         )
     )  # fmt: skip
-    return get(connection, encode(DELIVERY, delivery_id))
+    return get(connection, encode(DELIVERY, delivery_id), now_ms=now_ms)
 
 
 def count_due(connection: Connection, now_ms: int) -> int:
@@ -173,7 +176,7 @@ def count_due(connection: Connection, now_ms: int) -> int:
 
 
 def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: Any) -> None:
-    before = get(connection, id)
+    before = get(connection, id, now_ms=now_ms)
     if (before.state, move) not in TRANSITIONS:
         allowed = " or ".join(states_that_allow(move))
         raise ConflictError(f"delivery {id!r} is {before.state}; only one that is {allowed} can do that")
@@ -190,8 +193,18 @@ def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: An
 
 
 def _select() -> Select[Any]:
-    return select(deliveries, events.c.tenant, events.c.type).join(
-        events, events.c.id == deliveries.c.event_id
+    return (
+        select(
+            deliveries,
+            events.c.tenant,
+            events.c.type,
+            endpoints.c.state.label("endpoint_state"),
+            lanes.c.waiting_for,
+            lanes.c.until_ms,
+        )
+        .join(events, events.c.id == deliveries.c.event_id)
+        .outerjoin(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
+        .outerjoin(lanes, lanes.c.endpoint_id == deliveries.c.endpoint_id)
     )
 
 
@@ -219,7 +232,7 @@ def _raw(prefix: str, kind: str, id: str) -> bytes:
     return raw
 
 
-def _delivery(row: RowMapping) -> Delivery:
+def _delivery(row: RowMapping, now_ms: int) -> Delivery:
     return Delivery(
         id=encode(DELIVERY, row["id"]),
         event_id=encode(EVENT, row["event_id"]),
@@ -233,7 +246,19 @@ def _delivery(row: RowMapping) -> Delivery:
         last_error=row["last_error"],
         created_at=to_datetime(row["created_ms"]),
         finished_at=None if row["finished_ms"] is None else to_datetime(row["finished_ms"]),
+        waiting_for=_waiting_for(row, now_ms),
     )
+
+
+def _waiting_for(row: RowMapping, now_ms: int) -> WaitingFor | None:
+    """The state of its endpoint, or what its lane waits for, if that has an owner and the delivery is due."""
+    if row["state"] != STATE_CODES[State.PENDING]:
+        return None
+    if row["endpoint_state"] in ("paused", "disabled"):
+        return WaitingFor(row["endpoint_state"])
+    if row["waiting_for"] is None or row["until_ms"] <= now_ms or row["due_ms"] > now_ms:
+        return None
+    return WaitingFor(row["waiting_for"])
 
 
 def _attempt(row: RowMapping) -> Attempt:

@@ -46,6 +46,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     secrets: tuple[LiveSecret, ...]
     settings: EndpointSettings = DEFAULT_SETTINGS
     retries: Retries | None = None
+    exclusive: bool = False
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -289,6 +290,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"])),
         secrets=signers(live_secrets, settings.signing, vault),
         settings=settings,
+        exclusive=settings.exclusive,
         retries=compile_retries(settings.retry, settings.retry_by_type),
     )
 

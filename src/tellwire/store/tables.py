@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0017"
+SCHEMA_VERSION: Final = "0018"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -217,6 +217,17 @@ failing = Table(
     Column("last_ms", BigInteger, nullable=False, comment="the last failure"),
     Column("warnings", SmallInteger, nullable=False, server_default="0", comment="how many were told"),
     comment="endpoints at which every attempt fails",
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("endpoint_id", LargeBinary(16), primary_key=True),
+    Column("owner", BigInteger, nullable=False, comment="the process that may send to it"),
+    Column("until_ms", BigInteger, nullable=False, comment="when its ownership ends"),
+    Column("waiting_for", String(16), comment="why it holds deliveries back, as its owner says"),
+    Column("circuit", Text, comment="JSON: its circuit, where that is open"),
+    comment="who owns the lanes of endpoints with limits that hold across processes",
 )
 
 fanout_pages = Table(

@@ -2,12 +2,27 @@
 
 from collections import Counter
 
+from tellwire.clock import SystemClock
 from tellwire.deliver.lanes import HELD_PER_SLOT, Admission, Lane, LaneBounds, Lanes
 from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.endpoint_settings import EndpointSettings
+from tellwire.model.lane_settings import RateLimit
+from tellwire.policy.subscribing import compile_subscriptions
+from tellwire.store.roster import LiveEndpoint
 
 
 def lane_id(number: int) -> bytes:
     return number.to_bytes(16, "big")
+
+
+def endpoint(number: int, settings: EndpointSettings | None = None) -> LiveEndpoint:
+    settings = settings or EndpointSettings()
+    wants = compile_subscriptions([])
+    return LiveEndpoint(
+        lane_id(number), "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, (),
+        settings, exclusive=settings.exclusive,
+    )  # fmt: skip
 
 
 def claim(lane: int, number: int = 0) -> Claim:
@@ -20,7 +35,7 @@ class World:
     def __init__(self, bounds: LaneBounds) -> None:
         self.started: list[Claim] = []
         self.in_air: list[tuple[Lane, Claim]] = []
-        self.lanes = Lanes(bounds, self._start)
+        self.lanes = Lanes(bounds, self._start, SystemClock())
 
     def _start(self, lane: Lane, claim: Claim) -> None:
         self.started.append(claim)
@@ -155,15 +170,66 @@ def test_idle_lanes_are_forgotten_and_others_are_not() -> None:
         lanes[lane_id(number)].held = 1 if number == 1 else 0
     lanes[lane_id(2)].backlog = True
     lanes[lane_id(3)].limit = lanes[lane_id(3)].limit.slowed()
-    lanes.forget_idle()
+    lanes.forget_idle(lambda id: False)
     assert set(lanes._lanes) == {lane_id(1), lane_id(2), lane_id(3)}
 
 
 def test_a_transaction_is_admitted_as_many_as_there_is_room_for() -> None:
     """What one transaction is promised counts against lane and process; the rest becomes the lane's backlog."""
     lanes = World(LaneBounds(per_endpoint=2, held=10)).lanes
-    admission = Admission(lanes)
+    admission = Admission(lanes, lambda id: False)
     for lane in range(3):
-        promised = [admission.admit(lane_id(lane)) for _ in range(100)]
+        promised = [admission.admit(endpoint(lane)) for _ in range(100)]
         assert promised.count(True) == (10 if lane == 0 else 2)
         assert lanes[lane_id(lane)].backlog
+
+
+def test_an_exclusive_lane_admits_only_where_it_is_owned() -> None:
+    """Elsewhere nothing is claimed, and the lane is named to the claimer."""
+    lanes = World(LaneBounds()).lanes
+    limited = endpoint(1, EndpointSettings(max_in_flight=2))
+    stranger, owner = Admission(lanes, lambda id: False), Admission(lanes, lambda id: id == limited.id)
+    assert not stranger.admit(limited)
+    assert stranger.left == {limited.id}
+    assert owner.admit(limited)
+    assert owner.left == set()
+    assert owner.admit(endpoint(2))
+
+
+def test_an_endpoint_has_as_many_slots_as_its_settings_say() -> None:
+    """More or fewer than others; a change holds from the next look on, and a slowed lane stays slow."""
+    world = World(LaneBounds(per_endpoint=4))
+    lane = world.lanes.of(endpoint(1, EndpointSettings(max_in_flight=2)))
+    world.take(1, 10)
+    assert len(world.in_air) == 2
+    world.lanes.of(endpoint(1, EndpointSettings(max_in_flight=6)))
+    world.land()
+    assert len(world.in_air) == 6
+    lane.limit = lane.limit.slowed()
+    world.lanes.of(endpoint(1))
+    assert (lane.limit.maximum, lane.limit.allowed) == (4, 3)
+
+
+def test_a_lane_with_a_rate_forgets_its_bucket_only_when_it_is_another_s() -> None:
+    """Who owns it may have spent its tokens."""
+    lanes = World(LaneBounds()).lanes
+    lane = lanes.of(endpoint(1, EndpointSettings(rate_limit=RateLimit(5))))
+    assert lane.bucket is not None
+    assert lane.bucket.tokens == 0
+    lanes.forget_idle(lambda id: True)
+    assert lanes[lane.endpoint_id] is lane
+    lanes.forget_idle(lambda id: False)
+    assert lanes[lane.endpoint_id] is not lane
+
+
+def test_a_lane_that_nobody_has_owned_begins_with_its_burst() -> None:
+    """One that somebody gave up a while ago has what has come back since."""
+    lanes = World(LaneBounds()).lanes
+    lane = lanes.of(endpoint(1, EndpointSettings(rate_limit=RateLimit(60, "minute", 3))))
+    lanes.own(lane.endpoint_id, None, None)
+    assert lane.bucket is not None
+    assert lane.bucket.tokens == 3
+    lanes.own(lane.endpoint_id, SystemClock().now_ms() - 2_000, None)
+    first = lane.bucket.taken(SystemClock().now_ms())
+    assert first is not None
+    assert first.tokens < 1.5

@@ -1,0 +1,86 @@
+"""The circuit breaker of an endpoint, with real requests: opens, probes, closes, and is remembered."""
+
+from pathlib import Path
+
+from tellwire.model.delivery import State, WaitingFor
+from tellwire.telemetry import Fact, LaneClosed, LaneOpened
+
+from .embedded import all_are, deliveries, tellwire_at, until
+from .receivers import HeldReceiver
+
+CIRCUIT = {"circuit": {"failures": 3, "probe_after_s": 1}}
+
+
+async def test_a_failing_endpoint_is_left_alone_until_a_probe_succeeds(tmp_path: Path) -> None:
+    """What waits burns no attempts and says why; others are delivered; then everything flows."""
+    facts: list[Fact] = []
+    down = True
+    async with (
+        HeldReceiver(lambda number: (500 if down else 200, {})) as sick,
+        HeldReceiver() as healthy,
+        tellwire_at(tmp_path, delays_ms=(100,) * 9) as tellwire,
+    ):
+        tellwire.telemetry.subscribe(facts.append)
+        await tellwire.endpoints.create(sick.url, events=["*"], settings=CIRCUIT | {"max_in_flight": 1})
+        await tellwire.endpoints.create(healthy.url, events=["*"])
+        for n in range(20):
+            await tellwire.publish("order.paid", {"n": n})
+        await healthy.met(20)
+
+        async def waits() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            held = sum(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
+            return len(pending) == 20 and held >= 17
+
+        await until(waits)
+        assert [type(fact) for fact in facts if isinstance(fact, LaneOpened)] == [LaneOpened]
+        pending = await deliveries(tellwire, State.PENDING)
+        assert sum(one.attempt_count for one in pending) <= 5  # three, and a probe or two
+        assert len(sick.bodies) <= 6
+        down = False
+        await all_are(tellwire, State.SUCCEEDED, 40)
+        assert any(isinstance(fact, LaneClosed) for fact in facts)
+
+
+async def test_an_open_circuit_is_remembered(tmp_path: Path) -> None:
+    """Whoever owns the lane next begins with a probe, and only when its time has come."""
+    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}, "max_in_flight": 1}
+    async with HeldReceiver(lambda number: (500, {})) as sick:
+        async with tellwire_at(tmp_path) as tellwire:
+            await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
+            for n in range(5):
+                await tellwire.publish("order.paid", {"n": n})
+
+            async def told() -> bool:
+                pending = await deliveries(tellwire, State.PENDING)
+                return [one.waiting_for for one in pending].count(WaitingFor.CIRCUIT) >= 3
+
+            await until(told)
+        async with HeldReceiver() as other, tellwire_at(tmp_path) as tellwire:
+            await tellwire.endpoints.create(other.url, events=["*"])
+            for n in range(10):
+                await tellwire.publish("order.paid", {"n": n})
+            await other.met(10)
+            assert len(sick.bodies) == 2
+
+
+async def test_a_circuit_that_is_taken_back_frees_what_waits(tmp_path: Path) -> None:
+    """Without a breaker everything is sent again."""
+    down = True
+    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}}
+    async with (
+        HeldReceiver(lambda number: (500 if down else 200, {})) as sick,
+        tellwire_at(tmp_path) as tellwire,
+    ):
+        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
+        for n in range(20):
+            await tellwire.publish("order.paid", {"n": n})
+
+        async def opened() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            return any(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
+
+        await until(opened)
+        down = False
+        await tellwire.endpoints.update(endpoint.id, {"circuit": None})
+        await all_are(tellwire, State.SUCCEEDED, 20)
