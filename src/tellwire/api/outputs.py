@@ -225,8 +225,8 @@ class DeliveryOutput(Output):
     finished_at: Time | None
     waiting_for: WaitingFor | None = Field(
         description="What it waits for besides its time: `rate`, the endpoint takes no more requests now; "
-        "`circuit`, it keeps failing and is left alone for a while; `paused` or "
-        "`disabled`, the endpoint is."
+        "`circuit`, it keeps failing and is left alone for a while; `paused`, `disabled` or "
+        "`unverified`, the endpoint is."
     )
 
 

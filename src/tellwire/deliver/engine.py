@@ -30,8 +30,8 @@ from .credentials import Credentials
 from .executor import Executor
 from .expirer import Expirer
 from .fanner import Fanner
-from .holds import Holds
 from .holding import Holding
+from .holds import Holds
 from .lanes import Admission, Lane, LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
 from .ownership import Ownership

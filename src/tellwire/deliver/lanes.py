@@ -82,7 +82,7 @@ class Lane:
         most = self.limit.allowed * HELD_PER_SLOT
         if self.bucket is not None:
             most = min(most, self.bucket.burst + int(self.bucket.per_ms * HELD_MS))
-        return max(most, 1)
+        return most
 
     @property
     def is_open(self) -> bool:
@@ -285,10 +285,6 @@ class Lanes:
             sum(lane.backlog for lane in lanes),
             sum(lane.is_open for lane in lanes),
         )
-
-    def go_on(self, lane: Lane) -> None:
-        """Start what waits in a lane that was held back."""
-        self._fill(lane)
 
     def stop(self) -> list[Claim]:
         """Start nothing more; gives the claims that were still waiting."""

@@ -62,6 +62,7 @@ class WaitingFor(StrEnum):
 
     PAUSED = "paused"
     DISABLED = "disabled"
+    UNVERIFIED = "unverified"
     RATE = "rate"
     CIRCUIT = "circuit"
 

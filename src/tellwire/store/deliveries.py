@@ -254,7 +254,7 @@ def _waiting_for(row: RowMapping, now_ms: int) -> WaitingFor | None:
     """The state of its endpoint, or what its lane waits for, if that has an owner and the delivery is due."""
     if row["state"] != STATE_CODES[State.PENDING]:
         return None
-    if row["endpoint_state"] in ("paused", "disabled"):
+    if row["endpoint_state"] in ("paused", "disabled", "unverified"):
         return WaitingFor(row["endpoint_state"])
     if row["waiting_for"] is None or row["until_ms"] <= now_ms or row["due_ms"] > now_ms:
         return None
