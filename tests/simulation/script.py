@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tellwire.errors import ConflictError, NotFoundError
+from tellwire.errors import ConflictError, InvalidInputError, NotFoundError
 from tellwire.hub import Tellwire
 from tellwire.model.delivery import State
 
@@ -92,7 +92,13 @@ def publish_timed(world: "Simulation") -> None:
         expires_at = None
         if worth_s is not None:
             expires_at = (deliver_at or now) + timedelta(seconds=world.chance.uniform(2, worth_s))
-        receipt = await tellwire.publish("order.paid", {"n": n}, deliver_at=deliver_at, expires_at=expires_at)
+        try:
+            receipt = await tellwire.publish(
+                "order.paid", {"n": n}, deliver_at=deliver_at, expires_at=expires_at
+            )
+        except InvalidInputError:  # the clock that it goes by was corrected between the two looks at it
+            world.happened["expired before it was published"] += 1
+            return
         world.acknowledge(receipt, began, n, None)
         if ahead_s and world.chance.random() < 0.2:
             world.at(world.timeline.now_s + world.chance.uniform(1, ahead_s), cancel_event(receipt.id))
