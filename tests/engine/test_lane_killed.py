@@ -1,0 +1,92 @@
+"""The limits of an endpoint through a crash: the process that owns its lane is killed, another one goes on."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.postgres import database_in
+
+from tellwire import Options, Tellwire
+from tellwire.model.delivery import State
+
+from .cli_process import Process
+from .embedded import KEY, LOOPBACK, all_are
+from .receivers import HeldReceiver
+
+EVENTS, BURST, PER_S = 80, 2, 20
+LEASE_S = 12  # twice what an attempt may take, with a timeout of one second
+FLAGS = [
+    "--secret-key",
+    KEY,
+    "--dev",
+    "--json",
+    "--log-format",
+    "json",
+    "--delivery-timeout",
+    "1",
+    "--lease",
+    "12",
+]
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Process]]:
+    """Those that a test starts; what is left of them in the end is killed."""
+    started: list[Process] = []
+    yield started
+    for one in started:
+        one.process.kill()
+        one.wait()
+
+
+async def worker(workers: list[Process], folder: Path, url: str) -> Process:
+    """Start one more, and wait until it works."""
+    workers.append(Process(folder, "worker", *FLAGS, "--database-url", url))
+    await asyncio.to_thread(workers[-1].line)
+    return workers[-1]
+
+
+async def test_the_rate_holds_when_the_owner_is_killed(tmp_path: Path, workers: list[Process]) -> None:
+    """The lane rests until the lease ends, other endpoints notice nothing; in no stretch of time does more arrive."""
+    url, begun = database_in(tmp_path), list[float]()
+
+    def answer(_: int) -> tuple[int, dict[str, str]]:
+        begun.append(time.monotonic())
+        return 200, {}
+
+    options = Options(secret_key=KEY, egress=LOOPBACK, deliver=False)
+    async with HeldReceiver(answer) as limited, HeldReceiver() as other, Tellwire(url, options) as tellwire:
+        settings = {"rate_limit": {"limit": 1, "burst": 1}, "max_in_flight": 2}
+        endpoint, _ = await tellwire.endpoints.create(limited.url, events=["order.*"], settings=settings)
+        await tellwire.endpoints.create(other.url, events=["other"])
+        owner = await worker(workers, tmp_path, url)
+        for n in range(EVENTS):
+            await tellwire.publish("order.paid", {"n": n})
+        await limited.met(1)
+        await worker(workers, tmp_path, url)
+        rate = {
+            "limit": PER_S,
+            "burst": BURST,
+        }  # from now on: while the second started, the first kept its lane
+        await tellwire.endpoints.update(endpoint.id, {"rate_limit": rate})
+        await limited.met(len(limited.bodies) + 10)
+        owner.process.kill()
+        killed = time.monotonic()
+        for n in range(10):
+            await tellwire.publish("other", {"n": n})
+        await other.met(10)
+        assert time.monotonic() - killed < LEASE_S / 2
+        await all_are(tellwire, State.SUCCEEDED, EVENTS + 10)
+
+    assert len(set(limited.ids)) == EVENTS
+    assert len(begun) <= EVENTS + 2  # what was in the air when the owner died may come twice
+    assert limited.most_waiting <= 2
+    jitter_s = (
+        0.5  # between beginning an attempt and its arrival here, on a busy machine with three processes
+    )
+    for first in range(len(begun)):
+        for last in range(first, len(begun)):
+            window_s = begun[last] - begun[first] + jitter_s
+            assert last - first + 1 <= BURST + PER_S * window_s
