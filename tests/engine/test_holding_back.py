@@ -55,7 +55,7 @@ async def test_a_stop_ends_a_hold(tmp_path: Path, receiver: Receiver) -> None:
     async with tellwire_at(tmp_path, delays_ms=(1,), grace_s=1) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
         await tellwire.publish("order.paid", {"n": 0})
-        await receiver.met(1)
+        await until(lambda: _one_tried(tellwire))
         await tellwire.publish("order.paid", {"n": 1})
     receiver.respond = lambda _: Reply()
     async with tellwire_at(tmp_path) as tellwire:
@@ -64,3 +64,7 @@ async def test_a_stop_ends_a_hold(tmp_path: Path, receiver: Receiver) -> None:
 
 async def _one_succeeded(tellwire: Tellwire) -> bool:
     return len(await deliveries(tellwire, State.SUCCEEDED)) == 1
+
+
+async def _one_tried(tellwire: Tellwire) -> bool:
+    return sum(one.attempt_count for one in await deliveries(tellwire)) == 1
