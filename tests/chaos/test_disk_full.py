@@ -170,5 +170,5 @@ async def _check_refusals(server: Server) -> None:
         assert response.headers["content-type"] == "application/problem+json"
         assert int(response.headers["retry-after"]) >= 1
         assert response.json()["status"] == 503
-        assert response.json()["type"].endswith("#unavailable")
+        assert response.json()["type"].endswith("/problems/unavailable")
     assert (await server.ask("GET", "/v1/deliveries?limit=1")).status_code == 200

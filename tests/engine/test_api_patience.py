@@ -55,7 +55,7 @@ async def test_a_head_that_is_too_large_is_refused(server: Server, sent: bytes) 
     """Target and headers have a limit together: the answer names it and ends the connection."""
     head, _, document = (await _answer(server, sent)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")
-    assert json.loads(document)["type"].endswith("#head-too-large")
+    assert json.loads(document)["type"].endswith("/problems/head-too-large")
 
 
 async def test_a_head_below_the_limit_passes(server: Server) -> None:

@@ -44,7 +44,7 @@ async def caller(server: Server) -> dict[str, str]:
 
 def check_refusal(answer: httpx.Response, policy: str, per_s: int, after_s: int) -> None:
     assert locs(answer, 429) == []
-    assert answer.json()["type"].endswith("#rate-limited")
+    assert answer.json()["type"].endswith("/problems/rate-limited")
     assert answer.headers["retry-after"] == str(after_s)
     assert answer.headers["ratelimit"] == f'"{policy}";r=0;t={after_s}'
     assert answer.headers["ratelimit-policy"] == f'"{policy}";q={per_s};w=1'

@@ -209,6 +209,6 @@ async def test_what_is_no_http_is_told_so(server: Server, sent: bytes) -> None:
     async with Connection(server) as connection:
         ((status, problem),) = await connection.answers([sent])
         assert (status, problem["status"]) == (400, 400)
-        assert str(problem["type"]).endswith("#malformed")
+        assert str(problem["type"]).endswith("/problems/malformed")
         assert await connection.reader.read() == b""
     assert (await server.client.get("/healthz")).status_code == 200

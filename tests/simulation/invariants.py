@@ -368,8 +368,18 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
                 due_s = max(due_s, min(seconds(switch.at_ms), claimed_s))
         if claimed_s - due_s <= SLOW_POLL_S or not notes.was_well(None, due_s, claimed_s):
             continue
+        due_s = max(due_s, min(_held_until_s(notes, life.url, claimed_s), claimed_s))
         turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))
         life.require(claimed_s - turn_s <= SLOW_POLL_S, f"due at {turn_s} s, claimed at {claimed_s} s")
+
+
+def _held_until_s(notes: Notes, url: str, by_s: float) -> float:
+    """Until when receivers that were overloaded may have had the lane held back."""
+    longest_s = max(ASKED_MS) / 1000
+    answers = [
+        one.answered_s for one in notes.simulation.sent if one.url == url and one.answer in {"429", "503"}
+    ]
+    return max((at_s + longest_s for at_s in answers if at_s <= by_s), default=0.0)
 
 
 def _ready_s(change: Change) -> float:
