@@ -12,6 +12,7 @@
      |- StoreError
      |   |- StoreUnavailableError   the database cannot be reached or written right now; nothing was stored
      |   |- StoreVersionError       the database was written by a newer Tellwire
+     |- RemoteError              a server elsewhere did not answer, or answered what is none of these
      |- ClosedError              used after it was closed, or before it was opened
 
 Errors carry fields, not only sentences: an API renders them, a program branches on them.
@@ -141,6 +142,20 @@ class StoreUnavailableError(StoreError):
 
 class StoreVersionError(StoreError):
     """The database was written by a newer Tellwire; upgrade before you open it."""
+
+
+class RemoteError(TellwireError):
+    """A server elsewhere cannot be reached, or answered with what is none of the other errors.
+
+    ``status`` is that of HTTP, or None where no answer came: then it is not known whether the server did what was
+    asked. ``request_id`` names the request to whoever looks into the server's log.
+    """
+
+    def __init__(self, detail: str, *, status: int | None = None, request_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+        self.request_id = request_id
 
 
 class ClosedError(TellwireError):

@@ -39,7 +39,7 @@ async def test_unknown_routes_and_methods(server: Server) -> None:
         "/",
         "/v1",
         "/v1/events/",
-        "/v1/event-types",
+        "/v1/unknown",
         "/v1/endpoints/x/replays",
         "//v1/events",
     ):

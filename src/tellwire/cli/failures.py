@@ -29,7 +29,8 @@ class Code(IntEnum):
 MEANINGS: dict[Code, str] = {
     Code.OK: "Done. A server or receiver that was stopped by SIGTERM or Ctrl-C ends so too.",
     Code.REFUSED: "Refused or failed: a field is wrong, a limit is exceeded, an address is taken; "
-    "`migrate --check` found something to do; `publish` refused at least one line; `doctor` found something broken.",
+    "a server elsewhere does not answer, or refuses the API key; `migrate --check` found something to do; "
+    "`publish` refused at least one line; `doctor` found something broken.",
     Code.USAGE: "The command line itself is wrong: an unknown command or flag, a missing argument.",
     Code.NOT_FOUND: "There is no such event, event type, endpoint, delivery, tenant or key.",
     Code.CONFLICT: "It contradicts what is stored: an idempotency key with other content, a name that is taken, "

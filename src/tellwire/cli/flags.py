@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ..settings import TABLE, Setting
 from ..settings.kinds import SWITCH
+from ..settings.load import KEY_VARIABLE, URL_VARIABLE
 
 Json = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.", show_default=False)
@@ -29,6 +30,29 @@ ConfigFile = Annotated[
         "--config",
         help="The TOML file with settings; else TELLWIRE_CONFIG, or tellwire.toml if it is here.",
         metavar="FILE",
+        show_default=False,
+    ),
+]
+
+ServerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar=URL_VARIABLE,
+        show_envvar=False,
+        help="Ask the server at this URL, over HTTP, instead of a database; else TELLWIRE_URL.",
+        metavar="URL",
+        show_default=False,
+    ),
+]
+ServerKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar=KEY_VARIABLE,
+        show_envvar=False,
+        help="The API key for that server; better in TELLWIRE_KEY: others on this machine can see flags.",
+        metavar="KEY",
         show_default=False,
     ),
 ]

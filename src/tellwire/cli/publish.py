@@ -3,17 +3,20 @@
 import asyncio
 import sys
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..settings import Settings
 from .failures import Code, RefusalError, told
-from .flags import ConfigFile, DatabaseUrl, Json
+from .flags import ConfigFile, DatabaseUrl, Json, ServerKey, ServerUrl
 from .given import ahead, time
-from .local import settings_for
+from .local import client_for, settings_for
 from .nouns import receipt_fields
 from .show import Shown, one, show
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..hub import Tellwire
 
 Type = Annotated[
     str | None,
@@ -66,6 +69,8 @@ def publish(
     json: Json = False,
     database_url: DatabaseUrl = None,
     config: ConfigFile = None,
+    server: ServerUrl = None,
+    server_key: ServerKey = None,
 ) -> None:
     """Publish an event, or events from standard input: one JSON object a line, as for POST /v1/events.
 
@@ -90,19 +95,25 @@ def publish(
             )
         if not streams and data is None:
             raise RefusalError("DATA is missing: give a JSON object such as '{\"id\": 1}'", Code.USAGE)
-        settings = settings_for(config, creates=False, database_url=database_url)
+        elsewhere = server if database_url is None else None
+        if elsewhere is not None and streams:
+            raise RefusalError(
+                "events from standard input are published to a database; leave out --server", Code.USAGE
+            )
+        settings = settings_for(config, creates=elsewhere is not None, database_url=database_url)
         if streams:
             from .publish_lines import publish_lines
 
             raise typer.Exit(publish_lines(settings, sys.stdin.buffer, as_json=json))
         raw = sys.stdin.buffer.read() if data == "-" else str(data).encode(errors="surrogateescape")
-        shown = asyncio.run(_publish(settings, str(type), raw, fields))
+        from ..wiring import tellwire_for
+
+        to = tellwire_for(settings, deliver=False) if elsewhere is None else client_for(elsewhere, server_key)
+        shown = asyncio.run(_publish(to, str(type), raw, fields))
         show(shown, as_json=json)
 
 
-async def _publish(settings: Settings, type: str, data: bytes, fields: dict[str, Any]) -> Shown:
-    from ..wiring import tellwire_for
-
-    async with tellwire_for(settings, deliver=False) as tellwire:
+async def _publish(to: "Tellwire | Client", type: str, data: bytes, fields: dict[str, Any]) -> Shown:
+    async with to as tellwire:
         receipt = await tellwire.publish(type, data, **fields)
     return one(receipt_fields(receipt))

@@ -25,7 +25,10 @@ _HEAD = """\
   Ctrl-C.
 - All other commands work on the database itself: on the same machine, with the same settings (flags, `TELLWIRE_`
   variables, TOML file) as the server, whether or not one runs. They never deliver: a running server finds within a
-  quarter of a second what they published or changed. Over the network, use the HTTP API.
+  quarter of a second what they published or changed.
+- Those with the flags `--server` and `--key` can ask a server elsewhere instead, over HTTP: `TELLWIRE_URL` and
+  `TELLWIRE_KEY` say which, and with which API key. Answers and exit codes are the same. `--database-url` leads back to
+  a database. Events from standard input are published to a database only.
 - With `--json`, standard output holds JSON and nothing else: one document on one line; for `publish -` and `receive`
   one object a line. Times, ids and fields are those of the HTTP API.
 - Diagnostics go to standard error: one sentence that says what is wrong and what to do.

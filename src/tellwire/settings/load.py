@@ -16,6 +16,9 @@ from ..errors import SettingsError
 from .table import LOOPBACK, TABLE, Setting, Settings, without_password
 
 CONFIG_VARIABLE = "TELLWIRE_CONFIG"
+URL_VARIABLE, KEY_VARIABLE = "TELLWIRE_URL", "TELLWIRE_KEY"
+"""For commands that speak to a server elsewhere; no settings of a server."""
+_OTHERS = (CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE)
 """The environment variable that names the TOML file."""
 
 CONFIG_FILE = "tellwire.toml"
@@ -163,7 +166,7 @@ def _from_environment(env: Mapping[str, str], warnings: list[str]) -> dict[str, 
     given = {}
     for variable in sorted(env):
         value = env[variable]
-        if not variable.startswith("TELLWIRE_") or variable == CONFIG_VARIABLE or not value:
+        if not variable.startswith("TELLWIRE_") or variable in _OTHERS or not value:
             continue
         if variable not in names:
             if _SERVICE_LINK.fullmatch(variable) is None:

@@ -1,0 +1,179 @@
+"""One call over HTTP: sent, repeated where that is safe, and its answer or problem read.
+
+What is safe to repeat: whatever changes nothing or sets something (GET, PUT, PATCH, DELETE), and events with an
+idempotency key, always. Of other requests, those that surely changed nothing: the connection was never made, or the
+server said so (429, and 503 with ``stored: false``).
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final, NoReturn
+
+import msgspec
+from pyreqwest.client import Client as HttpClient
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import (
+    BuilderError,
+    ConnectError,
+    ConnectTimeoutError,
+    PyreqwestError,
+    RequestPanicError,
+)
+
+from tellwire.clock import rfc3339, to_ms
+from tellwire.errors import ClosedError, RemoteError, SettingsError
+from tellwire.version import __version__
+
+from .failing import error_of
+
+MOST_TRIES: Final = 5
+_FIRST_WAIT_S: Final = 0.25
+_LONGEST_WAIT_S: Final = 8.0
+_LONGEST_ASKED_S: Final = 60
+"""A server that asks for more patience than this is not waited for."""
+_BUSY: Final = frozenset({429, 502, 503, 504})
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A good answer."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        """The fields of the object that it is. Raises RemoteError where it is none, or has not what is asked of it."""
+        try:
+            return _Fields(msgspec.json.decode(self.body, type=dict[str, Any]))
+        except msgspec.DecodeError as error:
+            raise RemoteError(
+                f"the answer of the server cannot be read: {error}", status=self.status
+            ) from None
+
+
+class _Fields(dict[str, Any]):
+    def __missing__(self, name: str) -> NoReturn:
+        raise RemoteError(f"the answer of the server has no field {name!r}")
+
+
+class Wire:
+    """Sends requests to one server, with one key."""
+
+    def __init__(self, url: str, key: str, *, timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        if not self._url.startswith(("http://", "https://")):
+            raise SettingsError(f"the URL {url!r} of the server must begin with https:// or http://")
+        if not key.isascii() or not key.isprintable() or not key:
+            raise SettingsError("the API key must be printable ASCII, such as tw_live_...")
+        self._headers = {"authorization": f"Bearer {key}", "user-agent": f"tellwire-client/{__version__}"}
+        self._timeout_s = timeout_s
+        self._client: HttpClient | None = None
+
+    async def open(self) -> None:
+        """Make ready; connections are made when they are needed."""
+        builder = ClientBuilder().timeout(timedelta(seconds=self._timeout_s)).follow_redirects(False)
+        self._client = builder.build()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+    ) -> Answer:
+        """Send one request, if need be several times.
+
+        Args:
+            method, path, body, query, headers: the request. What is None in the query is left out.
+            repeatable: whether doing it twice is as good as once; by default everything but POST.
+
+        Raises:
+            TellwireError: as the same call in the process would; RemoteError where the server cannot be reached.
+        """
+        twice = method != "POST" if repeatable is None else repeatable
+        raw = None if body is None else _encode(body)
+        for tries in range(1, MOST_TRIES + 1):
+            outcome, wait_s = await self._try(method, path, raw, query or {}, headers or {}, twice)
+            if isinstance(outcome, Answer):
+                return outcome
+            if wait_s is None or tries == MOST_TRIES:
+                raise outcome
+            await asyncio.sleep(max(wait_s, _pause_s(tries)))
+        raise AssertionError  # the last try has returned or raised
+
+    async def _try(
+        self,
+        method: str,
+        path: str,
+        raw: bytes | None,
+        query: Mapping[str, object],
+        headers: Mapping[str, str],
+        twice: bool,
+    ) -> tuple[Answer, None] | tuple[Exception, float | None]:
+        """The answer; or an error, and after how many seconds trying again makes sense (None: it makes none)."""
+        try:
+            answer, asked_s = await self._send(method, path, raw, query, headers)
+        except BuilderError as error:
+            return SettingsError(f"the URL {self._url!r} of the server cannot be used: {error}"), None
+        except (ConnectError, ConnectTimeoutError) as error:
+            return self._unreachable(error), 0.0
+        except (PyreqwestError, RequestPanicError) as error:
+            return self._unreachable(error), 0.0 if twice else None
+        if 200 <= answer.status < 300:
+            return answer, None
+        refusal, unchanged = error_of(answer.status, answer.body)
+        again = answer.status in _BUSY and (twice or unchanged) and asked_s <= _LONGEST_ASKED_S
+        return refusal, asked_s if again else None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        raw: bytes | None,
+        query: Mapping[str, object],
+        headers: Mapping[str, str],
+    ) -> tuple[Answer, float]:
+        if self._client is None:
+            raise ClosedError("the client is not open: use `async with Client(...)`")
+        request = self._client.request(method, f"{self._url}{path}").headers({**self._headers, **headers})
+        given = [(name, _text(value)) for name, value in query.items() if value is not None]
+        if given:
+            request = request.query(given)
+        if raw is not None:
+            request = request.header("content-type", "application/json").body_bytes(raw)
+        response = await request.build().send()
+        asked = response.get_header("retry-after") or ""
+        asked_s = float(asked) if asked.isdigit() and len(asked) < 9 else 0.0
+        return Answer(response.status, bytes(await response.bytes())), asked_s
+
+    def _unreachable(self, error: Exception) -> RemoteError:
+        return RemoteError(f"the server {self._url} did not answer: {type(error).__name__}: {error}")
+
+
+def _pause_s(tries: int) -> float:
+    """Grows with each try; full jitter, so that many clients do not come back together."""
+    longest_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**tries)
+    return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - no secret
+
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case _ if hasattr(value, "tzinfo"):
+            return rfc3339(to_ms(value))  # type: ignore[arg-type] # a datetime
+        case _:
+            return str(value)
