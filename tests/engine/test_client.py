@@ -139,6 +139,7 @@ async def test_control_plane(client: Client, server: Server, tellwire: Tellwire)
     assert (await client.tenants.delete("acme")).state == "deleting"
     assert await client.healthy()
     assert await client.ready()
+    assert "keys" in await client.public_keys()
     assert "tellwire" in await client.metrics()
 
 

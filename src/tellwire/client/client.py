@@ -147,6 +147,11 @@ class Client:
         except StoreUnavailableError:
             return False
 
+    async def public_keys(self) -> dict[str, Any]:
+        """The keys of the server that receivers verify ``v1a`` signatures with, as a JSON Web Key Set."""
+        keys: dict[str, Any] = (await self._wire.ask("GET", "/.well-known/tellwire-keys.json")).json()
+        return keys
+
     async def metrics(self) -> str:
         """The metrics of the server, in the text format of Prometheus."""
         return (await self._wire.ask("GET", "/metrics")).body.decode()

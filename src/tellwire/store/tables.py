@@ -328,7 +328,12 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("actor", String(64), nullable=False),
     Column("tenant", String(64), comment="whose thing was changed"),
-    Column("subject", String(160), nullable=False, comment="the id of the thing"),
+    Column(
+        "subject",
+        String(80).with_variant(String(160), "postgresql"),
+        nullable=False,
+        comment="the id of the thing",
+    ),
     Column("request_id", String(64)),
     Column("before", Text, comment="JSON, secrets masked"),
     Column("after", Text, comment="JSON, secrets masked"),
