@@ -91,6 +91,10 @@ class RemoteEndpoints:
         """End a pause."""
         return await self._one("POST", id, "/resume")
 
+    async def verify(self, id: str) -> Endpoint:
+        """Ask the URL again whether it wants deliveries."""
+        return await self._one("POST", id, "/verify")
+
     async def secret(self, id: str) -> str:
         """The current signing secret."""
         secret: str = (await self._wire.ask("GET", f"{_path(id)}/secret")).json()["secret"]
