@@ -59,8 +59,12 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
         "description": "the shop",
         "events": ["order.*", "invoice.paid"],
         "subscriptions": [
-            {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}}},
-            {"events": ["invoice.paid", "order.*"], "filter": None},
+            {
+                "events": ["order.*"],
+                "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}},
+                "envelope": "standard",
+            },
+            {"events": ["invoice.paid", "order.*"], "filter": None, "envelope": "standard"},
         ],
         "headers": {"X-Shop": "north"},
         "metadata": {"plan": "gold"},
@@ -181,7 +185,7 @@ async def test_endpoint_is_subscribed_and_unsubscribed(server: Server) -> None:
 
 async def test_subscriptions_with_a_filter_are_left_alone(server: Server) -> None:
     """Subscribing and unsubscribing change the subscriptions without a filter; a patch changes all of them."""
-    filtered = {"events": ["a", "b"], "filter": {"data": {"n": 1}}}
+    filtered = {"events": ["a", "b"], "filter": {"data": {"n": 1}}, "envelope": "standard"}
     path = f"/v1/endpoints/{(await created(server, subscriptions=[filtered]))['id']}"
     for verb, events, plain in [
         ("subscribe", ["a", "a"], [["a"]]),
@@ -190,12 +194,15 @@ async def test_subscriptions_with_a_filter_are_left_alone(server: Server) -> Non
         ("unsubscribe", ["c"], []),
     ]:
         answer = (await server.client.post(f"{path}/{verb}", json={"events": events})).json()
-        assert answer["subscriptions"] == [filtered, *({"events": one, "filter": None} for one in plain)]
-    changed = {"events": ["a"], "filter": {"tenant": "x"}}
+        assert answer["subscriptions"] == [
+            filtered,
+            *({"events": one, "filter": None, "envelope": "standard"} for one in plain),
+        ]
+    changed = {"events": ["a"], "filter": {"tenant": "x"}, "envelope": "raw"}
     answer = (await server.client.patch(path, json={"subscriptions": [changed]})).json()
     assert answer["subscriptions"] == [changed]
     answer = (await server.client.patch(path, json={"events": ["a"]})).json()
-    assert answer["subscriptions"] == [{"events": ["a"], "filter": None}]
+    assert answer["subscriptions"] == [{"events": ["a"], "filter": None, "envelope": "standard"}]
 
 
 async def test_endpoint_is_switched(server: Server) -> None:

@@ -324,12 +324,15 @@ def test_filters(run: Run) -> None:
     assert "0 is less than 0.1" in run("filters", "preview", "--endpoint", made["id"]).stdout
     changed = found(run("endpoints", "update", made["id"], "-e", "a.b", "--filter", "{}", "--json"))
     assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}}]
+    shaped = found(run("endpoints", "update", made["id"], "-e", "a.b", "--envelope", "raw", "--json"))
+    assert shaped["subscriptions"] == [{"events": ["a.b"], "envelope": "raw"}]
 
 
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
         (["endpoints", "create", URL, "--filter", "{}"], 2, "needs --events"),
+        (["endpoints", "create", URL, "--envelope", "raw"], 2, "needs --events"),
         (["endpoints", "create", URL, "-e", "*", "--filter", "{"], 2, "not JSON"),
         (["endpoints", "create", URL, "-e", "*", "--filter", "[]"], 2, "is not a JSON object"),
         (["filters", "test", '{"amount": 1}'], 1, "did you mean"),

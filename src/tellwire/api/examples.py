@@ -35,7 +35,7 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "url": "https://example.com/hook",
     "description": "the shop",
     "events": ["order.*"],
-    "subscriptions": [{"events": ["order.*"], "filter": None}],
+    "subscriptions": [{"events": ["order.*"], "filter": None, "envelope": "standard"}],
     "headers": {},
     "metadata": {},
     "state": "enabled",
@@ -179,7 +179,11 @@ _EVENT_TYPE: Final = {
 
 
 def _subscribed(*events: str) -> dict[str, Any]:
-    return {**_CHANGED, "events": list(events), "subscriptions": [{"events": list(events), "filter": None}]}
+    return {
+        **_CHANGED,
+        "events": list(events),
+        "subscriptions": [{"events": list(events), "filter": None, "envelope": "standard"}],
+    }
 
 
 def _page(item: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tellwire.model.key import Caller, Scope
 from tellwire.model.portal import DEFAULT_LIFETIME_S, Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
-from tellwire.model.subscription import Subscription
+from tellwire.model.subscription import Envelope, Subscription
 from tellwire.model.tenant import TenantLimits
 from tellwire.model.verification import Verification
 from tellwire.publish.occurred import occurred_ms
@@ -156,10 +156,13 @@ class SubscriptionBody(Body):
         description="What else the event must be like: conditions on its `type`, `tenant` and `data`.",
         examples=[_FILTER],
     )
+    envelope: Annotated[Envelope, Field(strict=False)] | None = Field(
+        default=None, description="The form in which what it wants is sent: `standard` if not given."
+    )
 
     def subscription(self) -> Subscription:
         """The subscription that this describes."""
-        return Subscription(tuple(self.events), self.filter)
+        return Subscription(tuple(self.events), self.filter, self.envelope or Envelope.STANDARD)
 
 
 class NewEndpointFields(Body):

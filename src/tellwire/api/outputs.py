@@ -19,6 +19,7 @@ from tellwire.model.key import Scope
 from tellwire.model.portal import Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
+from tellwire.model.subscription import Envelope
 from tellwire.model.tenant import TenantState
 from tellwire.model.verification import Verification
 
@@ -88,10 +89,11 @@ class WholeEventOutput(EventOutput):
 
 
 class SubscriptionOutput(Output):
-    """Event-type patterns, and the filter that an event must pass besides."""
+    """Event-type patterns, the filter that an event must pass besides, and the form in which it is sent."""
 
     events: list[str] = Field(examples=[["order.*"]])
     filter: dict[str, Any] | None = Field(examples=[{"data": {"amount": {"$gte": 1000}}}])
+    envelope: Envelope
 
 
 class ReasonOutput(Output):

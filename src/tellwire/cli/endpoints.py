@@ -5,9 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..model.subscription import Subscription
+from ..model.subscription import Envelope, Subscription
 from .endpoint_switches import add_switches
-from .given import Cursor, EndpointId, Filter, Limit, Patterns, Tenant, json_object, pairs, patterns, settings
+from .given import (
+    Cursor,
+    EndpointId,
+    EnvelopeName,
+    Filter,
+    Limit,
+    Patterns,
+    Tenant,
+    json_object,
+    pairs,
+    patterns,
+    settings,
+)
 from .groups import group
 from .local import on_database
 from .nouns import endpoint_shown
@@ -57,6 +69,7 @@ async def create(
     url: Url,
     events: Patterns = None,
     filter: Filter = None,
+    envelope: EnvelopeName = None,
     tenant: OwnTenant = "default",
     description: Description = None,
     header: Headers = None,
@@ -67,7 +80,7 @@ async def create(
     """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
     endpoint, text = await tellwire.endpoints.create(
         url,
-        **_wanted(events, filter),
+        **_wanted(events, filter, envelope),
         tenant=tenant,
         description=description or "",
         headers=_filled(pairs(header or [], "--header", ":")),
@@ -109,17 +122,21 @@ async def update(
     url: NewUrl = None,
     events: Patterns = None,
     filter: Filter = None,
+    envelope: EnvelopeName = None,
     description: Description = None,
     header: Headers = None,
     metadata: Metadata = None,
     set: Settings = None,
 ) -> Shown:
-    """Change what is given; headers and metadata are merged, --events (with --filter) replaces all subscriptions."""
+    """Change what is given; headers and metadata are merged.
+
+    --events (with --filter, --envelope) replaces all subscriptions.
+    """
     patch: dict[str, Any] = {}
     if url is not None:
         patch["url"] = url
-    if events or filter is not None:
-        patch |= _wanted(events, filter)
+    if events or filter is not None or envelope is not None:
+        patch |= _wanted(events, filter, envelope)
     if description is not None:
         patch["description"] = description
     if header:
@@ -136,14 +153,16 @@ async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:
     return one({"id": id, "deleted": True})
 
 
-def _wanted(events: list[str] | None, filter: str | None) -> dict[str, Any]:
-    """The one subscription that --events and --filter make, in the shortest form."""
+def _wanted(events: list[str] | None, filter: str | None, envelope: Envelope | None) -> dict[str, Any]:
+    """The one subscription that --events, --filter and --envelope make, in the shortest form."""
     wanted = patterns(events or []) or None
-    if filter is None:
+    if filter is None and envelope is None:
         return {"events": wanted}
     if wanted is None:
-        raise typer.BadParameter("needs --events, the types that it is asked of", param_hint="--filter")
-    return {"subscriptions": [Subscription(tuple(wanted), json_object(filter, "--filter"))]}
+        hint = "--envelope" if filter is None else "--filter"
+        raise typer.BadParameter("needs --events, the types that it is for", param_hint=hint)
+    asked = None if filter is None else json_object(filter, "--filter")
+    return {"subscriptions": [Subscription(tuple(wanted), asked, envelope or Envelope.STANDARD)]}
 
 
 def _filled(found: Mapping[str, str | None]) -> dict[str, str]:

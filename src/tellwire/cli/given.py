@@ -10,6 +10,7 @@ import typer
 
 from ..clock import to_datetime
 from ..model.endpoint_settings import SETTING_NAMES
+from ..model.subscription import Envelope
 
 _LENGTH = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _UNITS: Mapping[str, str] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -99,6 +100,12 @@ Patterns = Annotated[
 Filter = Annotated[
     str | None,
     typer.Option("--filter", metavar="JSON", help="What else events must be like; goes with --events."),
+]
+EnvelopeName = Annotated[
+    Envelope | None,
+    typer.Option(
+        "--envelope", help="The form in which events are sent; goes with --events.", show_default=False
+    ),
 ]
 Tenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="Of this tenant only.")]
 Since = Annotated[

@@ -2,6 +2,7 @@
 
 import random as _random
 from collections.abc import Callable
+from typing import Final
 
 from tellwire.clock import Clock
 from tellwire.model.attempt import AttemptError, Evidence
@@ -16,8 +17,10 @@ from .credentials import Credentials
 from .expirer import Expirer
 from .lanes import Lane
 from .recorder import Recorder, Result
-from .request import headers_for
-from .transport import Transport
+from .request import request_for
+from .transport import PLAIN, Manner, Transport
+
+_PUT: Final = Manner(method="PUT")
 
 
 class Executor:
@@ -84,12 +87,13 @@ class Executor:
             # The answer might come after the lease: somebody else will claim it when the lease ends.
             self._let_go(claim, False)
             return
-        headers = headers_for(claim, endpoint, started_ms)
+        headers, body = request_for(claim, endpoint, started_ms)
+        manner = PLAIN if endpoint.settings.method == "POST" else _PUT
         authentication = endpoint.settings.authentication
         if authentication is None:
-            evidence = await self._transport.send(endpoint.url, headers, claim.body)
+            evidence = await self._transport.send(endpoint.url, headers, body, manner)
         else:
-            evidence = await self._credentials.send(authentication, endpoint.url, headers, claim.body)
+            evidence = await self._credentials.send(authentication, endpoint.url, headers, body, manner)
         ended_ms = self._clock.now_ms()
         schedule = self._schedule
         if endpoint.retries is not None:

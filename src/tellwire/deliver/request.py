@@ -5,23 +5,26 @@ from tellwire.signing import standard
 from tellwire.signing.legacy import legacy_headers
 from tellwire.store.roster import LiveEndpoint
 
+from .shaping import JSON, shaped
 
-def headers_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> dict[str, str]:
-    """The headers of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
+
+def request_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
+    body = claim.body
     secrets = endpoint.signing_secrets(now_ms)
-    headers = {
-        **endpoint.headers,
-        "content-type": "application/json",
-        **standard.headers(secrets, claim.event_text_id, now_ms // 1000, claim.body),
-    }
+    if endpoint.shapes is None:
+        headers = {**endpoint.headers, "content-type": JSON}
+    else:
+        body, own = shaped(claim, endpoint.tenant, endpoint.shapes)
+        headers = {name: value for name, value in endpoint.headers.items() if name.lower() not in own} | own
+    headers |= standard.headers(secrets, claim.event_text_id, now_ms // 1000, body)
     signing = endpoint.settings.signing
     if signing is not None:
         headers |= legacy_headers(
-            signing.legacy, message_id=claim.event_text_id, timestamp_s=now_ms // 1000, url=endpoint.url,
-            body=claim.body,
+            signing.legacy, message_id=claim.event_text_id, timestamp_s=now_ms // 1000, url=endpoint.url, body=body
         )  # fmt: skip
     if endpoint.settings.user_agent is not None:
         headers["user-agent"] = endpoint.settings.user_agent
     if endpoint.settings.trace and claim.traceparent is not None:
         headers["traceparent"] = claim.traceparent
-    return headers
+    return headers, body

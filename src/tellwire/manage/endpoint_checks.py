@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from tellwire.errors import InvalidInputError
 from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
@@ -60,7 +62,7 @@ def checked_subscriptions(
                 filter = check_filter(filter, limits)
             except InvalidInputError as error:
                 faults.take(error, "subscriptions", index, "filter")
-        checked.append(Subscription(subscription.events, filter))
+        checked.append(msgspec.structs.replace(subscription, filter=filter))
     return tuple(checked)
 
 

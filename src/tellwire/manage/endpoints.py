@@ -393,7 +393,7 @@ def _subscriptions(
 def _with(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[Subscription, ...]:
     for index, one in enumerate(before):
         if one.filter is None:
-            wider = Subscription(tuple(dict.fromkeys([*one.events, *events])))
+            wider = msgspec.structs.replace(one, events=tuple(dict.fromkeys([*one.events, *events])))
             return (*before[:index], wider, *before[index + 1 :])
     return (*before, Subscription(tuple(dict.fromkeys(events))))
 
@@ -402,7 +402,7 @@ def _without(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[S
     left = [
         one
         if one.filter is not None
-        else Subscription(tuple(event for event in one.events if event not in events))
+        else msgspec.structs.replace(one, events=tuple(event for event in one.events if event not in events))
         for one in before
     ]
     return tuple(one for one in left if one.events)

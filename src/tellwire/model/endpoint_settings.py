@@ -4,7 +4,7 @@ Each setting is one field here, with a default that changes nothing. Clients see
 next to ``url``; the database keeps all of them as one sealed JSON object, because some are secret.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,9 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         ]
         | None
     ) = None
+    method: Annotated[
+        Literal["POST", "PUT"], Meta(description="The HTTP method of its requests.", examples=["PUT"])
+    ] = "POST"
     authentication: (
         Annotated[
             Authentication,

@@ -1,6 +1,7 @@
 """Subscription: the event-type patterns that an endpoint listens to, and what else an event must be like."""
 
 import re
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -8,15 +9,26 @@ import msgspec
 _PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_]+|\*)(?:\.(?:[A-Za-z0-9_]+|\*))*")
 
 
+class Envelope(StrEnum):
+    """What the body of a request is: an event's data, and what goes around it (docs/how-to/shape-payloads.md)."""
+
+    STANDARD = "standard"
+    CLOUDEVENTS = "cloudevents"
+    CLOUDEVENTS_BINARY = "cloudevents_binary"
+    RAW = "raw"
+
+
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
     """Event-type patterns on one endpoint, and optionally a filter that an event must pass besides.
 
     An event is delivered once, however many subscriptions want it. ``filter`` is plain JSON
-    (docs/reference/filters.md); ``{"data": {"amount": {"$gt": 100}}}``, for example.
+    (docs/reference/filters.md); ``{"data": {"amount": {"$gt": 100}}}``, for example. ``envelope`` is the form in
+    which it is sent; the first subscription that wants an event decides.
     """
 
     events: tuple[str, ...]
     filter: dict[str, Any] | None = None
+    envelope: Envelope = Envelope.STANDARD
 
 
 def is_pattern(text: str, max_chars: int = 128) -> bool:

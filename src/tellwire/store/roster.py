@@ -21,6 +21,7 @@ from tellwire.model.tenant import TenantLimits
 from tellwire.policy.filtering import Filter, Meter, any_matches, event_of
 from tellwire.policy.retry import Retries, compile_retries
 from tellwire.policy.schema import Schema
+from tellwire.policy.shaping import Shapes, compile_shapes
 from tellwire.policy.subscribing import Wants, compile_subscriptions
 from tellwire.signing.secret import SigningSecret, parse_secret
 from tellwire.signing.vault import Vault
@@ -47,6 +48,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     settings: EndpointSettings = DEFAULT_SETTINGS
     retries: Retries | None = None
     exclusive: bool = False
+    shapes: Shapes | None = None
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -292,6 +294,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         settings=settings,
         exclusive=settings.exclusive,
         retries=compile_retries(settings.retry, settings.retry_by_type),
+        shapes=compile_shapes(subscriptions),
     )
 
 

@@ -1,0 +1,31 @@
+"""The reference library for Python (``cloudevents``) reads what we send as CloudEvents."""
+
+from urllib.parse import unquote
+
+import pytest
+from cloudevents.http import from_http
+
+from tellwire.deliver.shaping import shaped
+from tellwire.model import event as events
+from tellwire.model.claim import Claim
+from tellwire.model.subscription import Envelope, Subscription
+from tellwire.policy.shaping import compile_shapes
+
+DATA = '{"order_id":"o_1","amount":4200,"name":"Åsa 漢字 🎉"}'.encode()
+
+
+@pytest.mark.parametrize("envelope", [Envelope.CLOUDEVENTS, Envelope.CLOUDEVENTS_BINARY])
+def test_it_reads_what_we_send(envelope: Envelope) -> None:
+    """All attributes and the data, in both modes."""
+    body = events.envelope("order.paid", "2026-01-31T09:30:00.123Z", DATA)
+    claim = Claim(b"d", b"e", b"p", "evt_01k0000000000000000000000", "order.paid", body, 1, 0)
+    shapes = compile_shapes([Subscription(("*",), None, envelope)])
+    assert shapes is not None
+    made = shaped(claim, "acme", shapes)
+    event = from_http(dict(made.headers), made.body)
+    assert event["specversion"] == "1.0"
+    assert event["id"] == claim.event_text_id
+    assert unquote(event["source"]) == "/tenants/acme"
+    assert event["type"] == "order.paid"
+    assert event["time"] == "2026-01-31T09:30:00.123Z"
+    assert event.data == {"order_id": "o_1", "amount": 4200, "name": "Åsa 漢字 🎉"}
