@@ -14,6 +14,7 @@ from tellwire.model.page import Page
 from tellwire.model.portal import DEFAULT_LIFETIME_S, PortalToken
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import Tenant, TenantLimits
+from tellwire.model.verification import Verification
 from tellwire.policy.explaining import Explanation
 
 from . import answers
@@ -33,9 +34,16 @@ class RemoteTenants:
         name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         limits: TenantLimits | None = None,
+        verification: Verification | None = None,
     ) -> Tenant:
         """Make a tenant known."""
-        body = {"id": id, "name": name, "metadata": metadata, "limits": limits}
+        body = {
+            "id": id,
+            "name": name,
+            "metadata": metadata,
+            "limits": limits,
+            "verification": verification,
+        }
         return answers.noun((await self._wire.ask("POST", "/v1/tenants", body)).json(), Tenant)
 
     async def get(self, id: str) -> Tenant:
