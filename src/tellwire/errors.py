@@ -5,6 +5,7 @@
      |   |- LimitExceededError   ... because it is larger than a limit that can be read off the error
      |- NotFoundError            no such thing (or not yours)
      |- ConflictError            it contradicts what is already there
+     |- PreconditionFailedError  it was changed since you have seen it
      |- UnauthorizedError        no credentials, or none that we accept
      |- ForbiddenError           good credentials that may not do this
      |- SignatureError           a received webhook is not proven to come from its sender
@@ -79,6 +80,13 @@ class ConflictError(TellwireError):
         super().__init__(detail)
         self.detail = detail
         self.index = index
+
+
+class PreconditionFailedError(TellwireError):
+    """The thing has been changed since it was seen by whoever changes it now: look again; nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("it has been changed since you have seen it: get it again, and change that")
 
 
 class UnauthorizedError(TellwireError):

@@ -19,6 +19,7 @@ from .deliver.verifier import Verifier
 from .ending import end
 from .errors import ClosedError, StoreUnavailableError
 from .ids import DELIVERY, EVENT, IdMaker, decode
+from .manage.answers import Answers
 from .manage.audit import Audit
 from .manage.deliveries import Deliveries, Events
 from .manage.endpoints import Endpoints
@@ -102,6 +103,7 @@ class Tellwire:
     Attributes:
         endpoints, tenants, keys, tokens, events, event_types, filters, deliveries, replays, audit: the control plane.
         stats: what became of deliveries, counted by hour and day.
+        answers: kept for idempotency keys. For `api`.
         telemetry: subscribe here to the facts that the stages tell.
         limits: what is accepted at most.
     """
@@ -168,6 +170,7 @@ class Tellwire:
             self.audit,
             test=self._options.test_keys,
         )
+        self.answers = Answers(store, clock, vault)
         self.tokens = Tokens(
             store, self.keys, clock, vault, self.audit, access_s=self._options.token_lifetime_s
         )

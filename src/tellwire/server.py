@@ -16,6 +16,7 @@ import uvicorn
 from .api.app import build_api, build_watch
 from .api.asgi import App
 from .api.auth import Door
+from .api.cors import Cors
 from .api.gate import Gate, Rates
 from .api.issuer import Issuer, IssuerOptions
 from .api.metrics import MetricsPage
@@ -45,6 +46,7 @@ def build_app(
     rates: Rates = Rates(),  # noqa: B008 - frozen
     clock: Clock | None = None,
     issuer: Issuer | None = None,
+    cors_origins: tuple[str, ...] = (),
 ) -> App:
     """The whole HTTP face of an open or opening ``tellwire``: the publish routes in front, everything else behind.
 
@@ -54,7 +56,8 @@ def build_app(
     gate, door = Gate(tellwire, rates, clock or SystemClock()), Door(tellwire, issuer)
     new_request_id, page = _request_ids(), _page_of(tellwire, metrics, metrics_access)
     api = build_api(tellwire, new_request_id, door, gate, page, metrics_open=metrics_access == "open")
-    return PublishRoutes(api, tellwire, new_request_id, door, gate)
+    app = PublishRoutes(api, tellwire, new_request_id, door, gate)
+    return Cors(app, cors_origins, new_request_id) if cors_origins else app
 
 
 def _request_ids() -> Callable[[], str]:
@@ -98,7 +101,14 @@ async def serve(
         _beside(issuer.run if issuer else None),
     ):
         rates = Rates(per_key=settings.key_rate, per_tenant=settings.tenant_rate)
-        app = build_app(tellwire, metrics, metrics_access=settings.metrics, rates=rates, issuer=issuer)
+        app = build_app(
+            tellwire,
+            metrics,
+            metrics_access=settings.metrics,
+            rates=rates,
+            issuer=issuer,
+            cors_origins=settings.cors_origins,
+        )
         _spare_the_collector()
         server = http_server(app, settings.host, settings.port, grace_s=settings.grace, started=started)
         await server.serve(sockets=sockets)

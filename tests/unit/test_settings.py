@@ -14,6 +14,8 @@ from tellwire.signing import jwt
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
+_NO_ORIGIN = "{!r} is no origin: scheme and host in lower case, and a port, nothing behind"
+
 
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +223,11 @@ def test_kubernetes_service_links() -> None:
         ("egress_proxy", "", None),
         ("oauth_algorithms", "ES256, RS256,ES256", ("ES256", "RS256")),
         ("oauth_scope_claim", "scp", "scp"),
+        (
+            "cors_origins",
+            "https://a.example, http://[::1]:3000,*",
+            ("https://a.example", "http://[::1]:3000", "*"),
+        ),
         ("oauth_tenant_claim", "", None),
         ("oauth_leeway", "1m", 60.0),
         ("dns_servers", "1.1.1.1, 8.8.8.8:5353,::1,[::1],[2606:0::1]:53", 5),
@@ -278,6 +285,9 @@ def test_values(name: str, given: object, expected: object) -> None:
         ("oauth_algorithms", "none", "'none' is none of them; neither none nor HMAC can be allowed"),
         ("oauth_algorithms", "RS256,HS256", "'HS256' is none of them; neither none nor HMAC can be allowed"),
         ("oauth_algorithms", ",", "no algorithm would be left"),
+        ("cors_origins", "https://a.example/", _NO_ORIGIN.format("https://a.example/")),
+        ("cors_origins", "a.example", _NO_ORIGIN.format("a.example")),
+        ("cors_origins", "null", _NO_ORIGIN.format("null")),
         ("oauth_scope_claim", " ", "it is empty"),
         ("oauth_tenant_claim", "a b", "it must be a text without spaces"),
         ("oauth_jwks_url", "http://issuer.example/keys", "https is required, but for this very machine"),

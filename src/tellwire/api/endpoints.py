@@ -8,9 +8,10 @@ from .caller import Who, tenant_for
 from .hub import Hub
 from .inputs import EndpointBody, EndpointPatch, PatternsBody, RotateBody, TenantPageQuery, TryBody
 from .outputs import DeliveryOutput, EndpointOutput, ListOutput, NewEndpointOutput, SecretOutput
+from .versions import Tag
 
 
-async def create_endpoint(tellwire: Hub, caller: Who, asked: EndpointBody) -> NewEndpointOutput:
+async def create_endpoint(tellwire: Hub, caller: Who, tag: Tag, asked: EndpointBody) -> NewEndpointOutput:
     """Create an endpoint
 
     The answer holds its signing secret, which later answers leave out.
@@ -27,7 +28,7 @@ async def create_endpoint(tellwire: Hub, caller: Who, asked: EndpointBody) -> Ne
         secret=asked.secret,
         settings=asked.settings(),
     )
-    return NewEndpointOutput.of(endpoint, secret=secret)
+    return NewEndpointOutput.of(tag(endpoint), secret=secret)
 
 
 async def list_endpoints(
@@ -41,17 +42,17 @@ async def list_endpoints(
     return ListOutput(data=[EndpointOutput.of(endpoint) for endpoint in page.data], next=page.next)
 
 
-async def get_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
+async def get_endpoint(tellwire: Hub, tag: Tag, id: str) -> EndpointOutput:
     """Get an endpoint"""
-    return EndpointOutput.of(await tellwire.endpoints.get(id))
+    return EndpointOutput.of(tag(await tellwire.endpoints.get(id)))
 
 
-async def change_endpoint(tellwire: Hub, id: str, asked: EndpointPatch) -> EndpointOutput:
+async def change_endpoint(tellwire: Hub, tag: Tag, id: str, asked: EndpointPatch) -> EndpointOutput:
     """Change an endpoint
 
     A JSON merge patch (RFC 7396): null clears, what is left out stays. `application/merge-patch+json` is welcome too.
     """
-    return EndpointOutput.of(await tellwire.endpoints.update(id, asked.patch()))
+    return EndpointOutput.of(tag(await tellwire.endpoints.update(id, asked.patch())))
 
 
 async def delete_endpoint(tellwire: Hub, id: str) -> None:

@@ -28,6 +28,8 @@ from tellwire.publish import strict_json
 from .auth import Door
 from .bodies import check_json, read_body
 from .gate import Gate
+from .once import answer_once
+from .versions import expect, has_versions, unless_seen
 
 BODY_BYTES: Final = 64 * KIB
 UNBOUND_FIELD: Final = "x-unbound-keys-only"
@@ -62,6 +64,9 @@ class GuardedRoute(APIRoute):
         kind = _kind_of(self.path)
         known = _query_names(self)
         takes_body = self.body_field is not None
+        method = next(iter(self.methods or {"GET"}))
+        versioned = has_versions(method, self.path)
+        once = takes_key(method, scope)
         content_types = _JSON_OR_PATCH if "PATCH" in (self.methods or ()) else _JSON
 
         async def guarded(request: Request) -> Response:
@@ -81,13 +86,23 @@ class GuardedRoute(APIRoute):
             request.scope["tellwire.caller"] = caller
             ASKER.set(Asker(caller.actor or ADMIN, request.scope["tellwire.request_id"]))
             _check_query(request, known)
+            expect(request, versioned=versioned)
             if takes_body:
                 request = await _read(request, tellwire.limits, content_types)
             elif request.method not in ("GET", "HEAD"):
                 await _refuse_fields(request, tellwire.limits)
-            return await handle(request)
+            if once:
+                body = await request.body() if takes_body else b""
+                return await answer_once(request, body, tellwire, caller, handle)
+            response = await handle(request)
+            return unless_seen(request, response) if method == "GET" else response
 
         return guarded
+
+
+def takes_key(method: str, scope: str) -> bool:
+    """Whether a request to such a route is done once under an idempotency key: whatever changes something."""
+    return method == "POST" and scope != Scope.READ
 
 
 def _kind_of(path: str) -> str | None:

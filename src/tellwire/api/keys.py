@@ -10,6 +10,7 @@ from .caller import Who, own_or
 from .hub import Hub
 from .inputs import KeyBody, KeyRotateBody, PageQuery
 from .outputs import KeyOutput, ListOutput, NewKeyOutput
+from .versions import Tag
 
 
 async def create_key(tellwire: Hub, caller: Who, asked: KeyBody) -> NewKeyOutput:
@@ -38,9 +39,9 @@ async def list_keys(
     return ListOutput[KeyOutput].of(await tellwire.keys.list(**dict(asked), tenant=caller.tenant))
 
 
-async def get_key(tellwire: Hub, id: str) -> KeyOutput:
+async def get_key(tellwire: Hub, tag: Tag, id: str) -> KeyOutput:
     """Get an API key"""
-    return KeyOutput.of(await tellwire.keys.get(id))
+    return KeyOutput.of(tag(await tellwire.keys.get(id)))
 
 
 async def rotate_key(tellwire: Hub, id: str, asked: KeyRotateBody | None = None) -> NewKeyOutput:

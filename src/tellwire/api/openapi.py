@@ -12,12 +12,15 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from tellwire.model.limits import Limits
+
 from . import openapi_publish, problems
 from .examples import ANSWERS
-from .guard import SCOPE_FIELD
+from .guard import SCOPE_FIELD, takes_key
 from .openapi_links import add_links
 from .outputs import FaultOutput, ProblemOutput
 from .problems import Kind
+from .versions import has_versions
 
 _DESCRIPTION: Final = """
 Publish events, and Tellwire delivers them as signed webhooks (Standard Webhooks), retried until they arrive.
@@ -66,6 +69,7 @@ _DETAILS: Final = {
     problems.METHOD_NOT_ALLOWED: "allowed here: GET, HEAD",
     problems.SLOW_REQUEST: "the request body did not arrive in time",
     problems.CONFLICT: "the idempotency key was used before, with other content",
+    problems.CHANGED: "it has been changed since you have seen it: get it again, and change that",
     problems.TOO_LARGE: "the request body is larger than 65536 bytes",
     problems.WRONG_MEDIA_TYPE: "send JSON with the header Content-Type: application/json",
     problems.INVALID: "url: is missing",
@@ -87,8 +91,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         tags=_tags(),
     )
     for path, item in made["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
             _complete(path, operation)
+            _tell_versions(method, path, operation)
+            _tell_key(method, operation)
             _exemplify(operation)
             _without_null(operation)
         if "patch" in item:
@@ -156,6 +162,46 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     for kind in kinds:
         responses[str(kind.status)] = {"$ref": f"#/components/responses/{_response_name(kind)}"}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _tell_versions(method: str, path: str, operation: dict[str, Any]) -> None:
+    """Add to the operations on one thing that has versions what they do about them."""
+    tags = {"type": "string", "example": '"3q2-7wAAAABkZXNpZ24g"'}
+    if has_versions("PATCH", path) and method == "get":
+        operation["responses"]["304"] = {"description": "It is as `If-None-Match` knows it."}
+        name, words = "If-None-Match", "Versions that are known already: of these, the answer is 304."
+    elif has_versions(method.upper(), path):
+        kind = problems.CHANGED
+        operation["responses"]["412"] = {"$ref": f"#/components/responses/{_response_name(kind)}"}
+        name, words = (
+            "If-Match",
+            "The version to be changed, as `ETag` named it: of another, the answer is 412.",
+        )
+    else:
+        return
+    header = {"name": name, "in": "header", "required": False, "schema": tags, "description": words}
+    operation["parameters"] = [*operation.get("parameters", []), header]
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _tell_key(method: str, operation: dict[str, Any]) -> None:
+    """Add to the operations that are done once under an idempotency key its header."""
+    scope = operation.get(SCOPE_FIELD)
+    if scope is None or not takes_key(method.upper(), scope):
+        return
+    words = "The same request under the same key is done once, and answered with the first answer for a day."
+    schema = {"type": "string", "minLength": 1, "maxLength": Limits().idempotency_key_chars}
+    header = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": schema,
+        "description": words,
+    }
+    operation["parameters"] = [*operation.get("parameters", []), header]
+    name = _response_name(problems.CONFLICT)
+    operation["responses"]["409"] = {"$ref": f"#/components/responses/{name}"}
+    operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 def _exemplify(operation: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from tellwire.errors import (
     InvalidInputError,
     LimitExceededError,
     NotFoundError,
+    PreconditionFailedError,
     StoreUnavailableError,
     TellwireError,
     UnauthorizedError,
@@ -44,6 +45,7 @@ FORBIDDEN = Kind("forbidden", "The API key or token may not do this", 403)
 NOT_FOUND = Kind("not-found", "There is no such thing", 404)
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", "The method is not allowed here", 405)
 CONFLICT = Kind("conflict", "It contradicts what is stored", 409)
+CHANGED = Kind("precondition-failed", "It was changed meanwhile", 412)
 TOO_LARGE = Kind("too-large", "The request is larger than a limit", 413)
 WRONG_MEDIA_TYPE = Kind("unsupported-media-type", "The content type must be application/json", 415)
 INVALID = Kind("invalid", "The request has faults", 422)
@@ -54,7 +56,7 @@ INTERNAL = Kind("internal", "Something went wrong on our side", 500)
 UNAVAILABLE = Kind("unavailable", "It cannot be done right now", 503)
 
 KINDS: Final = (
-    MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, TOO_LARGE,
+    MALFORMED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, SLOW_REQUEST, CONFLICT, CHANGED, TOO_LARGE,
     WRONG_MEDIA_TYPE, INVALID, TOO_MANY, HEAD_TOO_LARGE, INTERNAL, UNAVAILABLE,
 )  # fmt: skip
 
@@ -104,6 +106,8 @@ def problem_of(error: Exception, request_id: str) -> Problem:
             return problem(UNAUTHORIZED, str(error), request_id, {"www-authenticate": _challenge(error)})
         case ForbiddenError():
             return _forbidden(error, request_id)
+        case PreconditionFailedError():
+            return problem(CHANGED, str(error), request_id)
         case NotFoundError():
             return problem(NOT_FOUND, str(error), request_id)
         case ConflictError():

@@ -126,6 +126,8 @@ PORTAL: Final[dict[Callable[..., Any], Capability]] = {
     endpoints.create_endpoint: Capability.ENDPOINTS_WRITE,
     endpoints.list_endpoints: Capability.ENDPOINTS_READ,
     endpoints.get_endpoint: Capability.ENDPOINTS_READ,
+    event_types.list_event_types: Capability.ENDPOINTS_READ,
+    event_types.get_event_type: Capability.ENDPOINTS_READ,
     endpoints.change_endpoint: Capability.ENDPOINTS_WRITE,
     endpoints.delete_endpoint: Capability.ENDPOINTS_WRITE,
     endpoints.get_secret: Capability.SECRETS_READ,

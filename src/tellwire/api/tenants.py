@@ -9,17 +9,20 @@ from .caller import Who
 from .hub import Hub
 from .inputs import PageQuery, PortalTokenBody, TenantBody, TenantPatch
 from .outputs import ListOutput, PortalTokenOutput, TenantOutput
+from .versions import Tag
 
 
-async def create_tenant(tellwire: Hub, asked: TenantBody) -> TenantOutput:
+async def create_tenant(tellwire: Hub, tag: Tag, asked: TenantBody) -> TenantOutput:
     """Create a tenant"""
     return TenantOutput.of(
-        await tellwire.tenants.create(
-            asked.id,
-            name=asked.name,
-            metadata=asked.metadata,
-            limits=None if asked.limits is None else asked.limits.limits(),
-            verification=asked.verification,
+        tag(
+            await tellwire.tenants.create(
+                asked.id,
+                name=asked.name,
+                metadata=asked.metadata,
+                limits=None if asked.limits is None else asked.limits.limits(),
+                verification=asked.verification,
+            )
         )
     )
 
@@ -36,17 +39,17 @@ async def list_tenants(
     return ListOutput[TenantOutput].of(await tellwire.tenants.list(**dict(asked)))
 
 
-async def get_tenant(tellwire: Hub, id: str) -> TenantOutput:
+async def get_tenant(tellwire: Hub, tag: Tag, id: str) -> TenantOutput:
     """Get a tenant"""
-    return TenantOutput.of(await tellwire.tenants.get(id))
+    return TenantOutput.of(tag(await tellwire.tenants.get(id)))
 
 
-async def change_tenant(tellwire: Hub, id: str, asked: TenantPatch) -> TenantOutput:
+async def change_tenant(tellwire: Hub, tag: Tag, id: str, asked: TenantPatch) -> TenantOutput:
     """Change a tenant
 
     A JSON merge patch (RFC 7396): null clears, what is left out stays. `application/merge-patch+json` is welcome too.
     """
-    return TenantOutput.of(await tellwire.tenants.update(id, asked.patch()))
+    return TenantOutput.of(tag(await tellwire.tenants.update(id, asked.patch())))
 
 
 async def delete_tenant(tellwire: Hub, id: str) -> TenantOutput:

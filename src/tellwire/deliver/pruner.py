@@ -2,7 +2,8 @@
 
 Their data may go earlier than the rest. What is pending keeps everything, however old it is.
 Entries of the audit log go at the same age, and so do the empty rows that are left of deleted tenants.
-Replays that ended so long ago go too, and so do statistics by the hour; those by the day stay longer.
+Replays that ended so long ago go too, and so do statistics by the hour; those by the day stay longer. Answers that were
+kept for idempotency keys go after a day.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Final
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
 from tellwire.model.stats import Span
+from tellwire.store.answers import KEPT_MS, forget_answers
 from tellwire.store.audit import prune_audit
 from tellwire.store.pruning import expire_payloads, prune
 from tellwire.store.replays import forget_ended
@@ -68,6 +70,7 @@ class Pruner:
         await self._store.write(lambda connection: forget_removed(connection, before_ms=before_ms))
         await self._store.write(lambda connection: forget_ended(connection, before_ms=before_ms))
         await self._prune_audit(before_ms)
+        await self._forget_answers()
         await self._prune_rollups(Span.HOUR, before_ms)
         await self._prune_rollups(Span.DAY, max(self._clock.now_ms() - self._stats_retention_ms, 0))
         before_ms = await self._store.drop_days(before_ms)
@@ -84,6 +87,14 @@ class Pruner:
     async def _prune_audit(self, before_ms: int) -> None:
         while True:
             some = await self._store.write(partial(prune_audit, before_ms=before_ms, limit=_AT_A_TIME))
+            if some < _AT_A_TIME:
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _forget_answers(self) -> None:
+        before_ms = self._clock.now_ms() - KEPT_MS
+        while True:
+            some = await self._store.write(partial(forget_answers, before_ms=before_ms, limit=_AT_A_TIME))
             if some < _AT_A_TIME:
                 return
             await asyncio.sleep(_PAUSE_S)

@@ -22,6 +22,7 @@ from tellwire.store.audit import AuditFilters, NewEntry
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms
+from .versions import EXPECTED, check_version
 
 T = TypeVar("T")
 
@@ -51,11 +52,16 @@ class Audit:
         self._limits = limits
 
     async def write(self, action: str, change: Callable[[Connection, Note], T]) -> T:
-        """Run ``change`` as the store does, with a way to note what it did."""
+        """Run ``change`` as the store does, with a way to note what it did.
+
+        Raises PreconditionFailedError, and nothing is changed: whoever asks expects another version (``EXPECTED``).
+        """
         asker, id, at_ms = ASKER.get(), self._new_id(), self._clock.now_ms()
+        expected = EXPECTED.get()
 
         def run(connection: Connection) -> T:
             def note(subject: str, tenant: str | None, before: object, after: object) -> None:
+                check_version(expected, before)
                 was, became = _difference(before, after)
                 if was or became:
                     audit.add(

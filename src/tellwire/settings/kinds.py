@@ -234,6 +234,19 @@ def _read_secure_url(text: str) -> str | None:
     return text
 
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
+
+def _read_origins(text: str) -> tuple[str, ...]:
+    origins = tuple(dict.fromkeys(_items(text)))
+    for origin in origins:
+        if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+            raise ValueError(
+                f"{origin!r} is no origin: scheme and host in lower case, and a port, nothing behind"
+            )
+    return origins
+
+
 def _read_file(text: str) -> Path | None:
     if not text:
         return None
@@ -335,6 +348,12 @@ SCHEDULE = Kind(
 PROXY = Kind("an `http://` or `https://` URL", _read_proxy, _write_optional)
 FILE = Kind("the path of a file", _read_file, _write_optional)
 TEXT = Kind("a text without spaces", _read_text, _write_optional)
+ORIGINS = Kind(
+    "origins, separated by commas, such as `https://portal.example.com`, or `*`",
+    _read_origins,
+    _write_list,
+    True,
+)
 NAME = Kind("a name without spaces", _read_name)
 TEXTS = Kind("texts without spaces, separated by commas", _read_texts, _write_list, True)
 ALGORITHMS = Kind(

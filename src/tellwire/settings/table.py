@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_rate: int = 0
     tenant_rate: int = 0
     token_lifetime: float = 900.0
+    cors_origins: tuple[str, ...] = ()
     oauth_issuer: str | None = None
     oauth_audience: tuple[str, ...] = ()
     oauth_jwks_url: str | None = None
@@ -223,6 +224,12 @@ TABLE: tuple[Setting, ...] = (
         seconds(60, 86_400),
         SECURITY,
         "How long an access token lives that an API key is exchanged for (`POST /oauth/token`).",
+    ),
+    Setting(
+        "cors_origins",
+        kinds.ORIGINS,
+        SECURITY,
+        "Pages of which other origins may use the API from a browser (CORS); `*` is all of them, none if not set.",
     ),
     Setting(
         "oauth_issuer",

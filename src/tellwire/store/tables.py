@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0018"
+SCHEMA_VERSION: Final = "0019"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -318,6 +318,18 @@ rollups = Table(
     PrimaryKeyConstraint("tenant", "endpoint_id", "span", "start_ms"),
     Index("rollups_by_start", "span", "start_ms"),
     comment="what became of attempts and deliveries in each hour and day",
+)
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("id", LargeBinary(32), primary_key=True, comment="digest of the caller and its idempotency key"),
+    Column("fingerprint", LargeBinary(32), nullable=False, comment="digest of the request"),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("status", SmallInteger, comment="null: the request is under way, or never ended"),
+    Column("sealed", LargeBinary, comment="the body of the answer"),
+    Index("kept_answers_by_start", "started_ms"),
+    comment="what was answered to requests with an idempotency key, for a day",
 )
 
 audit = Table(
