@@ -304,7 +304,8 @@ def test_filters(run: Run) -> None:
     """An endpoint gets a filter; it is tried on events, and the last events are previewed with it and with others."""
     filter = '{"data": {"amount": {"$gte": 0.1}}}'
     made = found(run("endpoints", "create", URL, "-e", "order.*", "--filter", filter, "--json"))
-    assert made["subscriptions"] == [{"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}}}}]
+    wanted = {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}}}, "envelope": "standard"}
+    assert made["subscriptions"] == [wanted]
     assert '{"data":{"amount":{"$gte":0.1}}}' in run("endpoints", "get", made["id"]).stdout
     published = [
         found(run("publish", type, data, "--json"))
@@ -323,9 +324,9 @@ def test_filters(run: Run) -> None:
     assert found(run("filters", "preview", "--filter", '{"type": "a.b"}', "--json"))["matched"] == 1
     assert "0 is less than 0.1" in run("filters", "preview", "--endpoint", made["id"]).stdout
     changed = found(run("endpoints", "update", made["id"], "-e", "a.b", "--filter", "{}", "--json"))
-    assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}}]
+    assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}, "envelope": "standard"}]
     shaped = found(run("endpoints", "update", made["id"], "-e", "a.b", "--envelope", "raw", "--json"))
-    assert shaped["subscriptions"] == [{"events": ["a.b"], "envelope": "raw"}]
+    assert shaped["subscriptions"] == [{"events": ["a.b"], "filter": None, "envelope": "raw"}]
 
 
 @pytest.mark.parametrize(
