@@ -20,7 +20,7 @@ _LATER_EVENT: Final = {
     "type": "order.sent",
     "data": {},
     "deliver_at": "2026-02-01T06:00:00Z",
-    "expires_at": "2026-02-02T06:00:00Z",
+    "expires_at": "2099-02-02T06:00:00Z",
 }
 _RECEIPT: Final = {
     "id": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra",
