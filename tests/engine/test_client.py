@@ -1,6 +1,7 @@
 """The Python client and a running server: every call, every error, and what it does about trouble."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -296,6 +297,31 @@ def test_every_route_has_a_call() -> None:
             assert piece in text, route
         last = route.path.rpartition("}")[2]
         assert last in text, route
+
+
+HERE_ONLY = {
+    ("endpoints", "count_by_state"), ("deliveries", "count_due"), ("deliveries", "backlog"),
+    ("deliveries", "lag_ms"), ("keys", "catch_up"), ("keys", "find"), ("keys", "find_hashed"),
+    ("tokens", "access"), ("tokens", "find"), ("tokens", "portal", "made_with"), ("tokens", "portal", "ends_ms"),
+    ("endpoints", "disable", "reason"), ("keys", "list", "tenant"),
+}  # fmt: skip
+"""What the hub has for the process that it is in, and the API has not."""
+
+
+async def test_calls_are_those_of_the_hub(client: Client, tellwire: Tellwire) -> None:
+    """Each noun has the calls of the hub, with the same parameters."""
+    nouns = (
+        "endpoints", "tenants", "keys", "tokens", "events", "event_types", "filters", "deliveries", "replays",
+        "audit", "stats",
+    )  # fmt: skip
+    for noun in nouns:
+        for name, call in inspect.getmembers(getattr(tellwire, noun), inspect.ismethod):
+            if name.startswith("_") or (noun, name) in HERE_ONLY or (noun, name) == ("audit", "write"):
+                continue
+            there = set(inspect.signature(call).parameters)
+            here = set(inspect.signature(getattr(getattr(client, noun), name)).parameters)
+            assert {one for one in there - here if (noun, name, one) not in HERE_ONLY} == set(), (noun, name)
+            assert here <= there, (noun, name)
 
 
 def test_nouns_are_whole() -> None:
