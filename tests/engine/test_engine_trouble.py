@@ -99,8 +99,9 @@ async def test_a_graceful_stop_gives_back_what_waits(tmp_path: Path) -> None:
             "SELECT count(lease_token), sum(state = 1) FROM deliveries"
         ).fetchone()
         database.close()
-        assert (leased, succeeded) == (0, 2)
-        assert len(receiver.bodies) == 2
+        sent = len(receiver.bodies)
+        assert (leased, succeeded) == (0, sent)
+        assert 2 <= sent < 30
         async with tellwire_at(tmp_path) as again:
             await all_are(again, State.SUCCEEDED, 30)
         assert len(receiver.bodies) == 30
