@@ -20,6 +20,7 @@ KEY: Final = "key"
 REPLAY: Final = "rpl"
 AUDIT: Final = "aud"
 REQUEST: Final = "req"
+BATCH: Final = "bat"
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Characters are looked up in twos and threes: the publish path makes an id's text for every event.

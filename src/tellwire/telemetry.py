@@ -90,6 +90,19 @@ class AttemptFinished(Fact, frozen=True):
     traceparent: str | None
 
 
+class BatchSent(Fact, frozen=True):
+    """A request to an endpoint that gets batches ended. Each of its deliveries has an ``AttemptFinished`` besides;
+    ``batch_id`` is the ``webhook-id`` of the request."""
+
+    batch_id: str
+    endpoint_id: str
+    tenant: str
+    deliveries: int
+    size_bytes: int
+    succeeded: bool
+    duration_ms: int
+
+
 class DeliveryExpired(Fact, frozen=True):
     """A delivery ended because its event is not worth delivering any more. ``attempts`` had been made, none perhaps."""
 

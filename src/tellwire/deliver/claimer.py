@@ -9,6 +9,7 @@ few seconds; and from what this process records itself.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .ownership import Ownership, Taking
+from .rejoining import rejoined
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
@@ -206,7 +208,7 @@ class Claimer:
                 found.ready.append((endpoint_id, found.taking.elsewhere[endpoint_id]))
                 continue
             lane = self._lanes.of(endpoint)
-            limit = min(self._lanes.room(lane, len(found.claims)), _PER_LANE_PER_PASS)
+            limit = min(self._lanes.room(lane, len(found.claims)), max(_PER_LANE_PER_PASS, lane.per_request))
             if limit <= 0:
                 lane.backlog = True
                 continue
@@ -217,7 +219,18 @@ class Claimer:
             if not lane.backlog:
                 emptied.append(endpoint_id)
             found.rescued += sum(row.rescued for row in rows)
-            found.claims += [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
+            claims = [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
+            if endpoint.settings.batch is not None:
+                claims = rejoined(
+                    connection,
+                    endpoint,
+                    claims,
+                    partial(_claim_of, endpoint_id=endpoint_id, token=token, until_ms=until_ms),
+                    now_ms=now_ms,
+                    until_ms=until_ms,
+                    token=token,
+                )
+            found.claims += claims
         found.ready += self._store.hot.lanes_ready(connection, emptied)
         return found
 

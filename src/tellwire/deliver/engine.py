@@ -115,12 +115,15 @@ class Engine:
             self._recorder,
             Expirer(store, clock, telemetry, lambda claim: self._let_go(claim, False)),
             clock,
+            telemetry=telemetry,
             schedule=options.schedule,
             random=self._random,
             let_go=self._let_go,
+            let_one_go=self._let_one_go,
             owns=self._ownership.holds,
             changed=self._lanes.of,
             judged=circuits.judged,
+            lease_ms=self.lease_ms,
             needed_ms=needed_ms,
             ended=self._watcher.ended,
             hold=self._holds.hold,
@@ -237,6 +240,8 @@ class Engine:
         """Take claims that are durable, and send them as soon as their lanes have slots."""
         for claim in claims:
             self._held[claim] = None
+            for one in claim.along:
+                self._held[one] = None
             if self._stopped:
                 self._let_go(claim, True)
             else:
@@ -292,6 +297,11 @@ class Engine:
             self._claimer.supply(lane.endpoint_id)
 
     def _let_go(self, claim: Claim, release: bool) -> None:
+        self._let_one_go(claim, release)
+        for one in claim.along:
+            self._let_one_go(one, release)
+
+    def _let_one_go(self, claim: Claim, release: bool) -> None:
         if release:
             self._releases.submit(claim)
         else:

@@ -1,18 +1,22 @@
 """The executor: one attempt from claim to result. Reads aloud: still ours? -> sign -> send -> judge -> record."""
 
 import random as _random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
+
+import msgspec
 
 from tellwire.clock import Clock
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
-from tellwire.policy.outcome import judge
+from tellwire.policy.outcome import Verdict, judge
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
+from tellwire.telemetry import Telemetry
 
+from .batches import Batches
 from .credentials import Credentials
 from .expirer import Expirer
 from .lanes import Lane
@@ -35,18 +39,21 @@ class Executor:
         expirer: Expirer,
         clock: Clock,
         *,
+        telemetry: Telemetry,
         schedule: RetrySchedule,
         random: _random.Random,
         let_go: Callable[[Claim, bool], None],
+        let_one_go: Callable[[Claim, bool], None],
         owns: Callable[[bytes], bool],
         changed: Callable[[LiveEndpoint], object],
         judged: Callable[[Lane, LiveEndpoint, bool], None],
+        lease_ms: int,
         needed_ms: int,
         ended: Callable[[bytes, int, bool], None],
         hold: Callable[[Lane, int], None],
     ) -> None:
-        """``let_go(claim, release)`` gives a claim up unsent; ``owns`` tells whether an exclusive lane is ours;
-        ``needed_ms`` is what an attempt may take at most.
+        """``let_go(claim, release)`` gives a claim up unsent with what goes along, ``let_one_go`` only itself; ``owns``
+        tells whether an exclusive lane is ours; ``needed_ms`` is what an attempt may take at most.
 
         ``changed`` hears of an endpoint that is not as its lane knows it, ``judged`` whether an attempt to one with a
         circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
@@ -67,6 +74,21 @@ class Executor:
         self._needed_ms = needed_ms
         self._ended = ended
         self._hold = hold
+        self._batches = Batches(
+            store,
+            recorder,
+            expirer,
+            clock,
+            telemetry,
+            schedule=schedule,
+            random=random,
+            send=self._send,
+            follow=self._follow,
+            let_go=let_one_go,
+            owns=owns,
+            lease_ms=lease_ms,
+            needed_ms=needed_ms,
+        )
 
     async def attempt(self, lane: Lane, claim: Claim) -> None:
         """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us."""
@@ -79,6 +101,9 @@ class Executor:
             return
         if lane.endpoint is not endpoint:
             self._changed(endpoint)
+        if endpoint.settings.batch is not None or claim.along:
+            await self._batches.attempt(lane, claim, endpoint)
+            return
         started_ms = self._clock.now_ms()
         if claim.expires_ms is not None and claim.expires_ms <= started_ms:
             self._expirer.expire(claim, endpoint)
@@ -88,12 +113,7 @@ class Executor:
             self._let_go(claim, False)
             return
         headers, body = request_for(claim, endpoint, started_ms)
-        manner = PLAIN if endpoint.settings.method == "POST" else _PUT
-        authentication = endpoint.settings.authentication
-        if authentication is None:
-            evidence = await self._transport.send(endpoint.url, headers, body, manner)
-        else:
-            evidence = await self._credentials.send(authentication, endpoint.url, headers, body, manner)
+        evidence = await self._send(endpoint, headers, body)
         ended_ms = self._clock.now_ms()
         schedule = self._schedule
         if endpoint.retries is not None:
@@ -107,13 +127,31 @@ class Executor:
             since_ms=0 if schedule.max_age_ms is None else claim.since_ms,
             expires_ms=claim.expires_ms,
         )
-        self._ended(claim.endpoint_id, ended_ms, evidence.succeeded)
+        self._follow(lane, endpoint, evidence, verdict, ended_ms)
+        self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
+
+    def _send(
+        self, endpoint: LiveEndpoint, headers: dict[str, str], body: bytes, kept_bytes: int | None = None
+    ) -> Awaitable[Evidence]:
+        """Send a request as the endpoint's settings say."""
+        manner = PLAIN if endpoint.settings.method == "POST" else _PUT
+        if kept_bytes is not None:
+            manner = msgspec.structs.replace(manner, kept_bytes=kept_bytes)
+        authentication = endpoint.settings.authentication
+        if authentication is None:
+            return self._transport.send(endpoint.url, headers, body, manner)
+        return self._credentials.send(authentication, endpoint.url, headers, body, manner)
+
+    def _follow(
+        self, lane: Lane, endpoint: LiveEndpoint, evidence: Evidence, verdict: Verdict, ended_ms: int
+    ) -> None:
+        """Do to the lane what a request and its verdict say."""
+        self._ended(endpoint.id, ended_ms, evidence.succeeded)
         _adapt(lane, evidence, verdict.slow_down)
         if verdict.hold_ms:
             self._hold(lane, ended_ms + verdict.hold_ms)
         if lane.circuit is not None:
             self._judged(lane, endpoint, evidence.succeeded)
-        self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
 
 
 def _adapt(lane: Lane, evidence: Evidence, slow_down: bool) -> None:

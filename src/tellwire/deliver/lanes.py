@@ -14,10 +14,13 @@ from typing import Final
 import msgspec
 
 from tellwire.clock import Clock
+from tellwire.model.batching import BatchSettings
 from tellwire.model.claim import Claim
 from tellwire.policy.circuit import CLOSED, Circuit
 from tellwire.policy.rate import Bucket, LaneLimit
 from tellwire.store.roster import LiveEndpoint
+
+from .gathering import Gathering
 
 HELD_PER_SLOT: Final = 256
 """How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
@@ -57,14 +60,15 @@ class Lane:
     """One endpoint's claims in this process."""
 
     __slots__ = (
-        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "queued", "timer",
-        "waiting",
+        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
+        "queued", "timer", "waiting",
     )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
         self.endpoint_id = endpoint_id
         self.limit = LaneLimit.full(slots)
-        self.waiting: deque[Claim] = deque()
+        self.waiting: deque[Claim] | Gathering = deque()  # a gathering is true when a batch may go
+        self.per_request = 1  # how many deliveries one may carry
         self.in_flight = 0
         self.held = 0  # waiting, in flight or not yet recorded
         self.backlog = False  # due deliveries of this lane were left in the store
@@ -79,9 +83,9 @@ class Lane:
         """How many claims this lane may hold by its own bound."""
         if self.is_open:
             return 1  # for a probe
-        most = self.limit.allowed * HELD_PER_SLOT
+        most = self.limit.allowed * max(HELD_PER_SLOT, self.per_request)
         if self.bucket is not None:
-            most = min(most, self.bucket.burst + int(self.bucket.per_ms * HELD_MS))
+            most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)
         return most
 
     @property
@@ -179,9 +183,24 @@ class Lanes:
             lane.circuit = None
         elif lane.circuit is None:
             lane.circuit = CLOSED
+        self._line_up(lane, settings.batch)
         if lane.timer is not None:  # for a token that the lane may no longer need
             lane.timer.cancel()
             lane.timer = asyncio.get_running_loop().call_soon(self.go_on, lane)
+
+    def _line_up(self, lane: Lane, batch: BatchSettings | None) -> None:
+        """Have what waits in a lane wait as its endpoint's batches say."""
+        before = lane.waiting
+        if batch == (before.settings if isinstance(before, Gathering) else None):
+            return
+        waiting = list(before)
+        before.clear()
+        lane.per_request = 1 if batch is None else batch.max_events
+        lane.waiting = deque() if batch is None else Gathering(batch, self._clock, lambda: self.go_on(lane))
+        for claim in waiting:
+            lane.waiting.append(claim)
+        if waiting and batch is None:
+            asyncio.get_running_loop().call_soon(self.go_on, lane)
 
     def held_back(self) -> dict[bytes, Circuit | None]:
         """The lanes that hold something back: those whose circuit is open, with it, and those that wait for a token."""
@@ -237,9 +256,10 @@ class Lanes:
     def take(self, claim: Claim) -> None:
         """Hold a claim: let it wait for a slot, or start it at once."""
         lane = self[claim.endpoint_id]
-        lane.held += 1
-        self.held += 1
-        self.held_bytes += len(claim.body)
+        for one in (claim, *claim.along) if claim.along else (claim,):
+            lane.held += 1
+            self.held += 1
+            self.held_bytes += len(one.body)
         lane.waiting.append(claim)
         self._fill(lane)
 
@@ -273,7 +293,7 @@ class Lanes:
     def load(self, now_ms: int) -> Load:
         """What they hold; goes through all lanes, so not to be asked for each claim."""
         lanes = list(self._lanes.values())
-        waiting = [lane.waiting for lane in lanes if lane.waiting]
+        waiting = [lane.waiting for lane in lanes if len(lane.waiting)]
         oldest_ms = min((claims[0].due_ms for claims in waiting), default=now_ms)
         return Load(
             self.in_flight,

@@ -81,9 +81,22 @@ class Recorder:
             self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True, stage="record"
         )
 
+        self._write_together = store.batched(
+            self._run_together,
+            self._done_together,
+            max_weight=_MAX_PER_COMMIT,
+            weigh=len,
+            patient=True,
+            stage="record",
+        )
+
     def record(self, result: Result) -> None:
         """Have ``result`` written with the next transaction."""
         self._write.submit(result)
+
+    def record_together(self, results: list[Result]) -> None:
+        """Have the results of one request written in one transaction."""
+        self._write_together.submit(results)
 
     def _run(self, connection: Connection, results: list[Result]) -> list[Any]:
         held = self._store.hot.record(
@@ -114,6 +127,18 @@ class Recorder:
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             self._telemetry.emit(StoreFailed("record", str(failures[0])))
+
+    def _run_together(self, connection: Connection, items: list[list[Result]]) -> list[Any]:
+        outcomes = iter(self._run(connection, [result for results in items for result in results]))
+        return [[next(outcomes) for _ in results] for results in items]
+
+    def _done_together(self, items: list[list[Result]], outcomes: list[Any]) -> None:
+        for results, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, StoreUnavailableError):
+                self._loop.call_later(_RETRY_AFTER_S, self.record_together, results)
+                self._telemetry.emit(StoreFailed("record", str(outcome)))
+            else:
+                self._done(results, outcome if isinstance(outcome, list) else [outcome] * len(results))
 
     def _count(self, connection: Connection, results: list[Result], held: set[bytes]) -> None:
         """Have the statistics know what this transaction does."""

@@ -11,20 +11,29 @@ from .shaping import JSON, shaped
 def request_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> tuple[dict[str, str], bytes]:
     """Headers and body of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
     body = claim.body
-    secrets = endpoint.signing_secrets(now_ms)
     if endpoint.shapes is None:
         headers = {**endpoint.headers, "content-type": JSON}
     else:
         body, own = shaped(claim, endpoint.tenant, endpoint.shapes)
-        headers = {name: value for name, value in endpoint.headers.items() if name.lower() not in own} | own
-    headers |= standard.headers(secrets, claim.event_text_id, now_ms // 1000, body)
-    signing = endpoint.settings.signing
-    if signing is not None:
-        headers |= legacy_headers(
-            signing.legacy, message_id=claim.event_text_id, timestamp_s=now_ms // 1000, url=endpoint.url, body=body
-        )  # fmt: skip
-    if endpoint.settings.user_agent is not None:
-        headers["user-agent"] = endpoint.settings.user_agent
+        headers = with_own(endpoint, own)
+    sign(headers, endpoint, claim.event_text_id, now_ms, body)
     if endpoint.settings.trace and claim.traceparent is not None:
         headers["traceparent"] = claim.traceparent
     return headers, body
+
+
+def with_own(endpoint: LiveEndpoint, own: dict[str, str]) -> dict[str, str]:
+    """The endpoint's headers, and those that say what the body is; the latter win."""
+    return {name: value for name, value in endpoint.headers.items() if name.lower() not in own} | own
+
+
+def sign(headers: dict[str, str], endpoint: LiveEndpoint, message_id: str, now_ms: int, body: bytes) -> None:
+    """Add the headers that prove the request, and name who sends it."""
+    headers |= standard.headers(endpoint.signing_secrets(now_ms), message_id, now_ms // 1000, body)
+    signing = endpoint.settings.signing
+    if signing is not None:
+        headers |= legacy_headers(
+            signing.legacy, message_id=message_id, timestamp_s=now_ms // 1000, url=endpoint.url, body=body
+        )  # fmt: skip
+    if endpoint.settings.user_agent is not None:
+        headers["user-agent"] = endpoint.settings.user_agent

@@ -54,6 +54,12 @@ def shaped(claim: Claim, tenant: str, shapes: Shapes) -> Shaped:
             return Shaped(claim.body, {"content-type": JSON})
 
 
+def cloudevent(claim: Claim, tenant: str) -> bytes:
+    """The event of ``claim`` as structured CloudEvent."""
+    standard = _decode(claim.body)
+    return _structured(_attributes(claim, tenant, standard.timestamp), bytes(standard.data))
+
+
 def _attributes(claim: Claim, tenant: str, timestamp: str) -> dict[str, str]:
     """The context attributes (CloudEvents 1.0, "Context Attributes"); all are printable ASCII without spaces."""
     return {

@@ -13,6 +13,7 @@ from tellwire.model.authentication import MASK, SECRET_FIELDS
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, SETTING_NAMES, EndpointSettings
 
 from .authentication_checks import check_authentication
+from .batch_checks import check_batch
 from .faults import HEADER_VALUE, CheckUrl, Faults
 from .retry_checks import check_retries
 from .signing_checks import check_signing
@@ -45,6 +46,7 @@ def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faul
     if settings.user_agent is not None and not HEADER_VALUE.fullmatch(settings.user_agent):
         faults.add("user_agent", msg="may have visible ASCII characters and inner spaces only")
     check_retries(settings, faults)
+    check_batch(settings, faults)
 
 
 def _merged(before: Any, patch: Any) -> Any:

@@ -1,11 +1,13 @@
 """What the fields of an endpoint must be together, each of them being sound by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tellwire.model.authentication import MutualTls
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
+from tellwire.model.subscription import Subscription
 
 from .authentication_checks import header_of
+from .batch_checks import envelope_fault
 from .faults import Faults
 from .signing_checks import headers_of, schemes_fault
 
@@ -14,6 +16,7 @@ def check_together(
     url: str,
     headers: Mapping[str, str],
     settings: EndpointSettings = DEFAULT_SETTINGS,
+    subscriptions: Sequence[Subscription] = (),
     *,
     secret: str | None = None,
     **_: object,
@@ -31,6 +34,9 @@ def check_together(
     fault = None if secret is None else schemes_fault(signing, secret)
     if fault is not None:
         faults.add("signing", "schemes", msg=f"{fault}; rotate the secret first")
+    fault = envelope_fault(settings, subscriptions)
+    if fault is not None:
+        faults.add("batch", msg=fault)
     proving = None if shown is None else header_of(shown)
     signed = set() if signing is None else headers_of(signing)
     if proving in signed:

@@ -12,6 +12,9 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     before the attempt that this claim is for, which was due at ``due_ms``. From ``expires_ms`` on the event is not
     worth delivering. ``deliver_ms`` is when it was to be delivered at the earliest, ``again_ms`` when the delivery was
     last made pending by hand or a replay; 0 where that does not apply.
+
+    ``along`` are the claims that go in the same request, where the endpoint gets batches; ``batch_id`` is the batch in
+    which the delivery was sent last.
     """
 
     delivery_id: bytes
@@ -30,6 +33,8 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     deliver_ms: int = 0
     again_ms: int = 0
     traceparent: str | None = None
+    along: tuple["Claim", ...] = ()
+    batch_id: bytes | None = None
 
     @property
     def since_ms(self) -> int:

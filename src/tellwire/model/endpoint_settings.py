@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from .authentication import Authentication, hidden
+from .batching import BatchSettings
 from .lane_settings import CircuitSettings, RateLimit
 from .retry import RetryPolicy, TypedRetryPolicy
 from .signing_choice import SigningChoice
@@ -106,6 +107,16 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             examples=[[{"events": ["order.*"], "first_s": 10, "factor": 3, "cap_s": 3600, "attempts": 20}]],
         ),
     ] = ()
+    batch: (
+        Annotated[
+            BatchSettings,
+            Meta(
+                description="Several events in one request; `{}` takes all defaults. One event in each if not given.",
+                examples=[{"max_events": 100, "max_wait_s": 2, "format": "array"}],
+            ),
+        ]
+        | None
+    ) = None
     trace: Annotated[
         bool,
         Meta(
@@ -118,7 +129,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     def exclusive(self) -> bool:
         """Whether something must hold across processes, so that only one of them may send to the endpoint."""
         limited = self.max_in_flight is not None or self.rate_limit is not None
-        return limited or self.circuit is not None
+        return limited or self.circuit is not None or self.batch is not None
 
 
 DEFAULT_SETTINGS: Final = EndpointSettings()

@@ -78,7 +78,7 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
         raise ConflictError(f"delivery {id!r} cannot be retried: its event has expired")
     _move(
         connection, id, Move.RETRY_BY_HAND, now_ms,
-        due_ms=now_ms, again_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None,
+        due_ms=now_ms, again_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None, batch_id=None,
     )  # fmt: skip
     return get(connection, id, now_ms=now_ms)
 

@@ -218,6 +218,7 @@ def make_pending(
             schedule_step=0,
             trigger="replay",
             finished_ms=None,
+            batch_id=None,
             lease_token=token,
             lease_until_ms=until_ms,
         )

@@ -79,6 +79,17 @@ class SqliteHotStatements:
         for chunk in _chunks(leases):
             driver.execute(_release(len(chunk)), _flat(chunk))
 
+    def seal(
+        self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
+    ) -> set[bytes]:
+        """Make one batch of the deliveries whose leases still hold."""
+        driver = driver_of(connection)
+        held: set[bytes] = set()
+        for chunk in _chunks(leases):
+            values = [batch_id, until_ms, *_flat(chunk)]
+            held.update(row[0] for row in driver.execute(_seal(len(chunk)), values))
+        return held
+
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
         """End the deliveries whose lease still holds: their events are not worth delivering any more."""
         driver = driver_of(connection)
@@ -194,6 +205,15 @@ def _record(rows: int) -> str:
 def _extend(rows: int) -> str:
     return f"""
         UPDATE deliveries SET lease_until_ms = ?
+        FROM (VALUES {_values(2, rows)}) AS held
+        WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
+        RETURNING deliveries.id"""  # noqa: S608 - placeholders only
+
+
+@cache
+def _seal(rows: int) -> str:
+    return f"""
+        UPDATE deliveries SET batch_id = ?, lease_until_ms = ?
         FROM (VALUES {_values(2, rows)}) AS held
         WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
         RETURNING deliveries.id"""  # noqa: S608 - placeholders only

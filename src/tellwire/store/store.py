@@ -105,6 +105,12 @@ class HotStatements(Protocol):
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         """Give up the leases ``(delivery id, token)`` that still hold: the deliveries can be claimed at once."""
 
+    def seal(
+        self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
+    ) -> set[bytes]:
+        """Make one batch of the deliveries whose leases ``(delivery id, token)`` still hold, which then end at the
+        same time; gives their ids."""
+
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
         """End, as expired, the deliveries whose leases ``(delivery id, token)`` still hold; gives their ids."""
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0019"
+SCHEMA_VERSION: Final = "0020"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -191,6 +191,7 @@ deliveries = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("finished_ms", BigInteger),
     Column("again_ms", BigInteger, comment="when it was last made pending by hand or a replay"),
+    Column("batch_id", LargeBinary(16), comment="the batch in which it was sent last"),
     Index("deliveries_by_event", "event_id"),
     Index("deliveries_by_endpoint", "endpoint_id", "id"),
     sqlite_with_rowid=False,
@@ -207,6 +208,14 @@ Index(
     deliveries.c.id,
     sqlite_where=deliveries.c.state == 0,
     postgresql_where=deliveries.c.state == 0,
+)
+
+Index(
+    "deliveries_in_batches",
+    deliveries.c.endpoint_id,
+    deliveries.c.batch_id,
+    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.batch_id.is_not(None)),
+    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.batch_id.is_not(None)),
 )
 
 failing = Table(
