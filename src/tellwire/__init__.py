@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .model.subscription import Subscription
     from .policy.retry import RetrySchedule
     from .publish.declared import Event
+    from .receive import ReceivedEvent, unpack
     from .signing import parse_secret, verify
     from .sync import SyncTellwire
 
@@ -58,6 +59,7 @@ __all__ = [
     "Options",
     "PreconditionFailedError",
     "Receipt",
+    "ReceivedEvent",
     "RemoteError",
     "RetrySchedule",
     "SettingsError",
@@ -72,6 +74,7 @@ __all__ = [
     "UnauthorizedError",
     "__version__",
     "parse_secret",
+    "unpack",
     "verify",
 ]
 
@@ -84,11 +87,13 @@ if not TYPE_CHECKING:  # type checkers take the imports above, and know every ot
         "Limits": "model.limits",
         "Options": "hub",
         "Receipt": "model.event",
+        "ReceivedEvent": "receive",
         "RetrySchedule": "policy.retry",
         "Subscription": "model.subscription",
         "SyncTellwire": "sync",
         "Tellwire": "hub",
         "parse_secret": "signing",
+        "unpack": "receive",
         "verify": "signing",
     }
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.docs.blocks import ROOT
 
+from tellwire.manage.batch_checks import check_batch
 from tellwire.manage.faults import Faults
 from tellwire.manage.signing_checks import check_signing
 from tellwire.model.authentication import Authentication
@@ -34,6 +35,16 @@ def test_signing(example: str) -> None:
     assert settings.signing is not None
     faults = Faults()
     check_signing(settings.signing, faults)
+    faults.raise_any()
+
+
+@pytest.mark.parametrize("example", examples("send-batches.md", '"batch"'))
+def test_batch(example: str) -> None:
+    """What the page shows passes every check."""
+    settings = msgspec.convert(json.loads(example), EndpointSettings)
+    assert settings.batch is not None
+    faults = Faults()
+    check_batch(settings, faults)
     faults.raise_any()
 
 

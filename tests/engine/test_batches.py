@@ -154,8 +154,7 @@ async def test_one_that_is_cancelled_while_it_waits_is_not_sent(tmp_path: Path) 
         ids = await publish(tellwire, 2)
 
         async def gathered() -> bool:
-            load = tellwire.load()
-            return load is not None and load.waiting == 2
+            return tellwire.engine is not None and tellwire.engine.load().waiting == 2
 
         await until(gathered)
         await tellwire.events.cancel(ids[0])

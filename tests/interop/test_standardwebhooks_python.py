@@ -8,12 +8,20 @@ import json
 import os
 import time
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tellwire import unpack
+from tellwire.deliver.batch_request import batch_id_of, batch_request_for
 from tellwire.errors import SignatureError
+from tellwire.model.batching import BatchSettings
+from tellwire.model.claim import Claim
+from tellwire.model.endpoint import EndpointState
+from tellwire.model.event import envelope
+from tellwire.policy.subscribing import compile_subscriptions
 from tellwire.signing import (
     generate_asymmetric,
     generate_symmetric,
@@ -22,6 +30,8 @@ from tellwire.signing import (
     public_key,
     verify,
 )
+from tellwire.store.roster import LiveEndpoint
+from tellwire.store.signers import LiveSecret
 
 ID = "evt_01k0000000000000000000000"
 BODIES = [
@@ -74,3 +84,25 @@ def test_we_verify_ed25519_signatures_made_independently(body: bytes) -> None:
     given = {"webhook-id": ID, "webhook-timestamp": "1700000000", "webhook-signature": f"v1a,{signature}"}
     public = parse_secret("whpk_" + base64.b64encode(private.public_key().public_bytes_raw()).decode())
     verify([public], given, body, 1_700_000_000)
+
+
+@pytest.mark.parametrize("format", ["array", "cloudevents"])
+def test_it_verifies_a_batch(format: Literal["array", "cloudevents"]) -> None:
+    """One signature holds for all of it."""
+    text = generate_symmetric(os.urandom)
+    endpoint = LiveEndpoint(
+        b"p" * 16, "ep", "acme", "https://a.example", compile_subscriptions([]), EndpointState.ENABLED, {},
+        (LiveSecret(parse_secret(text), None),),
+    )  # fmt: skip
+    body = envelope("order.paid", "2026-01-31T09:30:00.123Z", b'{"n":1.10}')
+    ids = [f"evt_01k000000000000000000000{n}0" for n in range(3)]
+    claims = [Claim(bytes([n]), b"e", b"p", id, "order.paid", body, 1, 0) for n, id in enumerate(ids)]
+    batch_id = batch_id_of(claims)
+    made, sent = batch_request_for(
+        claims, batch_id, endpoint, BatchSettings(format=format), time.time_ns() // 10**6
+    )
+    found = Webhook(text).verify(sent, made)
+    assert [one["id"] for one in found] == ids
+    assert [one.id for one in unpack(made, sent)] == ids
+    with pytest.raises(WebhookVerificationError):
+        Webhook(text).verify(sent[:-1] + b" ]", made)

@@ -73,6 +73,7 @@ async def test_no_rows_are_no_work(store: Store) -> None:
         store.hot.insert_deliveries(connection, [])
         assert store.hot.record(connection, [], []) == set()
         assert store.hot.extend(connection, [], NOW) == set()
+        assert store.hot.seal(connection, [], b"b" * 16, NOW) == set()
         store.hot.release(connection, [])
         assert store.hot.ready_lanes(connection) == []
         assert store.hot.lanes_ready(connection, []) == []

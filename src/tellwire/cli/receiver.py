@@ -11,20 +11,31 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..clock import rfc3339
-from ..errors import SignatureError
+from ..errors import InvalidInputError, SignatureError
 from ..model.limits import MIB
+from ..receive import unpack
 from ..signing import SigningSecret, verify
 from .safe import printable, readable, safe_json
 from .show import draw, highlighted, write_json
 
-MAX_BODY_BYTES = 2 * MIB
-"""More than the largest event with its envelope; what is longer is answered with 413."""
+MAX_BODY_BYTES = 5 * MIB
+"""More than the largest batch of events; what is longer is answered with 413."""
 
 Message = MutableMapping[str, Any]
 
 
+class Named(msgspec.Struct, frozen=True):
+    """One event of a batch."""
+
+    type: str
+    id: str
+
+
 class Received(msgspec.Struct, frozen=True):
-    """One request. ``verified`` is None where there was no secret to check with; ``reason`` says why it is false."""
+    """One request. ``verified`` is None where there was no secret to check with; ``reason`` says why it is false.
+
+    ``events`` are those of a batch; None where the request is none.
+    """
 
     received_at: str
     method: str
@@ -36,6 +47,7 @@ class Received(msgspec.Struct, frozen=True):
     reason: str | None
     headers: list[tuple[str, str]]
     body: str
+    events: list[Named] | None = None
 
 
 class Receiver:
@@ -84,6 +96,7 @@ class Receiver:
             reason=f"the body is larger than {MAX_BODY_BYTES} bytes" if status == 413 else reason,
             headers=headers,
             body=body.decode("utf-8", "replace"),
+            events=_batch(headers, body),
         )
 
     def _verified(self, headers: list[tuple[str, str]], body: bytes) -> tuple[bool | None, str | None]:
@@ -112,14 +125,33 @@ def _drawn(received: Received) -> list[RenderableType]:
     head = Text.assemble(
         (received.received_at, "dim"),
         "  ",
-        (printable(received.type or f"{received.method} {received.path}"), "bold"),
+        (printable(_what(received)), "bold"),
         "  ",
         printable(received.id or "without webhook-id"),
         "  ",
         _verdict(received),
         *([] if received.status == 200 else [("  answered " + str(received.status), "yellow")]),
     )
-    return [head, Padding(_body(received.body), (0, 0, 0, 2), expand=False), Text()]
+    events = [
+        Text.assemble("  ", (printable(event.type), "bold"), "  ", printable(event.id))
+        for event in received.events or ()
+    ]
+    return [head, *events, Padding(_body(received.body), (0, 0, 0, 2), expand=False), Text()]
+
+
+def _what(received: Received) -> str:
+    if received.events is not None:
+        return f"{len(received.events)} events"
+    return received.type or f"{received.method} {received.path}"
+
+
+def _batch(headers: list[tuple[str, str]], body: bytes) -> list[Named] | None:
+    if body.lstrip()[:1] != b"[":
+        return None
+    try:
+        return [Named(event.type, event.id) for event in unpack(dict(headers), body)]
+    except InvalidInputError:
+        return None
 
 
 def _verdict(received: Received) -> Text:

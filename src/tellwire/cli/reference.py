@@ -69,8 +69,9 @@ Each line of a stream is an object as for `POST /v1/events`: `{"type", "data", "
 and does not stop the others; then the exit code is 1. Give idempotency keys if you may have to send a stream again.
 """,
     "receive": """\
-Answers every request to any path. Bodies over 2 MiB are answered with 413 and not shown. Without `--secret`,
-signatures are not checked.
+Answers every request to any path. Bodies over 5 MiB are answered with 413 and not shown. Without `--secret`,
+signatures are not checked. Of a [batch](../how-to/send-batches.md), type and id of each event are shown; with `--json`
+they are in `events`.
 """,
     "doctor": """\
     tellwire doctor

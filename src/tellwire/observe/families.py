@@ -17,7 +17,7 @@ Kind = Literal["counter", "histogram", "gauge"]
 OTHER: Final = "other"
 """The value of a label where something new is not in its list."""
 
-STAGES: Final = ("publish", "record", "change", "release", OTHER)
+STAGES: Final = ("publish", "record", "change", "release", "seal", OTHER)
 AGENTS: Final = ("claimer", "fanner", "leases", "pruner", "remover", "replayer", "roller", "delivery", OTHER)
 FAILING: Final = (
     "publish",
@@ -29,6 +29,7 @@ FAILING: Final = (
     "remove",
     "replay",
     "roll up",
+    "seal",
     OTHER,
 )
 ANSWERED: Final = ("status_1xx", "status_3xx", "status_4xx", "status_5xx")
@@ -110,6 +111,13 @@ ATTEMPTS: Final = Family(
         *(("failed", error, trigger) for error in _ERRORS for trigger in _TRIGGERS),
     ),
 )
+BATCHES: Final = Family(
+    name="tellwire_batches_total",
+    kind="counter",
+    doc="Requests to endpoints that get batches. Each of their deliveries counts as an attempt besides.",
+    labels=("outcome",),
+    series=_of(("succeeded", "failed")),
+)
 FINISHED: Final = Family(
     name="tellwire_deliveries_finished_total",
     kind="counter",
@@ -183,6 +191,12 @@ END_TO_END: Final = Family(
     kind="histogram",
     doc="From the publishing of an event to the end of the attempt that delivered it, retries included.",
     buckets=_END_TO_END_S,
+)
+BATCH_DELIVERIES: Final = Family(
+    name="tellwire_batch_deliveries",
+    kind="histogram",
+    doc="How many deliveries a request had that went to an endpoint with batches.",
+    buckets=_ITEMS,
 )
 COMMIT_ITEMS: Final = Family(
     name="tellwire_commit_items",
@@ -275,9 +289,10 @@ BUILD: Final = Family(
 )
 
 FAMILIES: Final = (
-    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, FINISHED, DROPPED, RESCUED, EXPIRED, WARNINGS,
-    CIRCUITS, DISABLED, STORE_FAILURES, FAULTS, PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, COMMIT_ITEMS, COMMIT_EVENTS,
-    DATABASE,    IN_FLIGHT, HELD, WAITING, LANES, CONNECTIONS, ENDPOINTS, LAG, DATABASE_UP, PROCESSES, BUILD,
+    PUBLISHED, DUPLICATES, FANNED_OUT, PAGES, ATTEMPTS, BATCHES, FINISHED, DROPPED, RESCUED, EXPIRED,
+    WARNINGS, CIRCUITS, DISABLED, STORE_FAILURES, FAULTS, PRUNED, FIRST_ATTEMPT, ATTEMPT, END_TO_END, BATCH_DELIVERIES,
+    COMMIT_ITEMS, COMMIT_EVENTS, DATABASE, IN_FLIGHT, HELD, WAITING, LANES, CONNECTIONS, ENDPOINTS, LAG,
+    DATABASE_UP, PROCESSES, BUILD,
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from ..telemetry import (
     AttemptFinished,
+    BatchSent,
     DeliveriesRescued,
     DeliveryExpired,
     EndpointDisabled,
@@ -178,6 +179,10 @@ def _rescued(log: FilteringBoundLogger, fact: DeliveriesRescued) -> None:
     log.info("deliveries rescued", deliveries=fact.deliveries)
 
 
+def _batch(log: FilteringBoundLogger, fact: BatchSent) -> None:
+    log.debug("batch sent", **msgspec.structs.asdict(fact))
+
+
 def _expired(log: FilteringBoundLogger, fact: DeliveryExpired) -> None:
     log.info("delivery expired", **msgspec.structs.asdict(fact))
 
@@ -228,6 +233,7 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     PageReplayed: _replayed,
     ResultsDropped: _dropped,
     DeliveriesRescued: _rescued,
+    BatchSent: _batch,
     DeliveryExpired: _expired,
     EndpointFailing: _failing,
     LaneOpened: _opened,

@@ -15,6 +15,7 @@ from ..errors import StoreError, TellwireError
 from ..hub import Tellwire
 from ..telemetry import (
     AttemptFinished,
+    BatchSent,
     DeliveriesRescued,
     DeliveryExpired,
     EndpointDisabled,
@@ -56,6 +57,7 @@ class Metrics:
             TransactionCommitted: self._committed,
             ResultsDropped: lambda fact: self._add(families.DROPPED, fact.deliveries),
             DeliveriesRescued: lambda fact: self._add(families.RESCUED, fact.deliveries),
+            BatchSent: self._batch,
             DeliveryExpired: lambda fact: self._add(families.EXPIRED, 1),
             EndpointFailing: lambda fact: self._add(families.WARNINGS, 1),
             LaneOpened: lambda fact: self._add(families.CIRCUITS, 1),
@@ -123,6 +125,10 @@ class Metrics:
         """How many endpoints are in each state."""
         counts = self._tellwire.endpoints.count_by_state()
         return {str(state): count for state, count in counts.items()}
+
+    def _batch(self, fact: BatchSent) -> None:
+        self._add(families.BATCHES, 1, "succeeded" if fact.succeeded else "failed")
+        self._observe(families.BATCH_DELIVERIES, fact.deliveries)
 
     def _attempt(self, fact: AttemptFinished) -> None:
         cells, duration_s, age_s = self._cells, fact.duration_ms / 1000, fact.age_ms / 1000

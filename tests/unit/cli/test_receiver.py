@@ -101,3 +101,26 @@ async def test_large_bodies_are_refused(capsys: pytest.CaptureFixture[str]) -> N
 
     assert found["body"] == ""
     assert "larger than" in found["reason"]
+
+
+async def test_batches_are_shown_event_by_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Type and id of each, also in JSON; the id of the request is the batch's."""
+    body = b'[{"id":"evt_1",%b,{"id":"evt_2",%b]' % (BODY[1:], BODY[1:])
+    given = [
+        *headers([SECRET], "bat_1", int(time.time()), body).items(),
+        ("content-type", "application/json"),
+    ]
+    await post(Receiver([SECRET], 200, as_json=True), body, given)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["id"], found["verified"], found["type"]) == ("bat_1", True, None)
+    assert found["events"] == [{"type": "order.paid", "id": id} for id in ("evt_1", "evt_2")]
+    await post(Receiver([SECRET], 200, as_json=False), body, given)
+    shown = capsys.readouterr().out
+    assert "2 events" in shown
+    assert "evt_2" in shown
+
+
+async def test_an_array_that_is_no_batch_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Strangers may send whatever they like."""
+    await post(Receiver([], 200, as_json=True), b"[1]", [])
+    assert json.loads(capsys.readouterr().out)["events"] is None

@@ -13,6 +13,7 @@ import structlog
 from tellwire.observe.logs import LogFormat, LogLevel, configure, subscribe_logs
 from tellwire.telemetry import (
     AttemptFinished,
+    BatchSent,
     DeliveriesRescued,
     DeliveryExpired,
     EndpointDisabled,
@@ -143,6 +144,12 @@ def test_one_wide_line_per_attempt() -> None:
         ),
         (ResultsDropped(2), "info", "late results dropped", ("deliveries", 2)),
         (DeliveriesRescued(2), "info", "deliveries rescued", ("deliveries", 2)),
+        (
+            BatchSent("bat_1", "ep_1", "acme", 70, 9_000, True, 12),
+            "debug",
+            "batch sent",
+            ("deliveries", 70),
+        ),
         (
             DeliveryExpired("evt_1", "dlv_1", "ep_1", "default", "order.paid", 2),
             "info",

@@ -15,6 +15,7 @@ from tellwire.observe.metrics import Metrics
 from tellwire.observe.page import page
 from tellwire.telemetry import (
     AttemptFinished,
+    BatchSent,
     DeliveriesRescued,
     DeliveryExpired,
     EndpointDisabled,
@@ -80,6 +81,9 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
         (ResultsDropped(2), "results_dropped_total", {}, 2),
         (DeliveriesRescued(2), "deliveries_rescued_total", {}, 2),
         (DeliveryExpired("evt_1", "dlv_1", "ep_1", "default", "a", 0), "deliveries_expired_total", {}, 1),
+        (BatchSent("bat_1", "ep_1", "acme", 70, 9_000, True, 12), "batches_total", {"outcome": "succeeded"}, 1),
+        (BatchSent("bat_1", "ep_1", "acme", 70, 9_000, False, 12), "batches_total", {"outcome": "failed"}, 1),
+        (BatchSent("bat_1", "ep_1", "acme", 70, 9_000, True, 12), "batch_deliveries_sum", {}, 70),
         (EndpointFailing("ep_1", 1, 2), "endpoint_warnings_total", {}, 1),
         (LaneOpened("ep_1", "acme", 30_000), "circuits_opened_total", {}, 1),
         (EndpointDisabled("ep_1", "410 Gone"), "endpoints_disabled_total", {}, 1),

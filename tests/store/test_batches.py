@@ -1,0 +1,121 @@
+"""Deliveries of one batch: sealed together, found together, until they leave it."""
+
+from functools import partial
+
+import pytest
+from sqlalchemy import Connection
+
+from tellwire.ids import DELIVERY, encode
+from tellwire.model.delivery import State
+from tellwire.model.replay import Again
+from tellwire.signing.vault import Vault
+from tellwire.store import batches, deliveries, replay_pages
+from tellwire.store.rows import ClaimedRow
+from tellwire.store.store import Store
+
+from .rows import NOW, add_deliveries, add_endpoint, delivery, delivery_row, outcome, raw
+
+FIRST, SECOND = b"a" * 16, b"b" * 16
+LEASE = NOW + 60_000
+
+
+async def seal(
+    store: Store, numbers: list[int], batch: bytes, *, token: int = 7, until: int = LEASE
+) -> set[bytes]:
+    leases = [(raw(n), token) for n in numbers]
+    return await store.write(lambda c: store.hot.seal(c, leases, batch, until))
+
+
+async def rest(store: Store, endpoint: bytes, *ids: bytes, now: int) -> list[tuple[bytes, ClaimedRow]]:
+    return await store.write(
+        lambda c: batches.claim_rest(c, endpoint, ids, now_ms=now, until_ms=now + 60_000, token=9)
+    )
+
+
+async def claimed(store: Store, vault: Vault, count: int) -> bytes:
+    """An endpoint with so many deliveries, from number 10 on, which token 7 holds."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add_deliveries(
+        store, [delivery_row(n, 5_000 + n, endpoint, token=7, until=LEASE - n) for n in _of(count)]
+    )
+    return endpoint
+
+
+def _of(count: int) -> list[int]:
+    return list(range(10, 10 + count))
+
+
+@pytest.mark.parametrize("count", [1, 3, 101, 1_000])
+async def test_a_batch_is_sealed_and_found(store: Store, vault: Vault, count: int) -> None:
+    """Whatever its size; the leases of all end at the same time from then on."""
+    await claimed(store, vault, count)
+    ids = {raw(n) for n in _of(count)}
+    assert await seal(store, _of(count), FIRST) == ids
+    assert await store.read(lambda c: batches.batch_ids(c, [*ids, raw(9)])) == dict.fromkeys(ids, FIRST)
+    ends = {(await delivery(store, n))["lease_until_ms"] for n in _of(count)[:5]}
+    assert ends == {LEASE}
+
+
+async def test_who_has_lost_its_lease_seals_nothing(store: Store, vault: Vault) -> None:
+    """What was cancelled or is another's stays out."""
+    await claimed(store, vault, 3)
+    await store.write(partial(deliveries.cancel, id=encode(DELIVERY, raw(11)), now_ms=NOW))
+    assert await seal(store, [10], SECOND, token=8) == set()
+    assert await seal(store, _of(3), FIRST) == {raw(10), raw(12)}
+    assert await store.read(lambda c: batches.batch_ids(c, [raw(n) for n in _of(3)])) == {
+        raw(10): FIRST,
+        raw(12): FIRST,
+    }
+
+
+async def test_the_rest_of_a_batch_is_claimed(store: Store, vault: Vault) -> None:
+    """What is due of these batches, of this endpoint, and nobody holds; with all that is needed to send it."""
+    endpoint = await claimed(store, vault, 6)
+    other = await add_endpoint(store, vault, 2)
+    await add_deliveries(store, [delivery_row(90, 5_090, other, token=7, until=LEASE)])
+    await seal(store, [10, 11, 90], FIRST)
+    await seal(store, [12, 13], SECOND)
+    await seal(store, [14], b"c" * 16)
+    assert await rest(store, endpoint, FIRST, now=LEASE - 1) == []
+    later = outcome(11, 7, State.PENDING, due=LEASE + 500)
+    await store.write(lambda c: store.hot.record(c, [later], []))
+    found = await rest(store, endpoint, FIRST, SECOND, now=LEASE)
+    assert {(batch, row.id) for batch, row in found} == {
+        (FIRST, raw(10)),
+        (SECOND, raw(12)),
+        (SECOND, raw(13)),
+    }
+    assert {(row.type, row.data, row.rescued) for _, row in found} == {("order.paid", b'{"n":1}', True)}
+    row = await delivery(store, 10)
+    assert (row["lease_token"], row["lease_until_ms"]) == (9, LEASE + 60_000)
+    ((_, row_later),) = await rest(store, endpoint, FIRST, now=LEASE + 500)
+    assert (row_later.id, row_later.attempt_count, row_later.schedule_step, row_later.rescued) == (
+        raw(11),
+        1,
+        1,
+        False,
+    )
+
+
+async def test_no_batches_are_no_work(store: Store, vault: Vault) -> None:
+    """Empty lists are allowed."""
+    endpoint = await claimed(store, vault, 1)
+    assert await rest(store, endpoint, now=LEASE) == []
+    assert await store.read(lambda c: batches.batch_ids(c, [])) == {}
+
+
+async def test_a_retry_by_hand_leaves_the_batch(store: Store, vault: Vault) -> None:
+    """And so does a replay; a result does not."""
+    await claimed(store, vault, 4)
+    await seal(store, _of(4), FIRST)
+
+    def end(connection: Connection) -> None:
+        store.hot.record(
+            connection, [outcome(11, 7, State.EXHAUSTED), outcome(12, 7, State.PENDING, due=NOW)], []
+        )
+        deliveries.retry(connection, encode(DELIVERY, raw(10)), now_ms=NOW)
+        replay_pages.make_pending(connection, [raw(11)], [Again.EXHAUSTED], now_ms=NOW, lease=None)
+
+    await store.write(end)
+    left = await store.read(lambda c: batches.batch_ids(c, [raw(n) for n in _of(4)]))
+    assert left == {raw(12): FIRST, raw(13): FIRST}
