@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tellwire import unpack
 from tellwire.deliver.transport import PLAIN, Manner
 from tellwire.model.attempt import AttemptError, Evidence
 
@@ -15,7 +16,7 @@ from .virtual import Timeline
 
 
 class Sent(NamedTuple):
-    """One request as its receiver saw it."""
+    """One event of a request as its receiver saw it; nearly all requests have one."""
 
     order: int
     at_ms: int
@@ -70,12 +71,13 @@ class SimulatedTransport:
         answer = str(evidence.error or evidence.status_code)
         started_s = self._timeline.now_s
         # The receiver has the request as soon as it is sent, whether or not we live to see the answer.
-        self._log.append(
-            Sent(
-                self._next_order(), self._timeline.now_ms(), self._sender, self._measured.doubt_ms, url,
-                headers["webhook-id"], answer, started_s + after_s, headers, body,
-            )
-        )  # fmt: skip
+        for event_id in _events(headers, body):
+            self._log.append(
+                Sent(
+                    self._next_order(), self._timeline.now_ms(), self._sender, self._measured.doubt_ms, url,
+                    event_id, answer, started_s + after_s, headers, body,
+                )
+            )  # fmt: skip
         await asyncio.sleep(after_s)
         duration_ms = round((self._timeline.now_s - started_s) * 1000)
         return msgspec.structs.replace(evidence, duration_ms=duration_ms)
@@ -101,3 +103,10 @@ class SimulatedTransport:
     def _overloaded(self) -> Evidence:
         after = self._chance.choice(["20", "120", "soon", "0"])
         return Evidence(self._chance.choice([429, 503]), response_headers=(("retry-after", after),))
+
+
+def _events(headers: Mapping[str, str], body: bytes) -> list[str]:
+    """The events of a request: its own, or those of a batch."""
+    if not body.startswith(b"["):
+        return [headers["webhook-id"]]
+    return [event.id for event in unpack(headers, body)]

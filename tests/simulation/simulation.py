@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tellwire.hub import Tellwire
 from tellwire.model.event import Receipt
@@ -78,6 +78,8 @@ class Simulation:
         self.skew_s = skew_s
         self.measured = measured
         self.at_once = 2 if seed % 4 == 0 else 500
+        self.batching = seed % 5 == 3
+        self.batches: dict[str, int] = {}  # how many events a request may have, by URL
         self.processes: list[Process] = []
         self.trace: list[tuple[float, int, str]] = []
         self.happened: Counter[str] = Counter()
@@ -143,10 +145,17 @@ class Simulation:
         if not self._free_urls:
             return
         url, secret = self._free_urls.pop(0), self._new_secret()
+        settings: dict[str, Any] = {}
+        if self.batching and self.chance.random() < 0.8:
+            self.batches[url] = self.chance.choice([2, 3, 5])
+            wait_s = self.chance.choice([0, 1, 10])
+            settings["batch"] = {"max_events": self.batches[url], "max_wait_s": wait_s}
 
         async def create(tellwire: Tellwire) -> None:
             began = next(self.order)
-            endpoint, _ = await tellwire.endpoints.create(url, events=["order.*"], secret=secret)
+            endpoint, _ = await tellwire.endpoints.create(
+                url, events=["order.*"], secret=secret, settings=settings
+            )
             self.endpoints[url] = endpoint.id
             self.secrets[url] = [NewSecret(began, self.timeline.now_s, secret)]
 

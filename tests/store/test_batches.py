@@ -19,11 +19,11 @@ FIRST, SECOND = b"a" * 16, b"b" * 16
 LEASE = NOW + 60_000
 
 
-async def seal(
-    store: Store, numbers: list[int], batch: bytes, *, token: int = 7, until: int = LEASE
-) -> set[bytes]:
+async def seal(store: Store, numbers: list[int], batch: bytes, *, token: int = 7) -> set[bytes]:
     leases = [(raw(n), token) for n in numbers]
-    return await store.write(lambda c: store.hot.seal(c, leases, batch, until))
+    held = await store.write(lambda c: store.hot.seal(c, leases, batch, LEASE))
+    assert {found for _, found in held} <= {token}
+    return {id for id, _ in held}
 
 
 async def rest(store: Store, endpoint: bytes, *ids: bytes, now: int) -> list[tuple[bytes, ClaimedRow]]:
@@ -61,6 +61,8 @@ async def test_who_has_lost_its_lease_seals_nothing(store: Store, vault: Vault) 
     await claimed(store, vault, 3)
     await store.write(partial(deliveries.cancel, id=encode(DELIVERY, raw(11)), now_ms=NOW))
     assert await seal(store, [10], SECOND, token=8) == set()
+    both = [(raw(12), token) for token in (8, 7)]
+    assert await store.write(lambda c: store.hot.seal(c, both, FIRST, LEASE)) == {(raw(12), 7)}
     assert await seal(store, _of(3), FIRST) == {raw(10), raw(12)}
     assert await store.read(lambda c: batches.batch_ids(c, [raw(n) for n in _of(3)])) == {
         raw(10): FIRST,

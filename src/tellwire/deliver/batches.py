@@ -148,19 +148,20 @@ class Batches:
                 return batch_id, claims
             until_ms = self._clock.now_ms() + self._lease_ms
             leases = [(claim.delivery_id, claim.token) for claim in claims]
-            sealing: asyncio.Future[set[bytes]] = asyncio.get_running_loop().create_future()
+            sealing: asyncio.Future[set[tuple[bytes, int]]] = asyncio.get_running_loop().create_future()
             self._seals.submit((_Seal(leases, batch_id, until_ms), sealing))
             try:
                 held = await sealing
             except StoreError as error:
                 self._telemetry.emit(StoreFailed("seal", str(error)))
                 held = set()
+            # By lease and not by delivery: after a retry by hand there may be two claims of one.
             for claim in claims:
-                if claim.delivery_id in held:
+                if (claim.delivery_id, claim.token) in held:
                     claim.batch_id, claim.lease_until_ms = batch_id, until_ms
                 else:
                     self._let_go(claim, False)
-            claims = [claim for claim in claims if claim.delivery_id in held]
+            claims = [claim for claim in claims if (claim.delivery_id, claim.token) in held]
         return b"", []
 
     def _run(self, connection: Connection, items: list[tuple[_Seal, Any]]) -> list[Any]:

@@ -100,11 +100,11 @@ class PostgresHotStatements:
 
     def seal(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
-    ) -> set[bytes]:
+    ) -> set[tuple[bytes, int]]:
         """Make one batch of the deliveries whose leases still hold."""
         if not leases:
             return set()
-        return {row[0] for row in _fetch(connection, _SEAL, batch_id, until_ms, *_columns(leases))}
+        return {(row[0], row[1]) for row in _fetch(connection, _SEAL, batch_id, until_ms, *_columns(leases))}
 
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
         """End the deliveries whose lease still holds: their events are not worth delivering any more."""
@@ -256,7 +256,7 @@ _SEAL = """
     UPDATE deliveries SET batch_id = $1, lease_until_ms = $2
     FROM unnest($3::bytea[], $4::bigint[]) AS held(id, token)
     WHERE deliveries.id = held.id AND deliveries.lease_token = held.token AND deliveries.state = 0
-    RETURNING deliveries.id"""
+    RETURNING deliveries.id, deliveries.lease_token"""
 
 _EXPIRE = f"""
     UPDATE deliveries SET

@@ -81,13 +81,13 @@ class SqliteHotStatements:
 
     def seal(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
-    ) -> set[bytes]:
+    ) -> set[tuple[bytes, int]]:
         """Make one batch of the deliveries whose leases still hold."""
         driver = driver_of(connection)
-        held: set[bytes] = set()
+        held: set[tuple[bytes, int]] = set()
         for chunk in _chunks(leases):
             values = [batch_id, until_ms, *_flat(chunk)]
-            held.update(row[0] for row in driver.execute(_seal(len(chunk)), values))
+            held.update((row[0], row[1]) for row in driver.execute(_seal(len(chunk)), values))
         return held
 
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
@@ -216,7 +216,7 @@ def _seal(rows: int) -> str:
         UPDATE deliveries SET batch_id = ?, lease_until_ms = ?
         FROM (VALUES {_values(2, rows)}) AS held
         WHERE deliveries.id = held.column1 AND deliveries.lease_token = held.column2 AND deliveries.state = 0
-        RETURNING deliveries.id"""  # noqa: S608 - placeholders only
+        RETURNING deliveries.id, deliveries.lease_token"""  # noqa: S608 - placeholders only
 
 
 @cache

@@ -107,9 +107,9 @@ class HotStatements(Protocol):
 
     def seal(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
-    ) -> set[bytes]:
+    ) -> set[tuple[bytes, int]]:
         """Make one batch of the deliveries whose leases ``(delivery id, token)`` still hold, which then end at the
-        same time; gives their ids."""
+        same time; gives those leases."""
 
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
         """End, as expired, the deliveries whose leases ``(delivery id, token)`` still hold; gives their ids."""
