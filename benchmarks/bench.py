@@ -16,6 +16,7 @@ from .profiles import show_profile
 from .receivers import fast_receiver_name
 from .report import Table, print_report
 from .run import Asked, Run
+from .scenarios.batching import batching
 from .scenarios.fanout import fanout
 from .scenarios.growth import growth
 from .scenarios.idle import idle
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Callable[[Run], Table]] = {
     "tls": tls,
     "idle": idle,
     "isolation": isolation,
+    "batching": batching,
 }
 NAMES = (*CASES, *SCENARIOS)
 DEFAULT = (*CASES, "latency")

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tellwire.settings import load
 from tellwire.wiring import tellwire_for
@@ -36,6 +37,7 @@ class Wanted:
     url: str
     events: str
     tenant: str = "default"
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,9 @@ async def _make_endpoints(env: dict[str, str], wanted: Sequence[Wanted]) -> None
         for start in range(0, len(wanted), _AT_ONCE):
             await asyncio.gather(
                 *(
-                    tellwire.endpoints.create(one.url, events=[one.events], tenant=one.tenant)
+                    tellwire.endpoints.create(
+                        one.url, events=[one.events], tenant=one.tenant, settings=one.settings
+                    )
                     for one in wanted[start : start + _AT_ONCE]
                 )
             )

@@ -10,7 +10,7 @@ from tests.postgres import database_in
 
 from tellwire import InvalidInputError, Options, Subscription, Tellwire
 from tellwire.deliver.engine import EngineOptions
-from tellwire.model.delivery import Delivery, State
+from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.model.subscription import Envelope
 from tellwire.telemetry import BatchSent, Fact
 
@@ -296,3 +296,25 @@ async def test_what_cannot_be_combined_is_refused(
             )
         assert any(error.loc[0] == field for error in caught.value.errors)
         assert words in str(caught.value)
+
+
+async def test_what_waits_for_others_says_so(tmp_path: Path) -> None:
+    """And no more when they have come; then it shows in which batch it was sent."""
+    async with HeldReceiver(held=True) as receiver, tellwire_at(tmp_path) as tellwire:
+        await batching(tellwire, receiver, batch={"max_events": 3, "max_wait_s": LONG_S})
+        await publish(tellwire, 2)
+
+        async def shown() -> bool:
+            return [one.waiting_for for one in await deliveries(tellwire)] == [WaitingFor.BATCH] * 2
+
+        await until(shown)
+        await publish(tellwire, 1, 2)
+        await receiver.met(1)
+
+        async def freed() -> bool:
+            return [one.waiting_for for one in await deliveries(tellwire)] == [None] * 3
+
+        await until(freed)
+        receiver.let_go()
+        found = await all_are(tellwire, State.SUCCEEDED, 3)
+        assert {one.batch_id for one in found} == set(receiver.ids)

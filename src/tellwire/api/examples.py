@@ -60,6 +60,7 @@ _DELIVERY: Final = {
     "created_at": _CREATED,
     "finished_at": "2026-01-31T09:30:06.318Z",
     "waiting_for": None,
+    "batch_id": None,
 }
 _UNTRIED: Final = {
     **_DELIVERY,

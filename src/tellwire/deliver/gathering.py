@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Final
 
 from tellwire.clock import Clock
 from tellwire.model.batching import BatchSettings
@@ -16,15 +17,25 @@ from tellwire.model.claim import Claim
 
 from .batch_request import size_of
 
+_LONG_S: Final = 1.0
+"""A shorter wait is not worth telling."""
+
 
 class Gathering:
     """What waits in the lane of an endpoint with batches."""
 
-    def __init__(self, settings: BatchSettings, clock: Clock, ripe: Callable[[], object]) -> None:
-        """``ripe`` is called when what is there has waited long enough."""
+    def __init__(
+        self,
+        settings: BatchSettings,
+        clock: Clock,
+        ripe: Callable[[], object],
+        begins: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``ripe`` is called when what is there has waited long enough, ``begins`` when it begins to wait for long."""
         self.settings = settings
         self._clock = clock
         self._ripe = ripe
+        self._begins = begins
         self._whole: deque[Claim] = deque()
         self._fresh: deque[Claim] = deque()
         self._bytes = 0
@@ -80,6 +91,11 @@ class Gathering:
         self._stop()
 
     @property
+    def gathers(self) -> bool:
+        """Whether something waits for others to go along, and may do so for long."""
+        return self._timer is not None and self.settings.max_wait_s > _LONG_S and not self
+
+    @property
     def _is_full(self) -> bool:
         return len(self._fresh) >= self.settings.max_events or self._bytes >= self.settings.max_bytes
 
@@ -103,6 +119,8 @@ class Gathering:
         return self.settings.max_wait_s + min(due_s, 0.0)
 
     def _wait(self, wait_s: float) -> None:
+        if wait_s > _LONG_S:
+            self._begins()
         # Never at once: what is offered together comes one after the other, and is to go together.
         self._timer = asyncio.get_running_loop().call_later(max(wait_s, 0.0), self._on_time)
 

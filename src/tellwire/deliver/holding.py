@@ -11,13 +11,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from tellwire.errors import StoreError
-from tellwire.model.delivery import WaitingFor
-from tellwire.policy.circuit import Circuit
 from tellwire.store import lanes
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
-from .lanes import Lanes
+from .lanes import HeldBack, Lanes
 
 _LOOK_EVERY_S: Final = 1.0
 
@@ -30,7 +28,7 @@ class Holding:
         self._lanes = lanes
         self._telemetry = telemetry
         self._owner = owner
-        self._told: dict[bytes, Circuit | None] = {}
+        self._told: dict[bytes, HeldBack] = {}
 
     async def run(self) -> None:
         """Tell until cancelled; costs nothing while no lane holds anything back."""
@@ -48,24 +46,21 @@ class Holding:
             except StoreError as error:
                 self._telemetry.emit(StoreFailed("hold", str(error)))
 
-    async def _tell(self, now: dict[bytes, Circuit | None]) -> None:
+    async def _tell(self, now: dict[bytes, HeldBack]) -> None:
         """Write down what has changed."""
         freed = self._told.keys() - now.keys()
-        new = {
-            id: circuit for id, circuit in now.items() if id not in self._told or self._told[id] != circuit
-        }
-        by_rate = {id for id, circuit in new.items() if circuit is None}
-        opened = {id: circuit for id, circuit in new.items() if circuit is not None}
+        new = {id: why for id, why in now.items() if self._told.get(id) != why}
         if not new and not freed:
             return
+        alike: dict[HeldBack, set[bytes]] = {}
+        for id, why in new.items():
+            alike.setdefault(why, set()).add(id)
 
         def tell(connection: Connection) -> None:
             if freed:
                 lanes.tell(connection, freed, self._owner, None)
-            if by_rate:
-                lanes.tell(connection, by_rate, self._owner, WaitingFor.RATE)
-            for id, circuit in opened.items():
-                lanes.tell(connection, {id}, self._owner, WaitingFor.CIRCUIT, circuit)
+            for why, ids in alike.items():
+                lanes.tell(connection, ids, self._owner, why.waiting_for, why.circuit)
 
         await self._store.write(tell)
         self._told = now

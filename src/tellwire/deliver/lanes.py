@@ -9,13 +9,14 @@ number of slots, and the rate at which attempts begin.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tellwire.clock import Clock
 from tellwire.model.batching import BatchSettings
 from tellwire.model.claim import Claim
+from tellwire.model.delivery import WaitingFor
 from tellwire.policy.circuit import CLOSED, Circuit
 from tellwire.policy.rate import Bucket, LaneLimit
 from tellwire.store.roster import LiveEndpoint
@@ -36,6 +37,13 @@ class LaneBounds(msgspec.Struct, frozen=True):
     per_endpoint: int = 16
     per_process: int = 1_024
     held: int = 10_000
+
+
+class HeldBack(NamedTuple):
+    """Why a lane holds deliveries back; with its circuit, where that is open."""
+
+    waiting_for: WaitingFor
+    circuit: Circuit | None = None
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -92,6 +100,16 @@ class Lane:
     def is_open(self) -> bool:
         """Whether its circuit breaker lets nothing through but probes."""
         return self.circuit is not None and self.circuit.is_open
+
+    @property
+    def held_back(self) -> HeldBack | None:
+        """Why it sends nothing at present, if there is a reason that lasts."""
+        if self.is_open:
+            return HeldBack(WaitingFor.CIRCUIT, self.circuit)
+        if self.timer is not None and self.waiting:
+            return HeldBack(WaitingFor.RATE)
+        gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
+        return HeldBack(WaitingFor.BATCH) if gathers else None
 
     @property
     def at_rest(self) -> bool:
@@ -196,19 +214,20 @@ class Lanes:
         waiting = list(before)
         before.clear()
         lane.per_request = 1 if batch is None else batch.max_events
-        lane.waiting = deque() if batch is None else Gathering(batch, self._clock, lambda: self.go_on(lane))
+        lane.waiting = (
+            deque()
+            if batch is None
+            else Gathering(batch, self._clock, lambda: self.go_on(lane), self.holding.set)
+        )
         for claim in waiting:
             lane.waiting.append(claim)
         if waiting and batch is None:
             asyncio.get_running_loop().call_soon(self.go_on, lane)
 
-    def held_back(self) -> dict[bytes, Circuit | None]:
-        """The lanes that hold something back: those whose circuit is open, with it, and those that wait for a token."""
-        return {
-            id: lane.circuit if lane.is_open else None
-            for id, lane in self._lanes.items()
-            if lane.is_open or (lane.timer is not None and lane.waiting)
-        }
+    def held_back(self) -> dict[bytes, HeldBack]:
+        """The lanes that hold something back, and why."""
+        found = ((id, lane.held_back) for id, lane in self._lanes.items())
+        return {id: why for id, why in found if why is not None}
 
     def shed(self, lane: Lane) -> list[Claim]:
         """The claims that wait in a lane, which no longer has them; whoever asks lets them go."""

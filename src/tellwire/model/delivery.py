@@ -65,10 +65,14 @@ class WaitingFor(StrEnum):
     UNVERIFIED = "unverified"
     RATE = "rate"
     CIRCUIT = "circuit"
+    BATCH = "batch"
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One event on its way to one endpoint, as API and CLI show it."""
+    """One event on its way to one endpoint, as API and CLI show it.
+
+    ``batch_id`` is the ``webhook-id`` of the request in which it was sent last, if that was a batch.
+    """
 
     id: str
     event_id: str
@@ -83,3 +87,4 @@ class Delivery(msgspec.Struct, frozen=True):
     created_at: datetime
     finished_at: datetime | None
     waiting_for: WaitingFor | None = None
+    batch_id: str | None = None

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, sel
 
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
-from tellwire.ids import ATTEMPT, DELIVERY, ENDPOINT, EVENT, decode, encode
+from tellwire.ids import ATTEMPT, BATCH, DELIVERY, ENDPOINT, EVENT, decode, encode
 from tellwire.model.attempt import Attempt
 from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, WaitingFor, states_that_allow
 from tellwire.model.page import Page
@@ -247,6 +247,7 @@ def _delivery(row: RowMapping, now_ms: int) -> Delivery:
         created_at=to_datetime(row["created_ms"]),
         finished_at=None if row["finished_ms"] is None else to_datetime(row["finished_ms"]),
         waiting_for=_waiting_for(row, now_ms),
+        batch_id=None if row["batch_id"] is None else encode(BATCH, row["batch_id"]),
     )
 
 
