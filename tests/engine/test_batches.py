@@ -318,3 +318,20 @@ async def test_what_waits_for_others_says_so(tmp_path: Path) -> None:
         receiver.let_go()
         found = await all_are(tellwire, State.SUCCEEDED, 3)
         assert {one.batch_id for one in found} == set(receiver.ids)
+
+
+async def test_a_batch_is_the_probe_of_an_open_circuit(tmp_path: Path) -> None:
+    """As a whole; when it succeeds, what waited follows in batches too."""
+    async with (
+        HeldReceiver(lambda n: (200 if n > 2 else 500, {})) as receiver,
+        tellwire_at(tmp_path, delays_ms=(10,) * 9) as tellwire,
+    ):
+        circuit = {"failures": 1, "probe_after_s": 0.2}
+        await batching(tellwire, receiver, batch={"max_events": 3, "max_wait_s": LONG_S}, circuit=circuit)
+        await publish(tellwire, 3)
+        await receiver.met(1)
+        await publish(tellwire, 6, 3)
+        found = await all_are(tellwire, State.SUCCEEDED, 9)
+        assert [len(json.loads(body)) for body in receiver.bodies] == [3] * 5
+        assert len(set(receiver.ids)) == len(set(receiver.bodies)) == 3
+        assert sum(one.attempt_count for one in found) == 15

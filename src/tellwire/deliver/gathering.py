@@ -64,9 +64,13 @@ class Gathering:
         """Whatever waits, each with what goes along."""
         return chain(self._whole, self._fresh)
 
-    def __getitem__(self, index: int) -> Claim:
-        """For ``[0]``: the claim that waits in front."""
-        return (self._whole or self._fresh)[index]
+    @property
+    def since_ms(self) -> int | None:
+        """Since when something waits that need not wait for others any more; later than now where all have to."""
+        first = [claims[0].due_ms for claims in (self._whole,) if claims]
+        if self._fresh:
+            first.append(self._fresh[0].due_ms + int(self.settings.max_wait_s * 1000))
+        return min(first, default=None)
 
     def popleft(self) -> Claim:
         """The next batch: the claim of one of its deliveries, with all that go along."""

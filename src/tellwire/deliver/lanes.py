@@ -51,7 +51,7 @@ class Load(msgspec.Struct, frozen=True):
 
     ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that
     have due deliveries left in the store, ``broken`` those whose circuit is open. ``waiting_ms`` tells for how long
-    the oldest claim that waits has been due.
+    the oldest claim that waits has been due, without the time for which it may wait for others to go along.
     """
 
     in_flight: int
@@ -90,7 +90,7 @@ class Lane:
     def capacity(self) -> int:
         """How many claims this lane may hold by its own bound."""
         if self.is_open:
-            return 1  # for a probe
+            return self.per_request  # for a probe
         most = self.limit.allowed * max(HELD_PER_SLOT, self.per_request)
         if self.bucket is not None:
             most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)
@@ -100,6 +100,13 @@ class Lane:
     def is_open(self) -> bool:
         """Whether its circuit breaker lets nothing through but probes."""
         return self.circuit is not None and self.circuit.is_open
+
+    @property
+    def since_ms(self) -> int | None:
+        """Since when the claim that waits in front has been due, or None where none waits."""
+        if isinstance(self.waiting, Gathering):
+            return self.waiting.since_ms
+        return self.waiting[0].due_ms if self.waiting else None
 
     @property
     def held_back(self) -> HeldBack | None:
@@ -312,12 +319,11 @@ class Lanes:
     def load(self, now_ms: int) -> Load:
         """What they hold; goes through all lanes, so not to be asked for each claim."""
         lanes = list(self._lanes.values())
-        waiting = [lane.waiting for lane in lanes if len(lane.waiting)]
-        oldest_ms = min((claims[0].due_ms for claims in waiting), default=now_ms)
+        oldest_ms = min((ms for lane in lanes if (ms := lane.since_ms) is not None), default=now_ms)
         return Load(
             self.in_flight,
             self.held,
-            sum(map(len, waiting)),
+            sum([len(lane.waiting) for lane in lanes]),
             max(now_ms - oldest_ms, 0),
             len(lanes),
             sum(lane.limit.allowed < lane.limit.maximum for lane in lanes),

@@ -95,6 +95,19 @@ async def test_a_batch_keeps_to_its_bytes(format: str) -> None:
     line.clear()
 
 
+async def test_waiting_for_others_is_not_being_late() -> None:
+    """What is told of the lag begins where the time ends for which it may wait."""
+    line = gathering(BatchSettings(max_events=4, max_wait_s=60))
+    assert line.since_ms is None
+    line.append(claim(0, due_ms=NOW - 50_000))
+    assert line.since_ms == NOW + 10_000
+    whole = claim(1, due_ms=NOW - 30_000)
+    whole.batch_id = b"b" * 16
+    line.append(whole)
+    assert line.since_ms == NOW - 30_000
+    line.clear()
+
+
 async def test_steps_of_the_schedule_are_not_mixed() -> None:
     """Each delivery has its whole schedule: those that are further on go apart."""
     line = gathering(BatchSettings(max_events=4, max_wait_s=60))
