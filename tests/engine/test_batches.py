@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.postgres import database_in
 from tellwire import InvalidInputError, Options, Subscription, Tellwire
 from tellwire.deliver.engine import EngineOptions
 from tellwire.model.delivery import Delivery, State, WaitingFor
+from tellwire.model.replay import Again
 from tellwire.model.subscription import Envelope
 from tellwire.telemetry import BatchSent, Fact
 
@@ -335,3 +337,16 @@ async def test_a_batch_is_the_probe_of_an_open_circuit(tmp_path: Path) -> None:
         assert [len(json.loads(body)) for body in receiver.bodies] == [3] * 5
         assert len(set(receiver.ids)) == len(set(receiver.bodies)) == 3
         assert sum(one.attempt_count for one in found) == 15
+
+
+async def test_a_replay_fills_batches(tmp_path: Path) -> None:
+    """Its share of the lane is counted in batches: it need not wait for the time of each."""
+    async with HeldReceiver() as receiver, tellwire_at(tmp_path) as tellwire:
+        id = await batching(tellwire, receiver, batch={"max_events": 20, "max_wait_s": LONG_S})
+        await publish(tellwire, 40)
+        await all_are(tellwire, State.SUCCEEDED, 40)
+        since = tellwire.now() - timedelta(hours=1)
+        await tellwire.replays.start(id, since=since, states=[Again.SUCCEEDED])
+        await receiver.met(4)
+        await all_are(tellwire, State.SUCCEEDED, 40)
+        assert [len(json.loads(body)) for body in receiver.bodies] == [20] * 4

@@ -4,8 +4,9 @@ A replay was stored as a row by ``manage.replays``. Here a page of it becomes du
 which also moves the row on: whatever dies in between, nothing is lost and nobody gets an event twice. Several processes
 share the replays; each takes one that no other holds.
 
-A replay takes half of its endpoint's slots at most: so many deliveries that it has made due may be untried, and as they
-are tried, more follow. What is published meanwhile finds the other half free.
+A replay takes half of its endpoint's slots at most: so many deliveries that it has made due may be untried (or so many
+batches, where the endpoint gets such), and as they are tried, more follow. What is published meanwhile finds the other
+half free.
 """
 
 import asyncio
@@ -40,6 +41,7 @@ _PAUSE_AFTER_ERROR_S: Final = 1.0
 _FEW_EVENTS: Final = 50
 _MANY_EVENTS: Final = 500
 _MOST_EVENTS: Final = 2_000
+_MOST_UNTRIED: Final = 1_000
 _DAY_MS: Final = 86_400_000
 _PRUNED_SOON_MS: Final = 60_000
 
@@ -146,6 +148,8 @@ class Replayer:
         if endpoint.state is EndpointState.DISABLED:
             return None
         share = max(self._lanes[endpoint.id].limit.allowed // 2, 1)
+        if endpoint.settings.batch is not None:  # so many full ones
+            share = min(share * endpoint.settings.batch.max_events, _MOST_UNTRIED)
         untried = replay_pages.count_untried(connection, endpoint.id)
         if untried * 2 > share:  # more at a time, rather than one by one
             return None
