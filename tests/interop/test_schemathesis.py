@@ -17,7 +17,7 @@ from tellwire.clock import SystemClock
 from tellwire.deliver.egress import EgressPolicy
 from tellwire.server import build_app
 
-MOST_S = 40
+MOST_S = 25
 LEFT_OUT = "positive_data_acceptance"
 """Rules between fields, and what must exist already, cannot be said in a schema."""
 CONFIG = """
