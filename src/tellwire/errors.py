@@ -74,12 +74,16 @@ class NotFoundError(TellwireError):
 
 
 class ConflictError(TellwireError):
-    """The request contradicts what is stored; ``index`` is its place in a batch, if it came in one."""
+    """The request contradicts what is stored; ``index`` is its place in a batch, if it came in one.
 
-    def __init__(self, detail: str, *, index: int | None = None) -> None:
+    ``retry_after_s``: it contradicts only what is under way; after so many seconds the same may be done.
+    """
+
+    def __init__(self, detail: str, *, index: int | None = None, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.index = index
+        self.retry_after_s = retry_after_s
 
 
 class PreconditionFailedError(TellwireError):

@@ -1,9 +1,11 @@
 """Idempotency keys of the control plane: what comes twice is done once."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tellwire import Options, StoreUnavailableError, Tellwire
@@ -90,7 +92,7 @@ async def test_what_failed_can_be_tried_again(server: Server) -> None:
 async def test_what_nobody_knows_is_not_done_again(
     server: Server, clock: LateClock, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """A commit without an answer, or a fault of ours: the key stays taken, at first as under way."""
+    """A commit without an answer, or a fault of ours: the key stays taken."""
 
     async def fail(*_: object, **__: object) -> None:
         raise error
@@ -99,12 +101,33 @@ async def test_what_nobody_knows_is_not_done_again(
         broken.setattr(Endpoints, "create", fail)
         first = await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
         assert first.status_code in {500, 503}
-    again = await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
-    assert (again.status_code, "under way" in again.json()["detail"]) == (409, True)
-    clock.late_ms = 60_000
-    again = await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
-    assert (again.status_code, "did not end" in again.json()["detail"]) == (409, True)
+    for clock.late_ms in (0, 60_000):
+        again = await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
+        assert (again.status_code, "did not end" in again.json()["detail"]) == (409, True)
     assert await count(server) == 0
+
+
+async def test_key_of_a_dead_process_is_taken_over(
+    server: Server, clock: LateClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a minute, as long as no request takes, it is told to be under way; then the same request is done."""
+    with monkeypatch.context() as dying:
+
+        async def die(*_: object, **__: object) -> None:
+            raise asyncio.CancelledError
+
+        dying.setattr(Endpoints, "create", die)
+        with contextlib.suppress(httpx.HTTPError):
+            await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
+    clock.late_ms = 59_000
+    waits = await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)
+    assert (waits.status_code, waits.headers["retry-after"]) == (409, "1")
+    assert "under way" in waits.json()["detail"]
+    clock.late_ms = 61_000
+    assert locs(await server.client.post("/v1/endpoints", json={"url": URL + "x"}, headers=KEY), 409) == []
+    for _ in range(2):
+        assert (await server.client.post("/v1/endpoints", json={"url": URL}, headers=KEY)).status_code == 201
+    assert await count(server) == 1
 
 
 async def test_every_route_that_changes_something_takes_a_key(server: Server) -> None:

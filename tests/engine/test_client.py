@@ -32,6 +32,7 @@ from tellwire.model.event_type import EventType
 from tellwire.model.key import Scope
 from tellwire.model.tenant import TenantLimits
 
+from ..proxy import Link, Proxy
 from .conftest import ADMIN_KEY, LOOPBACK, Received, Receiver, Reply, Server
 
 URL = "https://example.com/hook"
@@ -216,21 +217,70 @@ async def test_publishing_is_repeated(receiver: Receiver, hurry: None) -> None:
     assert (len(receiver.requests), len(keys)) == (4, 1)
 
 
-async def test_what_may_have_happened_is_not_repeated(receiver: Receiver, hurry: None) -> None:
-    """Other requests are repeated only where the server surely changed nothing."""
+async def test_answers_that_are_lost(client: Client, server: Server, hurry: None) -> None:
+    """A server that does what it is asked, and whose first answer never arrives: each thing is made once."""
+    lost: list[bytes] = []
+
+    def lose(link: Link, piece: bytes) -> bool:
+        if link.sent.startswith(b"POST") and not lost:
+            lost.append(piece)
+            return False
+        return True
+
+    async with Proxy(server.url) as proxy, Client(f"http://127.0.0.1:{proxy.port}", server.key) as far:
+        proxy.after_server = lose
+        endpoint, _ = await far.endpoints.create(URL, events=["order.*"])
+        for make in (
+            lambda: far.publish("order.paid", {}),
+            lambda: far.publish_many([{"type": "order.paid", "data": {}}]),
+            lambda: far.endpoints.create(URL),
+            lambda: far.endpoints.test(endpoint.id),
+            lambda: far.keys.create("n"),
+            lambda: far.tenants.create("acme"),
+            lambda: far.replays.start(
+                endpoint.id, since=datetime.now(UTC) - timedelta(hours=1), dry_run=True
+            ),
+        ):
+            lost.clear()
+            await make()
+            assert lost[0].startswith(b"HTTP/1.1 20"), lost
+    assert len((await client.events.list(type="order.paid")).data) == 2
+    assert len((await client.endpoints.list()).data) == 2
+    assert len((await client.deliveries.list(type="tellwire.test")).data) == 1
+    assert len((await client.keys.list()).data) == 1
+    assert [one.id for one in (await client.tenants.list()).data] == ["acme", "default"]
+    assert len((await client.replays.list()).data) == 1
+
+
+async def test_every_post_has_a_key(receiver: Receiver, hurry: None) -> None:
+    """One for each call, and the same for each of its tries, also where the first is still being done."""
+    answers_left = [Reply(409, json.dumps(PROBLEM).encode(), [("retry-after", "1")]), Reply(502), Reply(503)]
+    receiver.respond = lambda request: answers_left.pop(0) if answers_left else Reply(404)
+    async with Client(receiver.url, "k") as client:
+        for call in (
+            client.endpoints.pause("ep_1"), client.deliveries.retry("dlv_1"), client.events.cancel("evt_1"),
+            client.keys.rotate("key_1"), client.tokens.portal("t", []), client.filters.preview(),
+            client.endpoints.create(URL), client.endpoints.rotate_secret("ep_1"), client.replays.cancel("rpl_1"),
+        ):  # fmt: skip
+            with pytest.raises(RemoteError):
+                await call
+    keys = [dict(request.headers)["idempotency-key"] for request in receiver.requests]
+    assert (len(keys), len(set(keys)), len(set(keys[:4]))) == (12, 9, 1)
+
+
+async def test_what_is_in_doubt_is_not_asked_again(receiver: Receiver, hurry: None) -> None:
+    """Where the server itself does not know whether it was done, under the same key it would only say so again."""
     async with Client(receiver.url, "k") as client:
         receiver.respond = failing(9, 503, stored=None)
         with pytest.raises(StoreUnavailableError) as unknown:
             await client.keys.create("n")
         assert (unknown.value.outcome_unknown, len(receiver.requests)) == (True, 1)
-        receiver.respond = failing(9, 503, stored=False)
-        with pytest.raises(StoreUnavailableError):
-            await client.keys.create("n")
-        assert len(receiver.requests) == 1 + wire.MOST_TRIES
         receiver.respond = failing(9, 500, type="/problems/internal", request_id="req_1")
         with pytest.raises(RemoteError) as broken:
+            await client.keys.create("n")
+        assert (broken.value.status, broken.value.request_id, len(receiver.requests)) == (500, "req_1", 2)
+        with pytest.raises(RemoteError):
             await client.publish("a.b", {})
-        assert (broken.value.status, broken.value.request_id) == (500, "req_1")
         assert len(receiver.requests) == 2 + wire.MOST_TRIES
 
 

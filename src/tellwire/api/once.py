@@ -32,7 +32,7 @@ async def answer_once(
     """What ``handle`` answers; or what it answered when this request, with this ``body``, came before under its key.
 
     Raises:
-        ConflictError: the key was used with another request, or that one is under way, or never ended.
+        ConflictError: the key was used with another request, or that one is under way, or in doubt.
         InvalidInputError: a malformed key.
     """
     keys = request.headers.getlist(HEADER)
@@ -43,34 +43,31 @@ async def answer_once(
     scope = request.scope
     fingerprint = fingerprint_of(scope["method"], scope["path"], scope["query_string"], body)
     known = await tellwire.answers.begin(id, fingerprint)
-    if known is not None:
+    if isinstance(known, Answer):
         headers = {"idempotency-replayed": "true"}
         return Response(known.body, known.status, headers, media_type="application/json")
     try:
         response = await handle(request)
-    except TellwireError as error:
+    except Exception as error:
         # Refused, so nothing was changed; only after a COMMIT without an answer, nobody knows. And whatever else is
         # raised here may have come after the change: then the key stays taken.
-        if not (isinstance(error, StoreUnavailableError) and error.outcome_unknown):
-            await _release(tellwire, id)
+        unknown = isinstance(error, StoreUnavailableError) and error.outcome_unknown
+        if isinstance(error, TellwireError) and not unknown:
+            await _kept("freed", tellwire.answers.release(known))
+        else:
+            await _kept("kept", tellwire.answers.doubt(known))
         raise
-    await _keep(tellwire, id, response)
+    answer = Answer(response.status_code, bytes(response.body))
+    await _kept("kept with its answer", tellwire.answers.finish(known, answer))
     return response
 
 
-async def _keep(tellwire: Tellwire, id: bytes, response: Response) -> None:
-    """Keep an answer. Where that fails, what was done is done all the same: the key stays taken."""
+async def _kept(what: str, write: Awaitable[None]) -> None:
+    """Write what became of a request. Where that fails, what was done is done all the same, and is answered."""
     try:
-        await tellwire.answers.finish(id, Answer(response.status_code, bytes(response.body)))
+        await write
     except StoreError as error:
-        _log.warning("the answer to a request with an idempotency key could not be kept: %s", error)
-
-
-async def _release(tellwire: Tellwire, id: bytes) -> None:
-    try:
-        await tellwire.answers.release(id)
-    except StoreError as error:
-        _log.warning("the idempotency key of a request that failed could not be freed: %s", error)
+        _log.warning("the idempotency key of a request could not be %s: %s", what, error)
 
 
 def _checked(keys: list[str], max_chars: int) -> str:

@@ -111,8 +111,7 @@ def problem_of(error: Exception, request_id: str) -> Problem:
         case NotFoundError():
             return problem(NOT_FOUND, str(error), request_id)
         case ConflictError():
-            more: dict[str, Any] = {} if error.index is None else {"index": error.index}
-            return problem(CONFLICT, str(error), request_id, **more)
+            return _conflict(error, request_id)
         case StoreUnavailableError() | ClosedError():
             return _unavailable(error, request_id)
         case _:
@@ -134,6 +133,12 @@ def _forbidden(error: ForbiddenError, request_id: str) -> Problem:
         more["capability"] = None if error.capability is None else str(error.capability)
     challenge = f'Bearer error="insufficient_scope", scope="{error.scope!s}"'
     return problem(FORBIDDEN, str(error), request_id, {"www-authenticate": challenge}, **more)
+
+
+def _conflict(error: ConflictError, request_id: str) -> Problem:
+    more: dict[str, Any] = {} if error.index is None else {"index": error.index}
+    headers = None if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return problem(CONFLICT, str(error), request_id, headers, **more)
 
 
 def _unavailable(error: Exception, request_id: str) -> Problem:

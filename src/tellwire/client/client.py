@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from uuid import uuid4
 
 import msgspec
 
@@ -20,7 +19,7 @@ from . import answers
 from .control import RemoteAudit, RemoteEventTypes, RemoteFilters, RemoteKeys, RemoteTenants, RemoteTokens
 from .endpoints import RemoteEndpoints
 from .happened import RemoteDeliveries, RemoteEvents, RemoteReplays, RemoteStats
-from .wire import Wire
+from .wire import Wire, new_key
 
 T = TypeVar("T")
 
@@ -41,8 +40,8 @@ class Client:
                 print(endpoint.url)
 
     Answers are the nouns that the same calls of ``Tellwire`` give, problems the errors that they raise;
-    ``RemoteError`` is what only a server elsewhere can do. Requests that may be repeated are, up to five times in all,
-    after pauses that grow or as the server asks (429, 503): see ``wire``.
+    ``RemoteError`` is what only a server elsewhere can do. Requests are sent up to five times in all, after pauses that
+    grow or as the server asks (429, 5xx), and done once nevertheless: see ``wire``.
 
     Attributes:
         endpoints, tenants, keys, tokens, events, event_types, filters, deliveries, replays, audit, stats: as in
@@ -111,7 +110,7 @@ class Client:
             deliver_at=deliver_at, expires_at=expires_at,
         )  # fmt: skip
         body = _body(new, None if tenant is None else new.tenant)
-        answer = await self._wire.ask("POST", "/v1/events", body, repeatable=True)
+        answer = await self._wire.ask("POST", "/v1/events", body, keyed=False)
         return answers.receipt(answer.json())
 
     async def publish_many(
@@ -122,7 +121,7 @@ class Client:
         if not new:
             return []
         body = {"events": [_body(one, one.tenant) for one in new]}
-        answer = await self._wire.ask("POST", "/v1/events/batch", body, repeatable=True)
+        answer = await self._wire.ask("POST", "/v1/events/batch", body, keyed=False)
         return [answers.receipt(one) for one in answer.json()["data"]]
 
     async def each(self, listing: Listing[T], **asked: Any) -> AsyncIterator[T]:
@@ -162,7 +161,7 @@ def _body(new: NewEvent, tenant: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": new.type,
         "data": msgspec.Raw(new.data),
-        "idempotency_key": new.idempotency_key or f"client_{uuid4().hex}",
+        "idempotency_key": new.idempotency_key or new_key(),
     }
     if tenant is not None:
         body["tenant"] = tenant

@@ -212,7 +212,7 @@ class RemoteFilters:
     ) -> Explanation:
         """Whether a filter matches an event, and why or why not."""
         body = {"filter": filter, "event": event, "type": type, "tenant": tenant, "data": data}
-        answer = await self._wire.ask("POST", "/v1/filters/test", body, repeatable=True)
+        answer = await self._wire.ask("POST", "/v1/filters/test", body)
         return answers.noun(answer.json(), Explanation)
 
     async def preview(
@@ -228,7 +228,7 @@ class RemoteFilters:
         body = {
             "endpoint": endpoint, "tenant": tenant, "events": events, "subscriptions": subscriptions, "limit": limit
         }  # fmt: skip
-        answer = await self._wire.ask("POST", "/v1/subscriptions/preview", body, repeatable=True)
+        answer = await self._wire.ask("POST", "/v1/subscriptions/preview", body)
         return [answers.previewed(one) for one in answer.json()["data"]]
 
 

@@ -111,8 +111,7 @@ class RemoteEndpoints:
         return answers.delivery(await self._wire.ask("POST", f"{_path(id)}/test", {"type": type}))
 
     async def _one(self, method: str, id: str, below: str = "", body: object = None) -> Endpoint:
-        """All of these set something, so that doing it twice is as good as once."""
-        answer = await self._wire.ask(method, f"{_path(id)}{below}", body, repeatable=True)
+        answer = await self._wire.ask(method, f"{_path(id)}{below}", body)
         found: Endpoint = answers.endpoint(answer.json())
         return found
 

@@ -22,8 +22,11 @@ _ABSENT: Final = re.compile(r"there is no ([a-z ]+) '(.*)'")
 _MOST_CHARS: Final = 200
 
 
-def error_of(status: int, body: bytes) -> tuple[TellwireError, bool]:
-    """The error of an answer that is none of 2xx, and whether the server surely changed nothing."""
+def error_of(status: int, body: bytes) -> tuple[TellwireError, bool | None]:
+    """The error of an answer that is none of 2xx, and whether the server surely changed nothing.
+
+    None: the server itself says that nobody knows, which it will say again.
+    """
     try:
         problem = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -34,6 +37,8 @@ def error_of(status: int, body: bytes) -> tuple[TellwireError, bool]:
     error = _error(status, problem)
     if isinstance(problem.get("request_id"), str):
         error.add_note(f"request id: {problem['request_id']}")
+    if status == 500 or problem.get("stored", True) is None:
+        return error, None
     return error, status == 429 or problem.get("stored", True) is False
 
 

@@ -1,8 +1,9 @@
 """One call over HTTP: sent, repeated where that is safe, and its answer or problem read.
 
-What is safe to repeat: whatever changes nothing or sets something (GET, PUT, PATCH, DELETE), and events with an
-idempotency key, always. Of other requests, those that surely changed nothing: the connection was never made, or the
-server said so (429, and 503 with ``stored: false``).
+Everything is safe to repeat: GET, PUT, PATCH and DELETE change nothing or set something, events have an idempotency key
+in their body, and every other POST gets one in its header, the same for each try: what is done twice under one is done
+once. Where the server itself does not know whether such a request was done (500, or 503 with ``stored: null``), it
+would not do it again, so its word is the last.
 """
 
 import asyncio
@@ -10,17 +11,12 @@ import random
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, NoReturn
+from uuid import uuid4
 
 import msgspec
 from pyreqwest.client import Client as HttpClient
 from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import (
-    BuilderError,
-    ConnectError,
-    ConnectTimeoutError,
-    PyreqwestError,
-    RequestPanicError,
-)
+from pyreqwest.exceptions import BuilderError, PyreqwestError, RequestPanicError
 
 from tellwire.clock import rfc3339, to_ms
 from tellwire.errors import ClosedError, RemoteError, SettingsError
@@ -33,7 +29,9 @@ _FIRST_WAIT_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 8.0
 _LONGEST_ASKED_S: Final = 60
 """A server that asks for more patience than this is not waited for."""
-_BUSY: Final = frozenset({429, 502, 503, 504})
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_UNDER_WAY: Final = 409
+"""With ``Retry-After``: an earlier try of this request is being done; soon its answer is there."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -89,21 +87,22 @@ class Wire:
         *,
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool | None = None,
+        keyed: bool | None = None,
     ) -> Answer:
         """Send one request, if need be several times.
 
         Args:
             method, path, body, query, headers: the request. What is None in the query is left out.
-            repeatable: whether doing it twice is as good as once; by default everything but POST.
+            keyed: whether it needs an ``Idempotency-Key`` to be done once, however often it is sent; by default, POST.
 
         Raises:
             TellwireError: as the same call in the process would; RemoteError where the server cannot be reached.
         """
-        twice = method != "POST" if repeatable is None else repeatable
+        keyed = method == "POST" if keyed is None else keyed
         raw = None if body is None else _encode(body)
+        sent = {**({"idempotency-key": new_key()} if keyed else {}), **(headers or {})}
         for tries in range(1, MOST_TRIES + 1):
-            outcome, wait_s = await self._try(method, path, raw, query or {}, headers or {}, twice)
+            outcome, wait_s = await self._try(method, path, raw, query or {}, sent, keyed)
             if isinstance(outcome, Answer):
                 return outcome
             if wait_s is None or tries == MOST_TRIES:
@@ -118,22 +117,22 @@ class Wire:
         raw: bytes | None,
         query: Mapping[str, object],
         headers: Mapping[str, str],
-        twice: bool,
+        keyed: bool,
     ) -> tuple[Answer, None] | tuple[Exception, float | None]:
         """The answer; or an error, and after how many seconds trying again makes sense (None: it makes none)."""
         try:
             answer, asked_s = await self._send(method, path, raw, query, headers)
         except BuilderError as error:
             return SettingsError(f"the URL {self._url!r} of the server cannot be used: {error}"), None
-        except (ConnectError, ConnectTimeoutError) as error:
-            return self._unreachable(error), 0.0
         except (PyreqwestError, RequestPanicError) as error:
-            return self._unreachable(error), 0.0 if twice else None
+            return self._unreachable(error), 0.0
         if 200 <= answer.status < 300:
             return answer, None
         refusal, unchanged = error_of(answer.status, answer.body)
-        again = answer.status in _BUSY and (twice or unchanged) and asked_s <= _LONGEST_ASKED_S
-        return refusal, asked_s if again else None
+        under_way = keyed and answer.status == _UNDER_WAY and asked_s > 0
+        in_doubt = keyed and unchanged is None
+        again = under_way or (answer.status in _BUSY and not in_doubt)
+        return refusal, asked_s if again and asked_s <= _LONGEST_ASKED_S else None
 
     async def _send(
         self,
@@ -158,6 +157,11 @@ class Wire:
 
     def _unreachable(self, error: Exception) -> RemoteError:
         return RemoteError(f"the server {self._url} did not answer: {type(error).__name__}: {error}")
+
+
+def new_key() -> str:
+    """An idempotency key that nobody else has."""
+    return f"client_{uuid4().hex}"
 
 
 def _pause_s(tries: int) -> float:
