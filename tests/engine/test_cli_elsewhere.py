@@ -73,8 +73,6 @@ async def test_refusals_have_the_same_codes(server: Server) -> None:
     keyless = await run(server, "tenants", "list", TELLWIRE_KEY="")
     assert (keyless.exit_code, "TELLWIRE_KEY" in keyless.output) == (6, True)
     assert (await run(server, "tenants", "list", "--key", "tw_wrong")).exit_code == 1
-    streamed = await run(server, "publish", "-", input="{}")
-    assert (streamed.exit_code, "--server" in streamed.output) == (2, True)
 
 
 async def test_flags_win(server: Server) -> None:

@@ -14,14 +14,17 @@ from .endpoints import endpoints
 from .event_types import event_types
 from .events import events
 from .filters import filters
+from .health import health, metrics
 from .keys import keys
 from .migrate import migrate
+from .profiles import profiles
 from .publish import publish
 from .receive import receive
 from .replays import replays
 from .serve import serve
 from .stats import stats
 from .tenants import tenants
+from .tokens import tokens
 from .version import version
 from .worker import worker
 
@@ -51,8 +54,12 @@ app.add_typer(deliveries)
 app.add_typer(replays)
 app.add_typer(tenants)
 app.add_typer(keys)
+app.add_typer(tokens)
 app.add_typer(audit)
 app.command("stats")(stats)
+app.command("health")(health)
+app.command("metrics")(metrics)
+app.add_typer(profiles)
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.command("migrate")(migrate)

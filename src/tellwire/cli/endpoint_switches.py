@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .failures import Code, RefusalError
 from .given import EndpointId, patterns
 from .local import on_database
 from .nouns import endpoint_shown
@@ -25,7 +26,12 @@ Secret = Annotated[
 Overlap = Annotated[
     int, typer.Option("--overlap-s", metavar="SECONDS", help="How long the old secret signs along.")
 ]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown with the endpoint.")]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", metavar="TEXT", help="Shown with the endpoint; on a database only.", show_default=False
+    ),
+]
 EventType = Annotated[str, typer.Option("--type", metavar="TYPE", help="The type of the example event.")]
 
 
@@ -46,8 +52,14 @@ async def enable(tellwire: "Tellwire", id: EndpointId) -> Shown:
     return endpoint_shown(await tellwire.endpoints.enable(id))
 
 
-async def disable(tellwire: "Tellwire", id: EndpointId, reason: Reason = "disabled by hand") -> Shown:
+async def disable(tellwire: "Tellwire", id: EndpointId, reason: Reason = None) -> Shown:
     """No new deliveries; pending ones wait until the endpoint is enabled again."""
+    from ..client import Client
+
+    if reason is None:
+        return endpoint_shown(await tellwire.endpoints.disable(id))
+    if isinstance(tellwire, Client):
+        raise RefusalError("--reason is kept on a database only: leave it out", Code.USAGE)
     return endpoint_shown(await tellwire.endpoints.disable(id, reason=reason))
 
 

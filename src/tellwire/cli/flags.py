@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from ..settings import TABLE, Setting
 from ..settings.kinds import SWITCH
-from ..settings.load import KEY_VARIABLE, URL_VARIABLE
 
 Json = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.", show_default=False)
@@ -34,25 +33,32 @@ ConfigFile = Annotated[
     ),
 ]
 
+_SERVER_HELP = "Ask the server at this URL, over HTTP, instead of a database; else TELLWIRE_URL."
 ServerUrl = Annotated[
     str | None,
-    typer.Option(
-        "--server",
-        envvar=URL_VARIABLE,
-        show_envvar=False,
-        help="Ask the server at this URL, over HTTP, instead of a database; else TELLWIRE_URL.",
-        metavar="URL",
-        show_default=False,
-    ),
+    typer.Option("--server", "--url", help=_SERVER_HELP, metavar="URL", show_default=False),
 ]
+ServerOnly = Annotated[
+    str | None,
+    typer.Option("--server", help=_SERVER_HELP, metavar="URL", show_default=False),
+]
+"""For commands whose ``--url`` is another."""
 ServerKey = Annotated[
     str | None,
     typer.Option(
         "--key",
-        envvar=KEY_VARIABLE,
-        show_envvar=False,
-        help="The API key for that server; better in TELLWIRE_KEY: others on this machine can see flags.",
+        help="The API key for that server; better in TELLWIRE_KEY or a profile: others on this machine can see flags.",
         metavar="KEY",
+        show_default=False,
+    ),
+]
+
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="Ask the server of this profile, see `tellwire profiles`; else TELLWIRE_PROFILE.",
+        metavar="NAME",
         show_default=False,
     ),
 ]

@@ -1,8 +1,10 @@
 """``tellwire keys``: API keys of the HTTP API."""
 
+import inspect
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -11,7 +13,7 @@ from ..model.key import ApiKey, Scope
 from .given import Cursor, Limit, ahead
 from .groups import group
 from .local import on_database
-from .show import Shown, listed, one, plain
+from .show import Shown, highlighted, listed, one, plain
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
@@ -115,7 +117,22 @@ def _state(key: ApiKey) -> str:
     return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "good"
 
 
+async def public(tellwire: "Tellwire") -> Shown:
+    """Show the public keys that receivers verify v1a signatures with, as a JSON Web Key Set."""
+    found = tellwire.public_keys()
+    # Of the hub, a list; of a server elsewhere, the document that it answers.
+    document = await found if inspect.isawaitable(found) else {"keys": found}
+    return Shown(document, lambda: highlighted(msgspec.json.format(msgspec.json.encode(document)).decode()))
+
+
+async def get(tellwire: "Tellwire", id: Id) -> Shown:
+    """Show one key, without its text."""
+    return one(await tellwire.keys.get(id))
+
+
 keys.command("create")(on_database(create, creates=True))
 keys.command("list")(on_database(list_))
+keys.command("get")(on_database(get))
+keys.command("public")(on_database(public))
 keys.command("rotate")(on_database(rotate))
 keys.command("revoke")(on_database(revoke))

@@ -3,14 +3,16 @@
 import asyncio
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .elsewhere import client_for, server_for
 from .failures import Code, RefusalError, told
-from .flags import ConfigFile, DatabaseUrl, Json, ServerKey, ServerUrl
+from .flags import ConfigFile, DatabaseUrl, Json, ProfileName, ServerKey, ServerUrl
 from .given import ahead, time
-from .local import client_for, settings_for
+from .local import settings_for
 from .nouns import receipt_fields
 from .show import Shown, one, show
 
@@ -71,6 +73,7 @@ def publish(
     config: ConfigFile = None,
     server: ServerUrl = None,
     server_key: ServerKey = None,
+    profile: ProfileName = None,
 ) -> None:
     """Publish an event, or events from standard input: one JSON object a line, as for POST /v1/events.
 
@@ -95,22 +98,23 @@ def publish(
             )
         if not streams and data is None:
             raise RefusalError("DATA is missing: give a JSON object such as '{\"id\": 1}'", Code.USAGE)
-        elsewhere = server if database_url is None else None
-        if elsewhere is not None and streams:
-            raise RefusalError(
-                "events from standard input are published to a database; leave out --server", Code.USAGE
-            )
-        settings = settings_for(config, creates=elsewhere is not None, database_url=database_url)
+        elsewhere = server_for(
+            database_url=database_url, config=config, server=server, key=server_key, profile=profile
+        )
+        to = _local(config, database_url) if elsewhere is None else client_for(elsewhere)
         if streams:
             from .publish_lines import publish_lines
 
-            raise typer.Exit(publish_lines(settings, sys.stdin.buffer, as_json=json))
+            raise typer.Exit(publish_lines(to, sys.stdin.buffer, as_json=json))
         raw = sys.stdin.buffer.read() if data == "-" else str(data).encode(errors="surrogateescape")
-        from ..wiring import tellwire_for
-
-        to = tellwire_for(settings, deliver=False) if elsewhere is None else client_for(elsewhere, server_key)
         shown = asyncio.run(_publish(to, str(type), raw, fields))
         show(shown, as_json=json)
+
+
+def _local(config: Path | None, database_url: str | None) -> "Tellwire":
+    from ..wiring import tellwire_for
+
+    return tellwire_for(settings_for(config, creates=False, database_url=database_url), deliver=False)
 
 
 async def _publish(to: "Tellwire | Client", type: str, data: bytes, fields: dict[str, Any]) -> Shown:

@@ -6,20 +6,32 @@ import stat
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
+import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..errors import ConflictError, FieldError, InvalidInputError, StoreUnavailableError, TellwireError
+from ..client import Client
+from ..errors import (
+    ConflictError,
+    FieldError,
+    ForbiddenError,
+    InvalidInputError,
+    RemoteError,
+    StoreUnavailableError,
+    TellwireError,
+    UnauthorizedError,
+)
 from ..hub import Tellwire
 from ..model.event import NewEvent, Receipt
 from ..publish.validation import ENVELOPE_BYTES, parse_event
-from ..settings import Settings
-from ..wiring import tellwire_for
-from .failures import Code, complain
+from .failures import Code, RefusalError, code_of, complain
 from .ndjson import Line, read_lines
 from .nouns import receipt_fields
 from .show import console, write_json
+
+_STOPPING: Final = (StoreUnavailableError, RemoteError, UnauthorizedError, ForbiddenError)
+"""What is wrong with more than one line."""
 
 
 class _Parsed(NamedTuple):
@@ -27,14 +39,14 @@ class _Parsed(NamedTuple):
     event: NewEvent
 
 
-def publish_lines(settings: Settings, stream: BinaryIO, *, as_json: bool) -> Code:
+def publish_lines(tellwire: Tellwire | Client, stream: BinaryIO, *, as_json: bool) -> Code:
     """Publish every good line of ``stream``; with ``as_json``, a receipt for each goes to standard output.
 
     Raises:
-        StoreError: the database cannot be opened, or stopped taking events; how far it came is told.
+        StoreError: the database cannot be opened.
+        RefusalError: it, or the server, stopped taking events; how far it came is told.
         KeyboardInterrupt: Ctrl-C; how far it came is told.
     """
-    tellwire = tellwire_for(settings, deliver=False)
     with asyncio.Runner() as runner, _Progress(stream) as progress:
         # Reading blocks, and does so outside of the loop: then Ctrl-C works while nobody writes.
         runner.run(tellwire.open())
@@ -53,11 +65,12 @@ def publish_lines(settings: Settings, stream: BinaryIO, *, as_json: bool) -> Cod
 class _Lines:
     """Publishes lines and counts."""
 
-    def __init__(self, tellwire: Tellwire, *, as_json: bool) -> None:
+    def __init__(self, tellwire: Tellwire | Client, *, as_json: bool) -> None:
         self.accepted = 0
         self.duplicates = 0
         self.refused = 0
         self._tellwire = tellwire
+        self._here = isinstance(tellwire, Tellwire)
         self._as_json = as_json
 
     async def publish(self, lines: Sequence[Line]) -> None:
@@ -93,7 +106,10 @@ class _Lines:
                 raise InvalidInputError.at(
                     msg=f"is longer than an event with {limits.payload_bytes} bytes of data"
                 )
-            return parse_event(line.text, limits)
+            event = parse_event(line.text, limits)
+            # A server knows better than we whose an event is that names no tenant: that of the key, if it has one.
+            named = self._here or b"tenant" in line.text or b"\\u" in line.text
+            return event if named else msgspec.structs.replace(event, tenant="")
         except InvalidInputError as error:
             self._refuse(line, error)
             return None
@@ -105,15 +121,15 @@ class _Lines:
             return
         except (InvalidInputError, ConflictError):
             pass  # all or none: so each by itself, and they share a commit nevertheless
-        except StoreUnavailableError as error:
+        except _STOPPING as error:
             raise _stopped(error, batch[0].line) from error
         alone = [accept([parsed.event], listed=False) for parsed in batch]
-        failed: StoreUnavailableError | None = None
+        failed: RefusalError | None = None
         for parsed, outcome in zip(batch, await asyncio.gather(*alone, return_exceptions=True), strict=True):
             match outcome:
                 case list():
                     self._count(outcome)
-                case StoreUnavailableError():
+                case TellwireError() if isinstance(outcome, _STOPPING):
                     failed = failed or _stopped(outcome, parsed.line)
                 case TellwireError():
                     self._refuse(parsed.line, outcome)
@@ -162,8 +178,10 @@ class _Progress:
         self._bar.stop()
 
 
-def _stopped(error: StoreUnavailableError, line: Line) -> StoreUnavailableError:
-    return StoreUnavailableError(f"stopped before line {line.number}: {error}; publish from there on again")
+def _stopped(error: TellwireError, line: Line) -> RefusalError:
+    return RefusalError(
+        f"stopped before line {line.number}: {error}; publish from there on again", code_of(error)
+    )
 
 
 def _size_bytes(stream: BinaryIO) -> int | None:

@@ -26,9 +26,13 @@ _HEAD = """\
 - All other commands work on the database itself: on the same machine, with the same settings (flags, `TELLWIRE_`
   variables, TOML file) as the server, whether or not one runs. They never deliver: a running server finds within a
   quarter of a second what they published or changed.
-- Those with the flags `--server` and `--key` can ask a server elsewhere instead, over HTTP: `TELLWIRE_URL` and
-  `TELLWIRE_KEY` say which, and with which API key. Answers and exit codes are the same. `--database-url` leads back to
-  a database. Events from standard input are published to a database only.
+- Those with the flags `--server` (or `--url`) and `--key` can ask a server elsewhere instead, over HTTP: `TELLWIRE_URL`
+  and `TELLWIRE_KEY` say which, and with which API key, or a [profile](../how-to/use-profiles.md) does. Answers and exit
+  codes are the same. `--database-url` leads back to a database.
+- What is nearer wins: the flags `--database-url`, `--server` and `--profile`; then `TELLWIRE_URL`, then
+  `TELLWIRE_PROFILE`; then the default profile, unless `--config`, `TELLWIRE_CONFIG` or `TELLWIRE_DATABASE_URL` name a
+  database; then the database. `--key` wins over the key of a profile, that over `TELLWIRE_KEY`.
+- Only a server answers `metrics` and `tokens access`; `endpoints disable --reason` is for a database only.
 - With `--json`, standard output holds JSON and nothing else: one document on one line; for `publish -` and `receive`
   one object a line. Times, ids and fields are those of the HTTP API.
 - Diagnostics go to standard error: one sentence that says what is wrong and what to do.

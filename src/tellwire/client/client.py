@@ -46,6 +46,7 @@ class Client:
     Attributes:
         endpoints, tenants, keys, tokens, events, event_types, filters, deliveries, replays, audit, stats: as in
             ``Tellwire``.
+        limits: what no server takes is not sent; the server has its own.
     """
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 30.0) -> None:
@@ -60,6 +61,7 @@ class Client:
             SettingsError: the URL or the key cannot be used.
         """
         wire = self._wire = Wire(url, key, timeout_s=timeout_s)
+        self.limits = _LIMITS
         self.endpoints = RemoteEndpoints(wire)
         self.tenants = RemoteTenants(wire)
         self.keys = RemoteKeys(wire)
@@ -109,9 +111,7 @@ class Client:
             event, data, _LIMITS, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at,
             deliver_at=deliver_at, expires_at=expires_at,
         )  # fmt: skip
-        body = _body(new, None if tenant is None else new.tenant)
-        answer = await self._wire.ask("POST", "/v1/events", body, keyed=False)
-        return answers.receipt(answer.json())
+        return await self._publish(new, None if tenant is None else new.tenant)
 
     async def publish_many(
         self, events: Iterable[Event | Mapping[str, Any]], *, tenant: str | None = None
@@ -120,9 +120,19 @@ class Client:
         new = many_events(events, tenant, _LIMITS)
         if not new:
             return []
-        body = {"events": [_body(one, one.tenant) for one in new]}
+        return await self.accept(new, listed=True)
+
+    async def accept(self, events: list[NewEvent], *, listed: bool) -> list[Receipt]:
+        """Publish events that are checked already; ``listed``: as a batch. An empty tenant is the key's own."""
+        if not listed:
+            return [await self._publish(one, one.tenant or None) for one in events]
+        body = {"events": [_body(one, one.tenant or None) for one in events]}
         answer = await self._wire.ask("POST", "/v1/events/batch", body, keyed=False)
         return [answers.receipt(one) for one in answer.json()["data"]]
+
+    async def _publish(self, new: NewEvent, tenant: str | None) -> Receipt:
+        answer = await self._wire.ask("POST", "/v1/events", _body(new, tenant), keyed=False)
+        return answers.receipt(answer.json())
 
     async def each(self, listing: Listing[T], **asked: Any) -> AsyncIterator[T]:
         """All items of a list, page by page as they are needed: ``client.each(client.events.list, type="order.*")``."""

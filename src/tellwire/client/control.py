@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tellwire.clock import rfc3339, to_ms
 from tellwire.manage.filters import PreviewedEvent
+from tellwire.manage.tokens import AccessToken
 from tellwire.model.audit import AuditEntry
 from tellwire.model.event_type import EventType
 from tellwire.model.key import ApiKey, Scope
@@ -128,6 +129,23 @@ class RemoteTokens:
         body = {"capabilities": capabilities, "lifetime_s": lifetime_s, "subject": subject}
         path = f"/v1/tenants/{quote(tenant, safe='')}/portal-token"
         return answers.noun((await self._wire.ask("POST", path, body)).json(), PortalToken)
+
+    async def access(self, key_id: str, *, scopes: Sequence[str] | None = None) -> AccessToken:
+        """Exchange the client's API key, whose id is ``key_id``, for an access token (OAuth 2, client credentials)."""
+        form = {"grant_type": "client_credentials", "client_id": key_id, "client_secret": self._wire.key}
+        if scopes is not None:
+            form["scope"] = " ".join(scopes)
+        headers = {"content-type": "application/x-www-form-urlencoded", "authorization": ""}
+        answer = await self._wire.ask(
+            "POST", "/oauth/token", urlencode(form).encode(), headers=headers, keyed=False
+        )
+        fields = answer.json()
+        given = {
+            "token": fields["access_token"],
+            "scopes": fields["scope"].split(),
+            "expires_in_s": fields["expires_in"],
+        }
+        return answers.noun(given, AccessToken)
 
 
 class RemoteAudit:

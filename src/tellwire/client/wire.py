@@ -64,6 +64,7 @@ class Wire:
             raise SettingsError(f"the URL {url!r} of the server must begin with https:// or http://")
         if not key.isascii() or not key.isprintable() or not key:
             raise SettingsError("the API key must be printable ASCII, such as tw_live_...")
+        self.key = key
         self._headers = {"authorization": f"Bearer {key}", "user-agent": f"tellwire-client/{__version__}"}
         self._timeout_s = timeout_s
         self._client: HttpClient | None = None
@@ -92,15 +93,17 @@ class Wire:
         """Send one request, if need be several times.
 
         Args:
-            method, path, body, query, headers: the request. What is None in the query is left out.
+            method, path, body, query, headers: the request. What is None in the query is left out; a body of bytes is
+                sent as it is, any other as JSON.
             keyed: whether it needs an ``Idempotency-Key`` to be done once, however often it is sent; by default, POST.
 
         Raises:
             TellwireError: as the same call in the process would; RemoteError where the server cannot be reached.
         """
         keyed = method == "POST" if keyed is None else keyed
-        raw = None if body is None else _encode(body)
-        sent = {**({"idempotency-key": new_key()} if keyed else {}), **(headers or {})}
+        raw = body if body is None or isinstance(body, bytes) else _encode(body)
+        sent = {"content-type": "application/json"} if raw is not None else {}
+        sent |= {**({"idempotency-key": new_key()} if keyed else {}), **(headers or {})}
         for tries in range(1, MOST_TRIES + 1):
             outcome, wait_s = await self._try(method, path, raw, query or {}, sent, keyed)
             if isinstance(outcome, Answer):
@@ -149,7 +152,7 @@ class Wire:
         if given:
             request = request.query(given)
         if raw is not None:
-            request = request.header("content-type", "application/json").body_bytes(raw)
+            request = request.body_bytes(raw)
         response = await request.build().send()
         asked = response.get_header("retry-after") or ""
         asked_s = float(asked) if asked.isdigit() and len(asked) < 9 else 0.0

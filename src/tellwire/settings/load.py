@@ -16,9 +16,9 @@ from ..errors import SettingsError
 from .table import LOOPBACK, TABLE, Setting, Settings, without_password
 
 CONFIG_VARIABLE = "TELLWIRE_CONFIG"
-URL_VARIABLE, KEY_VARIABLE = "TELLWIRE_URL", "TELLWIRE_KEY"
+URL_VARIABLE, KEY_VARIABLE, PROFILE_VARIABLE = "TELLWIRE_URL", "TELLWIRE_KEY", "TELLWIRE_PROFILE"
 """For commands that speak to a server elsewhere; no settings of a server."""
-_OTHERS = (CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE)
+_OTHERS = (CONFIG_VARIABLE, URL_VARIABLE, KEY_VARIABLE, PROFILE_VARIABLE)
 """The environment variable that names the TOML file."""
 
 CONFIG_FILE = "tellwire.toml"
