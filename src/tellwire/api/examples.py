@@ -35,7 +35,9 @@ _ENDPOINT: Final[dict[str, Any]] = {
     "url": "https://example.com/hook",
     "description": "the shop",
     "events": ["order.*"],
-    "subscriptions": [{"events": ["order.*"], "filter": None, "envelope": "standard"}],
+    "subscriptions": [
+        {"events": ["order.*"], "filter": None, "envelope": "standard", "fields": None, "transform": None}
+    ],
     "headers": {},
     "metadata": {},
     "state": "enabled",
@@ -183,7 +185,15 @@ def _subscribed(*events: str) -> dict[str, Any]:
     return {
         **_CHANGED,
         "events": list(events),
-        "subscriptions": [{"events": list(events), "filter": None, "envelope": "standard"}],
+        "subscriptions": [
+            {
+                "events": list(events),
+                "filter": None,
+                "envelope": "standard",
+                "fields": None,
+                "transform": None,
+            }
+        ],
     }
 
 
@@ -215,6 +225,12 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
                 **{name: _EVENT[name] for name in ("id", "type", "tenant", "occurred_at", "created_at")},
                 "matches": True,
                 "reasons": [{"subscription": 0, "path": ["data", "amount"], "msg": "4200 is at least 1000"}],
+                "request": {
+                    "content_type": "application/json",
+                    "body": '{"type":"order.paid","timestamp":"2026-01-31T09:30:00.123Z","data":{"amount":4200}}',
+                    "size_bytes": 83,
+                    "error": None,
+                },
             },
             {
                 "id": "evt_01k5w3m7zqe5sbd3y0t2vwz9rb",
@@ -224,6 +240,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
                 "created_at": _BEFORE,
                 "matches": False,
                 "reasons": [{"subscription": 0, "path": ["data", "amount"], "msg": "42 is less than 1000"}],
+                "request": None,
             },
         ],
         "matched": 1,

@@ -23,7 +23,8 @@ async def preview_subscriptions(tellwire: Hub, caller: Who, asked: PreviewBody) 
     """Preview subscriptions on the last events
 
     Which of a tenant's last events an endpoint would have received with its subscriptions, or with others: newest
-    first, and why or why not. Whether an endpoint was disabled does not count.
+    first, and why or why not. Whether an endpoint was disabled does not count. With `bodies`, also what it would have
+    been sent, in the shape that the subscriptions ask for.
     """
     subscriptions, tenant = asked.subscriptions, asked.tenant
     if asked.endpoint is None:
@@ -37,5 +38,6 @@ async def preview_subscriptions(tellwire: Hub, caller: Who, asked: PreviewBody) 
             events=asked.events,
             subscriptions=None if subscriptions is None else [one.subscription() for one in subscriptions],
             limit=100 if asked.limit is None else asked.limit,
+            bodies=asked.bodies,
         )
     )

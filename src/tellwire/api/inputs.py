@@ -146,7 +146,7 @@ class PatternsBody(Body):
 
 
 class SubscriptionBody(Body):
-    """Event-type patterns, and optionally a filter."""
+    """Event-type patterns, and optionally a filter and a form."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["order.paid"], "filter": _FILTER}]})
 
@@ -159,10 +159,27 @@ class SubscriptionBody(Body):
     envelope: Annotated[Envelope, Field(strict=False)] | None = Field(
         default=None, description="The form in which what it wants is sent: `standard` if not given."
     )
+    fields: list[str] | None = Field(
+        default=None,
+        description="The only parts of the data that are sent, as dotted paths; arrays on the way are gone through.",
+        examples=[["order_id", "customer.id", "items.sku"]],
+    )
+    transform: str | None = Field(
+        default=None,
+        description="Instead of `fields`: a JMESPath expression over the event (`id`, `type`, `tenant`, `timestamp`, "
+        "`data`), whose result is sent instead of the data.",
+        examples=["{order: data.order_id, euros: data.amount}"],
+    )
 
     def subscription(self) -> Subscription:
         """The subscription that this describes."""
-        return Subscription(tuple(self.events), self.filter, self.envelope or Envelope.STANDARD)
+        return Subscription(
+            tuple(self.events),
+            self.filter,
+            self.envelope or Envelope.STANDARD,
+            None if self.fields is None else tuple(self.fields),
+            self.transform,
+        )
 
 
 class NewEndpointFields(Body):
@@ -274,6 +291,9 @@ class PreviewBody(Body):
     events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
     subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
     limit: int | None = Field(default=None, description="How many events to look at: 1 to 250, else 100.")
+    bodies: bool = Field(
+        default=False, description="Whether to show what would have been sent, of the newest 20 that match."
+    )
 
 
 class ReplayBody(Body):

@@ -94,6 +94,14 @@ class SubscriptionOutput(Output):
     events: list[str] = Field(examples=[["order.*"]])
     filter: dict[str, Any] | None = Field(examples=[{"data": {"amount": {"$gte": 1000}}}])
     envelope: Envelope
+    fields: list[str] | None = Field(
+        description="The only parts of the data that are sent, if not all of it.",
+        examples=[["order_id", "customer.id"]],
+    )
+    transform: str | None = Field(
+        description="The JMESPath expression whose result is sent instead of the data, if any.",
+        examples=["{order: data.order_id}"],
+    )
 
 
 class ReasonOutput(Output):
@@ -120,6 +128,18 @@ class PreviewReasonOutput(Output):
     msg: str = Field(description="What was found there.", examples=["42 is less than 1000"])
 
 
+class PreviewedBodyOutput(Output):
+    """What would have been sent."""
+
+    content_type: str = Field(examples=["application/json"])
+    body: str | None = Field(
+        description="The first 8 KiB of the body; null where there is an error.",
+        examples=['{"order": "o_1"}'],
+    )
+    size_bytes: int = Field(description="How long the whole body is.")
+    error: str | None = Field(description="Why nothing would have been sent.")
+
+
 class PreviewedEventOutput(Output):
     """A stored event, and whether it would have been received; `reasons` are at most 20."""
 
@@ -130,6 +150,9 @@ class PreviewedEventOutput(Output):
     created_at: Time
     matches: bool
     reasons: list[PreviewReasonOutput]
+    request: PreviewedBodyOutput | None = Field(
+        description="What would have been sent, where `bodies` was asked for."
+    )
 
 
 class PreviewOutput(Output):
@@ -150,6 +173,7 @@ class PreviewOutput(Output):
                 created_at=one.event.created_at,
                 matches=one.matches,
                 reasons=[PreviewReasonOutput.of(reason) for reason in one.reasons],
+                request=None if one.request is None else PreviewedBodyOutput.of(one.request),
             )
             for one in previewed
         ]

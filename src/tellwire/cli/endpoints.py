@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..model.subscription import Envelope, Subscription
+from ..model.subscription import Envelope
 from .endpoint_switches import add_switches
 from .given import (
     Cursor,
     EndpointId,
     EnvelopeName,
+    Fields,
     Filter,
     Limit,
     Patterns,
     Tenant,
-    json_object,
+    TransformText,
     pairs,
     patterns,
     settings,
+    subscription,
 )
 from .groups import group
 from .local import on_database
@@ -70,6 +72,8 @@ async def create(
     events: Patterns = None,
     filter: Filter = None,
     envelope: EnvelopeName = None,
+    fields: Fields = None,
+    transform: TransformText = None,
     tenant: OwnTenant = "default",
     description: Description = None,
     header: Headers = None,
@@ -80,7 +84,7 @@ async def create(
     """Make an endpoint; its signing secret is shown. Without --events it listens to nothing yet."""
     endpoint, text = await tellwire.endpoints.create(
         url,
-        **_wanted(events, filter, envelope),
+        **_wanted(events, filter, envelope, fields, transform),
         tenant=tenant,
         description=description or "",
         headers=_filled(pairs(header or [], "--header", ":")),
@@ -123,6 +127,8 @@ async def update(
     events: Patterns = None,
     filter: Filter = None,
     envelope: EnvelopeName = None,
+    fields: Fields = None,
+    transform: TransformText = None,
     description: Description = None,
     header: Headers = None,
     metadata: Metadata = None,
@@ -130,13 +136,13 @@ async def update(
 ) -> Shown:
     """Change what is given; headers and metadata are merged.
 
-    --events (with --filter, --envelope) replaces all subscriptions.
+    --events (with --filter, --envelope, --fields, --transform) replaces all subscriptions.
     """
     patch: dict[str, Any] = {}
     if url is not None:
         patch["url"] = url
-    if events or filter is not None or envelope is not None:
-        patch |= _wanted(events, filter, envelope)
+    if events or fields or any(one is not None for one in (filter, envelope, transform)):
+        patch |= _wanted(events, filter, envelope, fields, transform)
     if description is not None:
         patch["description"] = description
     if header:
@@ -153,16 +159,22 @@ async def delete(tellwire: "Tellwire", id: EndpointId) -> Shown:
     return one({"id": id, "deleted": True})
 
 
-def _wanted(events: list[str] | None, filter: str | None, envelope: Envelope | None) -> dict[str, Any]:
-    """The one subscription that --events, --filter and --envelope make, in the shortest form."""
+def _wanted(
+    events: list[str] | None,
+    filter: str | None,
+    envelope: Envelope | None,
+    fields: list[str] | None,
+    transform: str | None,
+) -> dict[str, Any]:
+    """The one subscription that --events and what goes with it make, in the shortest form."""
     wanted = patterns(events or []) or None
-    if filter is None and envelope is None:
+    more = {"--filter": filter, "--envelope": envelope, "--fields": fields or None, "--transform": transform}
+    given = [flag for flag, value in more.items() if value is not None]
+    if not given:
         return {"events": wanted}
     if wanted is None:
-        hint = "--envelope" if filter is None else "--filter"
-        raise typer.BadParameter("needs --events, the types that it is for", param_hint=hint)
-    asked = None if filter is None else json_object(filter, "--filter")
-    return {"subscriptions": [Subscription(tuple(wanted), asked, envelope or Envelope.STANDARD)]}
+        raise typer.BadParameter("needs --events, the types that it is for", param_hint=given[0])
+    return {"subscriptions": [subscription(wanted, filter, envelope, fields, transform)]}
 
 
 def _filled(found: Mapping[str, str | None]) -> dict[str, str]:

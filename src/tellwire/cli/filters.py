@@ -10,8 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..model.page import Page
-from ..model.subscription import Subscription
-from .given import Filter, Limit, Patterns, json_object, patterns
+from .given import (
+    EnvelopeName,
+    Fields,
+    Filter,
+    Limit,
+    Patterns,
+    TransformText,
+    json_object,
+    patterns,
+    subscription,
+)
 from .groups import group
 from .local import on_database
 from .show import Shown, at, cell, listed, plain
@@ -34,6 +43,10 @@ TenantOption = Annotated[
     str | None, typer.Option("--tenant", metavar="ID", help="Of this tenant; else default.")
 ]
 DataOption = Annotated[str | None, typer.Option("--data", metavar="JSON", help="With this data; else {}.")]
+BodiesFlag = Annotated[
+    bool, typer.Option("--bodies", help="Show what would have been sent, of the newest 20 that match.")
+]
+_MAX_SHOWN_CHARS = 500
 EndpointOption = Annotated[
     str | None,
     typer.Option(
@@ -78,22 +91,32 @@ async def preview(
     endpoint: EndpointOption = None,
     events: Patterns = None,
     filter: Filter = None,
+    envelope: EnvelopeName = None,
+    fields: Fields = None,
+    transform: TransformText = None,
     tenant: TenantOption = None,
     limit: Limit = 100,
+    bodies: BodiesFlag = False,
 ) -> Shown:
     """List the last events, and whether an endpoint would have received them: with its subscriptions or with others."""
     subscriptions = None
-    if events or filter is not None:
-        wanted = None if filter is None else json_object(filter, "--filter")
-        subscriptions = [Subscription(tuple(patterns(events or ["*"])), wanted)]
+    if events or fields or any(one is not None for one in (filter, envelope, transform)):
+        wanted = patterns(events or ["*"])
+        subscriptions = [subscription(wanted, filter, envelope, fields, transform)]
     found = await tellwire.filters.preview(
-        endpoint=endpoint, tenant=tenant, subscriptions=subscriptions, limit=limit
+        endpoint=endpoint, tenant=tenant, subscriptions=subscriptions, limit=limit, bodies=bodies
     )
-    columns = ("id", "type", "created_at", "matches", "why")
+    columns = ("id", "type", "created_at", "matches", "body" if bodies else "why")
     shown = listed(
         Page(found, None),
         columns,
-        lambda it: (it.event.id, it.event.type, it.event.created_at, it.matches, _why(it)),
+        lambda it: (
+            it.event.id,
+            it.event.type,
+            it.event.created_at,
+            it.matches,
+            _body(it) if bodies else _why(it),
+        ),
         _fields,
     )
     return Shown({"data": shown.value["data"], "matched": sum(one.matches for one in found)}, shown.render)
@@ -109,7 +132,18 @@ def _fields(previewed: "PreviewedEvent") -> Mapping[str, Any]:
         "created_at": at(event.created_at),
         "matches": previewed.matches,
         "reasons": plain(previewed.reasons),
+        "request": plain(previewed.request),
     }
+
+
+def _body(previewed: "PreviewedEvent") -> str:
+    """What would have been sent, or why nothing."""
+    request = previewed.request
+    if request is None:
+        return _why(previewed)
+    if request.body is None:
+        return f"nothing is sent: {request.error}"
+    return request.body if len(request.body) <= _MAX_SHOWN_CHARS else request.body[:_MAX_SHOWN_CHARS] + "..."
 
 
 def _why(previewed: "PreviewedEvent") -> str:

@@ -10,7 +10,7 @@ import typer
 
 from ..clock import to_datetime
 from ..model.endpoint_settings import SETTING_NAMES
-from ..model.subscription import Envelope
+from ..model.subscription import Envelope, Subscription
 
 _LENGTH = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _UNITS: Mapping[str, str] = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -85,6 +85,23 @@ def json_object(text: str, flag: str) -> dict[str, Any]:
     return found
 
 
+def subscription(
+    events: Sequence[str],
+    filter: str | None,
+    envelope: Envelope | None,
+    fields: Sequence[str] | None,
+    transform: str | None,
+) -> Subscription:
+    """The one subscription that --events and what goes with it make."""
+    return Subscription(
+        tuple(events),
+        None if filter is None else json_object(filter, "--filter"),
+        envelope or Envelope.STANDARD,
+        tuple(patterns(fields)) if fields else None,
+        transform,
+    )
+
+
 def patterns(texts: Sequence[str]) -> list[str]:
     """Event-type patterns, given one by one or with commas between."""
     return [one.strip() for text in texts for one in text.split(",") if one.strip()]
@@ -107,6 +124,21 @@ EnvelopeName = Annotated[
         "--envelope", help="The form in which events are sent; goes with --events.", show_default=False
     ),
 ]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fields", metavar="PATH",
+        help="The only parts of the data that are sent, such as customer.id, with commas between or several times; "
+        "goes with --events.",
+    ),
+]  # fmt: skip
+TransformText = Annotated[
+    str | None,
+    typer.Option(
+        "--transform", metavar="JMESPATH",
+        help="An expression over the event, whose result is sent instead of its data; goes with --events.",
+    ),
+]  # fmt: skip
 Tenant = Annotated[str | None, typer.Option("--tenant", metavar="ID", help="Of this tenant only.")]
 Since = Annotated[
     datetime | None,

@@ -9,6 +9,7 @@ from ..model.attempt import Attempt
 from ..model.endpoint import Endpoint
 from ..model.endpoint_settings import shown_settings
 from ..model.event import Receipt
+from ..model.subscription import Envelope, Subscription
 from .show import Shown, at, grid, plain
 
 
@@ -32,12 +33,21 @@ def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None)
     del fields["settings"]
     fields |= shown_settings(endpoint.settings) | dict(more or {})
     for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
-    if any(one.filter is not None for one in endpoint.subscriptions):
-        for_people["subscriptions"] = [
-            " ".join([", ".join(one.events), *([] if one.filter is None else [_json(one.filter)])])
-            for one in endpoint.subscriptions
-        ]
+    if any(one.filter is not None or not one.is_plain for one in endpoint.subscriptions):
+        for_people["subscriptions"] = [_in_short(one) for one in endpoint.subscriptions]
     return Shown(fields, lambda: grid(for_people))
+
+
+def _in_short(one: Subscription) -> str:
+    """A subscription on one line, without what it does not have."""
+    parts = [
+        ", ".join(one.events),
+        "" if one.filter is None else _json(one.filter),
+        "" if one.envelope is Envelope.STANDARD else f"as {one.envelope}",
+        "" if one.fields is None else f"fields {', '.join(one.fields)}",
+        "" if one.transform is None else f"transform {one.transform}",
+    ]
+    return " ".join(filter(None, parts))
 
 
 def _json(value: object) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from tellwire.clock import to_ms
 from tellwire.errors import RemoteError
-from tellwire.manage.filters import PreviewedEvent, PreviewReason
+from tellwire.manage.filters import PreviewedBody, PreviewedEvent, PreviewReason
 from tellwire.model.attempt import Attempt
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint
@@ -97,4 +97,5 @@ def receipt(fields: dict[str, Any]) -> Receipt:
 def previewed(fields: dict[str, Any]) -> PreviewedEvent:
     """An event, and whether it would be received."""
     reasons = tuple(noun(one, PreviewReason) for one in fields["reasons"])
-    return PreviewedEvent(event(fields), fields["matches"], reasons)
+    request = None if fields.get("request") is None else noun(fields["request"], PreviewedBody)
+    return PreviewedEvent(event(fields), fields["matches"], reasons, request)

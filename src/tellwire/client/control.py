@@ -241,10 +241,12 @@ class RemoteFilters:
         events: Sequence[str] | None = None,
         subscriptions: Sequence[Subscription] | None = None,
         limit: int = 100,
+        bodies: bool = False,
     ) -> list[PreviewedEvent]:
-        """Which of the last events an endpoint would have received."""
+        """Which of the last events an endpoint would have received, and with ``bodies`` what would have been sent."""
         body = {
-            "endpoint": endpoint, "tenant": tenant, "events": events, "subscriptions": subscriptions, "limit": limit
+            "endpoint": endpoint, "tenant": tenant, "events": events, "subscriptions": subscriptions, "limit": limit,
+            **({"bodies": True} if bodies else {}),
         }  # fmt: skip
         answer = await self._wire.ask("POST", "/v1/subscriptions/preview", body)
         return [answers.previewed(one) for one in answer.json()["data"]]

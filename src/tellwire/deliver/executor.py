@@ -12,6 +12,8 @@ from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.policy.outcome import Verdict, judge
 from tellwire.policy.retry import RetrySchedule
+from tellwire.policy.shaping import Shapes
+from tellwire.policy.transforming import TransformError
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
 from tellwire.telemetry import Telemetry
@@ -22,6 +24,7 @@ from .expirer import Expirer
 from .lanes import Lane
 from .recorder import Recorder, Result
 from .request import request_for
+from .shaping import Shaped, Shaper
 from .transport import PLAIN, Manner, Transport
 
 _PUT: Final = Manner(method="PUT")
@@ -62,6 +65,7 @@ class Executor:
         self._store = store
         self._transport = transport
         self._credentials = credentials
+        self._shaper = Shaper()
         self._recorder = recorder
         self._expirer = expirer
         self._clock = clock
@@ -104,6 +108,7 @@ class Executor:
         if endpoint.settings.batch is not None or claim.along:
             await self._batches.attempt(lane, claim, endpoint)
             return
+        made = None if endpoint.shapes is None else await self._shaped(claim, endpoint, endpoint.shapes)
         started_ms = self._clock.now_ms()
         if claim.expires_ms is not None and claim.expires_ms <= started_ms:
             self._expirer.expire(claim, endpoint)
@@ -112,8 +117,11 @@ class Executor:
             # The answer might come after the lease: somebody else will claim it when the lease ends.
             self._let_go(claim, False)
             return
-        headers, body = request_for(claim, endpoint, started_ms)
-        evidence = await self._send(endpoint, headers, body)
+        if isinstance(made, Evidence):
+            evidence = made
+        else:
+            headers, body = request_for(claim, endpoint, started_ms, made)
+            evidence = await self._send(endpoint, headers, body)
         ended_ms = self._clock.now_ms()
         schedule = self._schedule
         if endpoint.retries is not None:
@@ -127,8 +135,16 @@ class Executor:
             since_ms=0 if schedule.max_age_ms is None else claim.since_ms,
             expires_ms=claim.expires_ms,
         )
-        self._follow(lane, endpoint, evidence, verdict, ended_ms)
+        if made is not evidence:  # a request was sent, which says something of the receiver
+            self._follow(lane, endpoint, evidence, verdict, ended_ms)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
+
+    async def _shaped(self, claim: Claim, endpoint: LiveEndpoint, shapes: Shapes) -> Shaped | Evidence:
+        """The body that its subscriptions ask for; evidence where there cannot be one, so that nothing is sent."""
+        try:
+            return await self._shaper.shaped(claim, endpoint.tenant, shapes)
+        except TransformError as error:
+            return Evidence(error=AttemptError.TRANSFORM, detail=str(error))
 
     def _send(
         self, endpoint: LiveEndpoint, headers: dict[str, str], body: bytes, kept_bytes: int | None = None

@@ -5,16 +5,21 @@ from tellwire.signing import standard
 from tellwire.signing.legacy import legacy_headers
 from tellwire.store.roster import LiveEndpoint
 
-from .shaping import JSON, shaped
+from .shaping import JSON, Shaped
 
 
-def request_for(claim: Claim, endpoint: LiveEndpoint, now_ms: int) -> tuple[dict[str, str], bytes]:
-    """Headers and body of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force."""
+def request_for(
+    claim: Claim, endpoint: LiveEndpoint, now_ms: int, shaped: Shaped | None = None
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an attempt at ``now_ms``: Standard Webhooks, signed with every secret that is in force.
+
+    ``shaped`` is the body where it is not the usual one.
+    """
     body = claim.body
-    if endpoint.shapes is None:
+    if shaped is None:
         headers = {**endpoint.headers, "content-type": JSON}
     else:
-        body, own = shaped(claim, endpoint.tenant, endpoint.shapes)
+        body, own = shaped
         headers = with_own(endpoint, own)
     sign(headers, endpoint, claim.event_text_id, now_ms, body)
     if endpoint.settings.trace and claim.traceparent is not None:

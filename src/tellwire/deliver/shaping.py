@@ -1,28 +1,25 @@
 """Shaping: the body of an attempt where it is not the usual one, and the headers that belong to it.
 
 Place in the life of an event: between claim and signature, so what is signed is what is sent. The bytes of the data are
-never made anew: they stand in every envelope as they were published, with all digits and in their order. The same event
-has the same bytes in every attempt, as long as the endpoint's subscriptions stay what they are.
+never made anew, unless a subscription has a transform: they stand in every envelope as they were published, with all
+digits and in their order, and so does what is kept of them by a selection of fields. The same event has the same bytes
+in every attempt, as long as the endpoint's subscriptions stay what they are.
 """
 
-from typing import Final, NamedTuple
-from urllib.parse import quote
+import asyncio
+from typing import Final
 
 import msgspec
 
 from tellwire.model.claim import Claim
-from tellwire.model.subscription import Envelope
-from tellwire.policy.shaping import Shapes
+from tellwire.policy.shaping import CLOUDEVENT, JSON, Happened, Shaped, Shapes, structured
 
-JSON: Final = "application/json"
-CLOUDEVENT: Final = "application/cloudevents+json"
+__all__ = ["CLOUDEVENT", "JSON", "Shaped", "Shaper", "cloudevent", "shaped"]
 
+INLINE_BYTES: Final = 32 * 1024
+"""What is larger, and has to be looked into, is shaped beside the event loop."""
 
-class Shaped(NamedTuple):
-    """A body, and the headers that say what it is; their names are in lower case."""
-
-    body: bytes
-    headers: dict[str, str]
+_AT_ONCE: Final = 2
 
 
 class _Standard(msgspec.Struct):
@@ -35,43 +32,33 @@ class _Standard(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Standard).decode
 
 
+class Shaper:
+    """Makes the bodies of one engine."""
+
+    def __init__(self) -> None:
+        # More of them would only take turns, and leave less to the event loop.
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def shaped(self, claim: Claim, tenant: str, shapes: Shapes) -> Shaped:
+        """The body of ``claim`` as the endpoint's subscriptions ask for it. Raises TransformError."""
+        if not shapes.looks_inside or len(claim.body) <= INLINE_BYTES:
+            return shaped(claim, tenant, shapes)
+        async with self._turns:
+            return await asyncio.to_thread(shaped, claim, tenant, shapes)
+
+
 def shaped(claim: Claim, tenant: str, shapes: Shapes) -> Shaped:
-    """The body of ``claim`` in the envelope that the endpoint's subscriptions ask for."""
-    standard = _decode(claim.body)
-    data = bytes(standard.data)
-    match shapes.envelope(claim.type, tenant, data):
-        case Envelope.RAW:
-            return Shaped(data, {"content-type": JSON})
-        case Envelope.CLOUDEVENTS:
-            return Shaped(
-                _structured(_attributes(claim, tenant, standard.timestamp), data),
-                {"content-type": CLOUDEVENT},
-            )
-        case Envelope.CLOUDEVENTS_BINARY:
-            named = _attributes(claim, tenant, standard.timestamp).items()
-            return Shaped(data, {"content-type": JSON} | {f"ce-{name}": value for name, value in named})
-        case Envelope.STANDARD:
-            return Shaped(claim.body, {"content-type": JSON})
+    """The same at once."""
+    event = _event(claim, tenant)
+    return shapes.shape(event.type, tenant, event.data).apply(event)
 
 
 def cloudevent(claim: Claim, tenant: str) -> bytes:
     """The event of ``claim`` as structured CloudEvent."""
+    event = _event(claim, tenant)
+    return structured(event, event.data)
+
+
+def _event(claim: Claim, tenant: str) -> Happened:
     standard = _decode(claim.body)
-    return _structured(_attributes(claim, tenant, standard.timestamp), bytes(standard.data))
-
-
-def _attributes(claim: Claim, tenant: str, timestamp: str) -> dict[str, str]:
-    """The context attributes (CloudEvents 1.0, "Context Attributes"); all are printable ASCII without spaces."""
-    return {
-        "specversion": "1.0",
-        "id": claim.event_text_id,
-        "source": f"/tenants/{quote(tenant, safe='')}",
-        "type": claim.type,
-        "time": timestamp,
-    }
-
-
-def _structured(attributes: dict[str, str], data: bytes) -> bytes:
-    """An event in the JSON format of CloudEvents 1.0 (section 3)."""
-    head = msgspec.json.encode(attributes | {"datacontenttype": JSON})
-    return b'%b,"data":%b}' % (head[:-1], data)
+    return Happened(claim.event_text_id, claim.type, tenant, standard.timestamp, bytes(standard.data))

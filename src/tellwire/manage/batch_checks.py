@@ -35,4 +35,7 @@ def envelope_fault(settings: EndpointSettings, subscriptions: Sequence[Subscript
                 f"of format {batch.format} goes without subscriptions whose envelope is {subscription.envelope}: "
                 f"in a batch, all events have the form that batch.format says"
             )
+        if subscription.fields is not None or subscription.transform is not None:
+            which = "fields" if subscription.transform is None else "a transform"
+            return f"goes without subscriptions that have {which}: in a batch, events are sent whole"
     return None

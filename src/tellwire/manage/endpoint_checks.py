@@ -10,6 +10,8 @@ from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
 from tellwire.policy.filter_syntax import check_filter
 from tellwire.policy.matching import check_patterns
+from tellwire.policy.selecting import check_fields_of
+from tellwire.policy.transforming import check_transform
 
 from .endpoint_settings import check_settings
 from .faults import HEADER_VALUE, CheckUrl, Faults, header_name_fault
@@ -62,8 +64,26 @@ def checked_subscriptions(
                 filter = check_filter(filter, limits)
             except InvalidInputError as error:
                 faults.take(error, "subscriptions", index, "filter")
+        _check_shape(subscription, limits, index, faults)
         checked.append(msgspec.structs.replace(subscription, filter=filter))
     return tuple(checked)
+
+
+def _check_shape(subscription: Subscription, limits: Limits, index: int, faults: Faults) -> None:
+    at = ("subscriptions", index)
+    fields, transform = subscription.fields, subscription.transform
+    if fields is not None and transform is not None:
+        faults.add(*at, "transform", msg="goes without fields: the transform says what is sent")
+    if fields is not None:
+        try:
+            check_fields_of(fields, limits)
+        except InvalidInputError as error:
+            faults.take(error, *at, "fields")
+    if transform is not None:
+        try:
+            check_transform(transform, limits)
+        except InvalidInputError as error:
+            faults.take(error, *at, "transform")
 
 
 def _check_headers(headers: Mapping[str, str], limits: Limits, faults: Faults) -> None:

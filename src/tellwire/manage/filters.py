@@ -1,11 +1,13 @@
 """Filters tried out: on one event, and on the last events that a tenant had. Nothing is stored or sent."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
 
+from tellwire.clock import rfc3339, to_ms
 from tellwire.errors import InvalidInputError, NotFoundError
 from tellwire.model.event import StoredEvent, is_type_name
 from tellwire.model.limits import Limits
@@ -16,7 +18,9 @@ from tellwire.policy.explaining import Explanation, explain
 from tellwire.policy.filter_syntax import as_json, check_filter
 from tellwire.policy.filtering import allowance, compile_filter, event_of
 from tellwire.policy.matching import check_patterns
+from tellwire.policy.shaping import JSON, Happened, Shapes, compile_shapes
 from tellwire.policy.subscribing import Wants, compile_subscriptions
+from tellwire.policy.transforming import TransformError
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints, events
 from tellwire.store.store import Store
@@ -28,6 +32,8 @@ from .faults import Faults
 
 _MAX_EXPLAINED: Final = 5
 _MAX_REASONS: Final = 20
+_MAX_BODIES: Final = 20
+_SHOWN_BYTES: Final = 8 * 1024
 
 
 class PreviewReason(msgspec.Struct, frozen=True):
@@ -38,12 +44,25 @@ class PreviewReason(msgspec.Struct, frozen=True):
     msg: str
 
 
+class PreviewedBody(msgspec.Struct, frozen=True):
+    """What would have been sent: the first 8 KiB of a body of ``size_bytes``; or the error because of which nothing."""
+
+    content_type: str
+    body: str | None
+    size_bytes: int
+    error: str | None
+
+
 class PreviewedEvent(msgspec.Struct, frozen=True):
-    """Whether the subscriptions want a stored event, and why or why not (at most 20 reasons)."""
+    """Whether the subscriptions want a stored event, and why or why not (at most 20 reasons).
+
+    ``request`` is what would have been sent, where that was asked for.
+    """
 
     event: StoredEvent
     matches: bool
     reasons: tuple[PreviewReason, ...]
+    request: PreviewedBody | None = None
 
 
 class Filters:
@@ -101,6 +120,7 @@ class Filters:
         events: Sequence[str] | None = None,
         subscriptions: Sequence[Subscription] | None = None,
         limit: int = 100,
+        bodies: bool = False,
     ) -> list[PreviewedEvent]:
         """Which of a tenant's last events these subscriptions would have wanted, newest first.
 
@@ -110,6 +130,7 @@ class Filters:
             events: event-type patterns, short for one subscription.
             subscriptions: or several of them.
             limit: how many events to look at.
+            bodies: whether to show what would have been sent, of the newest 20 that match.
 
         Raises:
             NotFoundError: there is no such endpoint.
@@ -130,7 +151,9 @@ class Filters:
             )
             tenant, asked = known.tenant, known.subscriptions if asked is None else asked
         wants = [compile_subscriptions([one]) for one in asked or ()]
-        return await self._previewed(tenant, wants, limit)
+        previewed = await self._previewed(tenant, wants, limit)
+        shapes = compile_shapes(asked or (), always=True)
+        return previewed if shapes is None or not bodies else await self._with_bodies(previewed, shapes)
 
     def _asked(
         self, events: Sequence[str] | None, subscriptions: Sequence[Subscription] | None, faults: Faults
@@ -172,8 +195,37 @@ class Filters:
                 previewed.append(_filtered(event, whole.data or b"{}", [(n, wants[n]) for n in filtered]))
         return previewed
 
+    async def _with_bodies(self, previewed: list[PreviewedEvent], shapes: Shapes) -> list[PreviewedEvent]:
+        """The same with what would have been sent, of the first ones that match."""
+        shown, left = list(previewed), _MAX_BODIES
+        for index, one in enumerate(previewed):
+            if not one.matches or not left:
+                continue
+            try:
+                whole = await self._get(one.event.id)
+            except NotFoundError:  # pruned since
+                continue
+            left -= 1
+            body = await asyncio.to_thread(_body, whole, shapes)
+            shown[index] = msgspec.structs.replace(one, request=body)
+        return shown
+
     async def _get(self, id: str) -> StoredEvent:
         return await self._store.read(lambda connection: events.get(connection, id))
+
+
+def _body(event: StoredEvent, shapes: Shapes) -> PreviewedBody:
+    """What these subscriptions make of an event."""
+    timestamp = rfc3339(to_ms(event.occurred_at))
+    if event.data is None:
+        return PreviewedBody(JSON, None, 0, "its data has been removed, past the payload retention")
+    happened = Happened(event.id, event.type, event.tenant, timestamp, event.data)
+    try:
+        made = shapes.shape(event.type, event.tenant, event.data).apply(happened)
+    except TransformError as error:
+        return PreviewedBody(JSON, None, 0, str(error))
+    text = made.body[:_SHOWN_BYTES].decode("utf-8", "ignore")
+    return PreviewedBody(made.headers["content-type"], text, len(made.body), None)
 
 
 def _filtered(event: StoredEvent, data: bytes, wants: Iterable[tuple[int, Wants]]) -> PreviewedEvent:

@@ -17,6 +17,7 @@ class AttemptError(StrEnum):
     PROTOCOL = "protocol"
     BODY = "body"
     AUTHENTICATION = "authentication"
+    TRANSFORM = "transform"
 
 
 class Trigger(StrEnum):

@@ -23,12 +23,21 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
 
     An event is delivered once, however many subscriptions want it. ``filter`` is plain JSON
     (docs/reference/filters.md); ``{"data": {"amount": {"$gt": 100}}}``, for example. ``envelope`` is the form in
-    which it is sent; the first subscription that wants an event decides.
+    which it is sent. ``fields`` are dotted paths: nothing else of its data is sent. ``transform`` is a JMESPath
+    expression over the event (``id``, ``type``, ``tenant``, ``timestamp``, ``data``): its result is sent instead of the
+    data. A subscription has at most one of these two. The first subscription that wants an event decides.
     """
 
     events: tuple[str, ...]
     filter: dict[str, Any] | None = None
     envelope: Envelope = Envelope.STANDARD
+    fields: tuple[str, ...] | None = None
+    transform: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it sends events in the usual form."""
+        return self.envelope is Envelope.STANDARD and self.fields is None and self.transform is None
 
 
 def is_pattern(text: str, max_chars: int = 128) -> bool:

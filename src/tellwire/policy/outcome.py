@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from ..model.attempt import Evidence
+from ..model.attempt import AttemptError, Evidence
 from ..model.delivery import Move
 from .retry import RetrySchedule
 from .retry_after import parse_retry_after
@@ -40,6 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 _SUCCEEDED: Final = Verdict(Move.SUCCEED)
+_HOPELESS: Final = Verdict(Move.EXHAUST)
 _ENDPOINT_GONE: Final = Verdict(Move.EXHAUST, disable_endpoint=True)
 
 
@@ -57,7 +58,8 @@ def judge(
 
     A whole answer of 2xx succeeds. A whole answer of 410 ends the delivery and disables the endpoint.
     Everything else (redirects too) is retried on the schedule, no earlier than the answer's ``Retry-After``
-    says, until the schedule is used up, or the next attempt would come too late. Sources: Standard Webhooks
+    says, until the schedule is used up, or the next attempt would come too late. A transform that failed ends the
+    delivery too: it would fail again. Sources: Standard Webhooks
     specification, "Deliverability and reliability"; RFC 9110 section 10.2.3.
 
     Args:
@@ -71,6 +73,8 @@ def judge(
     """
     if evidence.succeeded:
         return _SUCCEEDED
+    if evidence.error is AttemptError.TRANSFORM:
+        return _HOPELESS
     status = evidence.status_code
     if status == _GONE and evidence.error is None:
         return _ENDPOINT_GONE

@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_pattern_chars: int = _LIMITS.pattern_chars
     max_filter_bytes: int = _LIMITS.filter_bytes
     max_filter_depth: int = _LIMITS.filter_depth
+    max_fields_per_subscription: int = _LIMITS.fields_per_subscription
+    max_transform_chars: int = _LIMITS.transform_chars
     max_custom_headers: int = _LIMITS.custom_headers
     max_custom_headers_bytes: int = _LIMITS.custom_headers_bytes
     max_url_chars: int = _LIMITS.url_chars
@@ -436,6 +438,8 @@ TABLE: tuple[Setting, ...] = (
         "max_filter_bytes", size(2, 32 * KIB), LIMITS, "The filter of one subscription, as compact JSON."
     ),
     Setting("max_filter_depth", whole(1, 32), LIMITS, "Levels of nesting in the filter of a subscription."),
+    Setting("max_fields_per_subscription", whole(0, 1_000), LIMITS, "Fields that a subscription selects."),
+    Setting("max_transform_chars", whole(0, 4_096), LIMITS, "Characters of the transform of a subscription."),
     Setting("max_custom_headers", whole(0), LIMITS, "Custom headers of one endpoint."),
     Setting(
         "max_custom_headers_bytes", size(0), LIMITS, "Names and values of one endpoint's custom headers."

@@ -29,11 +29,16 @@ def test_other_statuses_are_retried_on_the_schedule(status: int) -> None:
     assert verdict(Evidence(status_code=status), attempts_made=2).retry_in_ms == 60_000
 
 
-@pytest.mark.parametrize("error", list(AttemptError))
+@pytest.mark.parametrize("error", [error for error in AttemptError if error is not AttemptError.TRANSFORM])
 def test_errors_are_retried(error: AttemptError) -> None:
     """Every class of error is retried; a status that came with it does not make it a success."""
     assert verdict(Evidence(error=error)) == Verdict(Move.RETRY_LATER, retry_in_ms=5_000)
     assert verdict(Evidence(status_code=200, error=error)).move is Move.RETRY_LATER
+
+
+def test_a_transform_that_failed_is_not_tried_again() -> None:
+    """It would fail again on the same event; and the receiver has no part in it."""
+    assert verdict(Evidence(error=AttemptError.TRANSFORM)) == Verdict(Move.EXHAUST)
 
 
 def test_a_used_up_schedule_exhausts() -> None:

@@ -38,4 +38,4 @@ def test_the_first_subscription_that_wants_an_event_decides(
         ]
     )
     assert shapes is not None
-    assert shapes.envelope(type, "default", data) is expected
+    assert shapes.shape(type, "default", data).envelope is expected
