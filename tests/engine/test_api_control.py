@@ -12,6 +12,8 @@ from tellwire.model.endpoint_settings import DEFAULT_SETTINGS
 from .conftest import WAIT_S, Receiver, Reply, Server
 
 URL = "https://example.com/hook"
+PLAIN = {"envelope": "standard", "fields": None, "transform": None}
+"""The shape of a subscription that says nothing of it."""
 
 
 async def created(server: Server, **fields: Any) -> dict[str, Any]:
@@ -59,12 +61,8 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
         "description": "the shop",
         "events": ["order.*", "invoice.paid"],
         "subscriptions": [
-            {
-                "events": ["order.*"],
-                "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}},
-                "envelope": "standard",
-            },
-            {"events": ["invoice.paid", "order.*"], "filter": None, "envelope": "standard"},
+            {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}}, **PLAIN},
+            {"events": ["invoice.paid", "order.*"], "filter": None, **PLAIN},
         ],
         "headers": {"X-Shop": "north"},
         "metadata": {"plan": "gold"},
@@ -185,7 +183,7 @@ async def test_endpoint_is_subscribed_and_unsubscribed(server: Server) -> None:
 
 async def test_subscriptions_with_a_filter_are_left_alone(server: Server) -> None:
     """Subscribing and unsubscribing change the subscriptions without a filter; a patch changes all of them."""
-    filtered = {"events": ["a", "b"], "filter": {"data": {"n": 1}}, "envelope": "standard"}
+    filtered = {"events": ["a", "b"], "filter": {"data": {"n": 1}}, **PLAIN}
     path = f"/v1/endpoints/{(await created(server, subscriptions=[filtered]))['id']}"
     for verb, events, plain in [
         ("subscribe", ["a", "a"], [["a"]]),
@@ -196,13 +194,13 @@ async def test_subscriptions_with_a_filter_are_left_alone(server: Server) -> Non
         answer = (await server.client.post(f"{path}/{verb}", json={"events": events})).json()
         assert answer["subscriptions"] == [
             filtered,
-            *({"events": one, "filter": None, "envelope": "standard"} for one in plain),
+            *({"events": one, "filter": None, **PLAIN} for one in plain),
         ]
-    changed = {"events": ["a"], "filter": {"tenant": "x"}, "envelope": "raw"}
+    changed = {"events": ["a"], "filter": {"tenant": "x"}, **PLAIN, "envelope": "raw"}
     answer = (await server.client.patch(path, json={"subscriptions": [changed]})).json()
     assert answer["subscriptions"] == [changed]
     answer = (await server.client.patch(path, json={"events": ["a"]})).json()
-    assert answer["subscriptions"] == [{"events": ["a"], "filter": None, "envelope": "standard"}]
+    assert answer["subscriptions"] == [{"events": ["a"], "filter": None, **PLAIN}]
 
 
 async def test_endpoint_is_switched(server: Server) -> None:

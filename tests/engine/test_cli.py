@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from tellwire.cli.app import app
 
 from .cli_process import Process
+from .test_api_control import PLAIN
 
 URL = "http://127.0.0.1:9000/"
 Run = Callable[..., Result]
@@ -304,7 +305,7 @@ def test_filters(run: Run) -> None:
     """An endpoint gets a filter; it is tried on events, and the last events are previewed with it and with others."""
     filter = '{"data": {"amount": {"$gte": 0.1}}}'
     made = found(run("endpoints", "create", URL, "-e", "order.*", "--filter", filter, "--json"))
-    wanted = {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}}}, "envelope": "standard"}
+    wanted = {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}}}, **PLAIN}
     assert made["subscriptions"] == [wanted]
     assert '{"data":{"amount":{"$gte":0.1}}}' in run("endpoints", "get", made["id"]).stdout
     published = [
@@ -324,15 +325,29 @@ def test_filters(run: Run) -> None:
     assert found(run("filters", "preview", "--filter", '{"type": "a.b"}', "--json"))["matched"] == 1
     assert "0 is less than 0.1" in run("filters", "preview", "--endpoint", made["id"]).stdout
     changed = found(run("endpoints", "update", made["id"], "-e", "a.b", "--filter", "{}", "--json"))
-    assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}, "envelope": "standard"}]
+    assert changed["subscriptions"] == [{"events": ["a.b"], "filter": {}, **PLAIN}]
     shaped = found(run("endpoints", "update", made["id"], "-e", "a.b", "--envelope", "raw", "--json"))
-    assert shaped["subscriptions"] == [{"events": ["a.b"], "filter": None, "envelope": "raw"}]
+    assert shaped["subscriptions"] == [{"events": ["a.b"], "filter": None, **PLAIN, "envelope": "raw"}]
+    shaped = found(
+        run("endpoints", "update", made["id"], "-e", "a.b", "--transform", "{n: data.n}", "--json")
+    )["subscriptions"]
+    assert shaped == [{"events": ["a.b"], "filter": None, **PLAIN, "transform": "{n: data.n}"}]
+    assert "transform {n: data.n}" in run("endpoints", "get", made["id"]).stdout
+    asked = ["filters", "preview", "-e", "order.*", "--fields", "amount", "--bodies"]
+    seen = found(run(*asked, "--envelope", "raw", "--json"))["data"]
+    assert [one["request"] and one["request"]["body"] for one in seen] == [
+        None,
+        '{"amount":0}',
+        '{"amount":0.1}',
+    ]
 
 
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
         (["endpoints", "create", URL, "--filter", "{}"], 2, "needs --events"),
+        (["endpoints", "create", URL, "--fields", "a"], 2, "needs --events"),
+        (["endpoints", "create", URL, "-e", "a", "--transform", "data.["], 1, "it ends too early"),
         (["endpoints", "create", URL, "--envelope", "raw"], 2, "needs --events"),
         (["endpoints", "create", URL, "-e", "*", "--filter", "{"], 2, "not JSON"),
         (["endpoints", "create", URL, "-e", "*", "--filter", "[]"], 2, "is not a JSON object"),
