@@ -64,7 +64,7 @@ async def test_endpoint_is_created_shown_and_listed(server: Server) -> None:
             {"events": ["order.*"], "filter": {"data": {"amount": {"$gte": 0.1}, "n": 2**70}}, **PLAIN},
             {"events": ["invoice.paid", "order.*"], "filter": None, **PLAIN},
         ],
-        "headers": {"X-Shop": "north"},
+        "headers": {"X-Shop": "***"},
         "metadata": {"plan": "gold"},
         "state": "enabled",
         "state_reason": None,
@@ -141,6 +141,29 @@ async def test_other_content_type_is_refused(server: Server) -> None:
         f"/v1/endpoints/{made['id']}", content=b'{"description":"x"}', headers=patch
     )
     assert (answer.status_code, answer.json()["description"]) == (200, "x")
+
+
+async def test_values_of_headers_are_masked(server: Server, receiver: Receiver) -> None:
+    """Everywhere; what was shown comes back and changes nothing, and it cannot stand for a value that there is not."""
+    made = await created(server, url=receiver.url, events=["*"], headers={"X-Key": "s3cret", "X-B": "2"})
+    path = f"/v1/endpoints/{made['id']}"
+    masks = {"X-Key": "***", "X-B": "***"}
+    assert made["headers"] == masks
+    seen = [
+        (await server.client.get(path)).json(),
+        (await server.client.get("/v1/endpoints")).json()["data"][0],
+    ]
+    assert [one["headers"] for one in seen] == [masks, masks]
+    assert (await server.client.patch(path, json={"headers": masks | {"x-b": "3"}})).status_code == 422
+    changed = await server.client.patch(path, json={"headers": {"x-key": "***", "X-B": "3", "X-C": "4"}})
+    assert changed.json()["headers"] == {"x-key": "***", "X-B": "***", "X-C": "***"}
+    await server.client.post("/v1/events", json={"type": "a.b", "data": {}})
+    (request,) = await receiver.met(1)
+    assert [request.headers[name] for name in ("x-key", "x-b", "x-c")] == ["s3cret", "3", "4"]
+    answer = await server.client.patch(path, json={"headers": {"X-New": "***"}})
+    assert locs(answer) == [["headers", "X-New"]]
+    answer = await server.client.post("/v1/endpoints", json={"url": URL, "headers": {"X-A": "***"}})
+    assert locs(answer) == [["headers", "X-A"]]
 
 
 async def test_patch_is_a_merge_patch(server: Server) -> None:

@@ -130,6 +130,25 @@ async def test_batches_send_events_whole(server: Server) -> None:
         assert locs(answer) == [["batch"]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "at"),
+    [
+        ({"authentication": {"type": "api_key", "key": "k", "header": "CE-Id"}}, "authentication"),
+        ({"authentication": {"type": "api_key", "key": "k", "header": "ce-shop"}}, "authentication"),
+        ({"signing": {"legacy": [{"header": "ce-type", "secret": "s"}]}}, "signing"),
+    ],
+)
+async def test_attributes_are_nothing_to_prove_oneself_with(
+    server: Server, settings: dict[str, Any], at: str
+) -> None:
+    """In the binary mode of CloudEvents, headers that begin with ce- are attributes; elsewhere they are headers."""
+    body: dict[str, Any] = {"subscriptions": [{"events": ["a"], "envelope": "cloudevents_binary"}]}
+    answer = await server.client.post("/v1/endpoints", json={"url": URL, **body, **settings})
+    assert locs(answer) == [[at]]
+    made = await created(server, url=URL, events=["a"], **settings)
+    assert locs(await server.client.patch(f"/v1/endpoints/{made['id']}", json=body)) == [[at]]
+
+
 async def test_preview_shows_bodies(server: Server) -> None:
     """What would be sent, or why nothing; of those that match, and only where it is asked for."""
     for data in (DATA, {"order_id": 3}, {"order_id": "x" * 9_000}):

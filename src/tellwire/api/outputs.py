@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from tellwire.clock import rfc3339, to_ms
 from tellwire.manage.filters import PreviewedEvent
 from tellwire.model.attempt import Attempt, AttemptError, Trigger
+from tellwire.model.authentication import without_values
 from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.endpoint_settings import shown_settings
@@ -189,7 +190,11 @@ class EndpointFields(Output):
     description: str
     events: list[str] = Field(examples=[["order.*"]])
     subscriptions: list[SubscriptionOutput]
-    headers: dict[str, str]
+    headers: dict[str, str] = Field(
+        description="Sent along with every delivery. Values are secret: each is shown as `***`, and stays what it is "
+        "where that comes back in a change.",
+        examples=[{"X-Shop": "***"}],
+    )
     metadata: dict[str, str]
     state: EndpointState
     state_reason: str | None = Field(description="Why it is not enabled.")
@@ -211,7 +216,7 @@ class EndpointOutput(ShownSettings, EndpointFields):
             description=noun.description,
             events=list(dict.fromkeys(event for one in noun.subscriptions for event in one.events)),
             subscriptions=[SubscriptionOutput.of(one) for one in noun.subscriptions],
-            headers=noun.headers,
+            headers=without_values(noun.headers),
             metadata=noun.metadata,
             state=noun.state,
             state_reason=noun.state_reason,

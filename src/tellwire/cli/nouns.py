@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..model.attempt import Attempt
+from ..model.authentication import without_values
 from ..model.endpoint import Endpoint
 from ..model.endpoint_settings import shown_settings
 from ..model.event import Receipt
@@ -31,6 +32,7 @@ def endpoint_shown(endpoint: Endpoint, more: Mapping[str, object] | None = None)
     events = list(dict.fromkeys(event for one in endpoint.subscriptions for event in one.events))
     fields = plain(endpoint) | {"events": events}
     del fields["settings"]
+    fields["headers"] = without_values(endpoint.headers)
     fields |= shown_settings(endpoint.settings) | dict(more or {})
     for_people = {name: value for name, value in fields.items() if name != "subscriptions"}
     if any(one.filter is not None or not one.is_plain for one in endpoint.subscriptions):

@@ -49,7 +49,7 @@ class RemoteEndpoints:
         return answers.endpoint(fields), fields["secret"]
 
     async def get(self, id: str) -> Endpoint:
-        """One endpoint."""
+        """One endpoint; the values of its headers are `***`, and so are other secrets."""
         return await self._one("GET", id)
 
     async def list(

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tellwire.errors import InvalidInputError
+from tellwire.model.authentication import MASK
 from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
 from tellwire.policy.filter_syntax import check_filter
@@ -108,6 +109,8 @@ def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, fault
         elif name.lower() in seen:
             yield name, "is given twice"
+        elif value == MASK:
+            yield name, f"{MASK} only stands for a value; give the value itself"
         elif not HEADER_VALUE.fullmatch(value):
             yield name, "has a value with characters other than visible ASCII and inner spaces"
         seen.add(name.lower())

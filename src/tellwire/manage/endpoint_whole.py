@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tellwire.model.authentication import MutualTls
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
-from tellwire.model.subscription import Subscription
+from tellwire.model.subscription import Envelope, Subscription
 
 from .authentication_checks import header_of
 from .batch_checks import envelope_fault
@@ -41,6 +41,12 @@ def check_together(
     signed = set() if signing is None else headers_of(signing)
     if proving in signed:
         faults.add("signing", "legacy", msg=f"the header {proving} is what the setting authentication sends")
+    if any(one.envelope is Envelope.CLOUDEVENTS_BINARY for one in subscriptions):
+        for setting, sent in (("authentication", {proving or ""}), ("signing", signed)):
+            taken = sorted(name for name in sent if name.startswith("ce-"))
+            if taken:
+                msg = f"the header {taken[0]} is an attribute in the envelope {Envelope.CLOUDEVENTS_BINARY}"
+                faults.add(setting, msg=msg)
     for own in headers:
         if own.lower() == proving or own.lower() in signed:
             which = "authentication" if own.lower() == proving else "signing"

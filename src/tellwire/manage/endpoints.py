@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from tellwire.clock import Clock, to_datetime
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, NotFoundError
 from tellwire.ids import ENDPOINT, encode
+from tellwire.model.authentication import MASK
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.event import is_type_name
@@ -425,9 +426,15 @@ def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
         fields["metadata"] = merged(endpoint.metadata, patch["metadata"])
     if "headers" in patch:
         # The case of a header's name means nothing (RFC 9110 section 5.1), so it must not keep an old value alive.
-        given = {name.lower() for name in patch["headers"] or ()}
-        kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in given}
-        fields["headers"] = merged(kept, patch["headers"])
+        known = {name.lower(): value for name, value in endpoint.headers.items()}
+        given = {
+            # What an answer showed comes back: the value stays.
+            name: known.get(name.lower(), MASK) if value == MASK else value
+            for name, value in (patch["headers"] or {}).items()
+        }
+        lower = {name.lower() for name in given}
+        kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in lower}
+        fields["headers"] = merged(kept, None if patch["headers"] is None else given)
     settings = settings_after(patch, endpoint.settings)
     if settings is not None:
         fields["settings"] = settings

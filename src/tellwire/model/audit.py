@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .authentication import MASK
+from .authentication import MASK, without_values
 from .endpoint_settings import without_secrets
 
 ADMIN: Final = "admin"
@@ -46,7 +46,7 @@ def masked(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a thing without secrets: values of headers, queries of URLs (tokens live there), secrets."""
     shown = without_secrets(fields)
     if "headers" in shown:
-        shown["headers"] = dict.fromkeys(shown["headers"], MASK)
+        shown["headers"] = without_values(shown["headers"])
     if "secret" in shown:
         shown["secret"] = MASK
     if "url" in shown:

@@ -35,6 +35,11 @@ def hidden(value: Any) -> Any:
     return value
 
 
+def without_values(headers: Mapping[str, str]) -> dict[str, str]:
+    """An endpoint's own headers as everybody may see them: names, and masks for values, for keys are among them."""
+    return dict.fromkeys(headers, MASK)
+
+
 def hidden_repr(thing: msgspec.Struct) -> str:
     """A repr without secrets, since reprs end up in logs."""
     shown = hidden(msgspec.structs.asdict(thing))

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .authentication import without_values
 from .endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 from .subscription import Subscription
 
@@ -37,3 +38,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     settings: EndpointSettings = DEFAULT_SETTINGS
+
+    def __repr__(self) -> str:
+        """Without the values of headers, since reprs end up in logs."""
+        fields = msgspec.structs.asdict(self) | {"headers": without_values(self.headers)}
+        return f"Endpoint({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
