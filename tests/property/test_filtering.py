@@ -213,3 +213,22 @@ def test_any_json_is_a_filter_or_a_fault(anything: Any, data: dict[str, Any]) ->
             continue
         compiled = compile_filter(plain)
         assert explain(compiled, event).matches is compiled.matches(event, allowance())
+
+
+@given(filters=st.lists(FILTERS, min_size=1, max_size=3), data=DATA, first=st.booleans())
+def test_large_data_is_read_only_where_filters_look(
+    filters: list[dict[str, Any]], data: dict[str, Any], first: bool
+) -> None:
+    """What is skipped changes nothing."""
+    compiled = []
+    for filter in filters:
+        try:
+            compiled.append(compile_filter(check_filter(filter, LIMITS)))
+        except InvalidInputError:
+            continue
+    rest = {"rest": "x" * 9_000}
+    text = json.dumps(rest | data if first else data | rest).encode()
+    whole, read = event_of("a", "b", text), event_of("a", "b", text, compiled)
+    assert [one.matches(read, allowance()) for one in compiled] == [
+        one.matches(whole, allowance()) for one in compiled
+    ]

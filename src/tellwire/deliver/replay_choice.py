@@ -129,4 +129,4 @@ class _Fits:
         content = replay_pages.contents(self._connection, [event.event_id])[event.event_id]
         if content.data == NO_DATA:
             return True  # nobody can say any more; it is counted as expired
-        return any_matches(filters, event_of(event.type, event.tenant, content.data))
+        return any_matches(filters, event_of(event.type, event.tenant, content.data, filters))

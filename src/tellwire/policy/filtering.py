@@ -28,6 +28,8 @@ POOL_STEPS: Final = 1_000_000
 FEW_STEPS: Final = 100
 """The allowance after that: enough for the filters that people write."""
 
+_LARGE_BYTES: Final = 8 * 1024
+"""From here on, to skip what is not asked for is cheaper than to parse it."""
 _CHARS_PER_STEP: Final = 32
 _PREFIXES_PER_STEP: Final = 16
 
@@ -51,11 +53,16 @@ class SpentError(Exception):
 
 
 class Filter(msgspec.Struct, frozen=True, eq=False):
-    """A compiled filter; made by `compile_filter`. ``size`` is the number of its conditions."""
+    """A compiled filter; made by `compile_filter`.
+
+    ``size`` is the number of its conditions; ``names`` are the fields of the data that it asks for, or None where it
+    asks for the data as a whole.
+    """
 
     condition: Group
     size: int
     ask: Ask
+    names: frozenset[str] | None
 
     def matches(self, event: dict[str, Any], meter: Meter) -> bool:
         """Whether the event (from `event_of`) passes. Never raises; true where ``meter`` runs out."""
@@ -75,7 +82,7 @@ def compile_filter(filter: object) -> Filter:
         InvalidInputError: it is malformed; every fault is located inside the filter.
     """
     condition = read_filter(filter)
-    return Filter(condition, _size(condition), compiled(condition))
+    return Filter(condition, _size(condition), compiled(condition), _names(condition))
 
 
 def allowance() -> Meter:
@@ -98,13 +105,27 @@ def any_matches(filters: Iterable[Filter], event: dict[str, Any], pool: Meter | 
     return matches
 
 
-def event_of(type: str, tenant: str, data: bytes) -> dict[str, Any]:
-    """An event as filters see it. ``data`` is JSON text; its numbers keep all their digits."""
+def event_of(type: str, tenant: str, data: bytes, filters: Iterable[Filter] | None = None) -> dict[str, Any]:
+    """An event as filters see it. ``data`` is JSON text; its numbers keep all their digits.
+
+    Where the ``filters`` are given that it will be asked by, large data is parsed only as far as they look.
+    """
+    if filters is None or len(data) < _LARGE_BYTES:
+        return {"type": type, "tenant": tenant, "data": _value(data)}
+    names: set[str] = set()
+    for filter in filters:
+        if filter.names is None:
+            return {"type": type, "tenant": tenant, "data": _value(data)}
+        names |= filter.names
+    asked = {name: _value(value) for name, value in _decode_fields(data).items() if name in names}
+    return {"type": type, "tenant": tenant, "data": asked}
+
+
+def _value(text: bytes | msgspec.Raw) -> Any:
     try:
-        value = _decode(data)
+        return _decode(text)
     except InvalidOperation:
-        value = _decode_extreme(data)
-    return {"type": type, "tenant": tenant, "data": value}
+        return _decode_extreme(text)
 
 
 def decimal_of(text: str) -> Decimal:
@@ -120,6 +141,26 @@ def decimal_of(text: str) -> Decimal:
 
 _decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _decode_extreme: Final = msgspec.json.Decoder(float_hook=decimal_of).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _names(condition: Condition, *, in_data: bool = False) -> frozenset[str] | None:
+    """The fields of the data that a condition asks for, of an event or (``in_data``) of its data; None: all of it."""
+    if isinstance(condition, Items):
+        return None
+    whole = [one for one in condition.whole if isinstance(one, Logic)]
+    if condition.tests or len(whole) < len(condition.whole):
+        return None
+    asked: list[frozenset[str] | None] = [
+        _names(inner, in_data=in_data) for logic in whole for inner in logic.conditions
+    ]
+    if in_data:
+        asked.append(frozenset(name for name, _ in condition.fields))
+    else:
+        asked += [_names(inner, in_data=True) for name, inner in condition.fields if name == "data"]
+    if any(one is None for one in asked):
+        return None
+    return frozenset[str]().union(*(one for one in asked if one is not None))
 
 
 def _size(condition: Condition | Test | Logic) -> int:

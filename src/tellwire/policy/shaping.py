@@ -77,6 +77,7 @@ class Shapes(msgspec.Struct, frozen=True, eq=False):
 
     choices: tuple[tuple[Matcher, Filter | None, Shape], ...]
     looks_inside: bool
+    filters: tuple[Filter, ...]
 
     def shape(self, type: str, tenant: str, data: bytes) -> Shape:
         """The shape of an event.
@@ -91,7 +92,7 @@ class Shapes(msgspec.Struct, frozen=True, eq=False):
             if filter is None:
                 return shape
             if event is None:
-                event = event_of(type, tenant, data)
+                event = event_of(type, tenant, data, self.filters)
             if any_matches((filter,), event):
                 return shape
         return self.choices[0][2]
@@ -118,7 +119,8 @@ def compile_shapes(subscriptions: Sequence[Subscription], *, always: bool = Fals
         for one in subscriptions
     )
     looks_inside = any(filter is not None or shape.looks_inside for _, filter, shape in choices)
-    return Shapes(choices, looks_inside)
+    filters = tuple(filter for _, filter, _ in choices if filter is not None)
+    return Shapes(choices, looks_inside, filters)
 
 
 def structured(event: Happened, data: bytes) -> bytes:

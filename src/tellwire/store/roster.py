@@ -69,7 +69,7 @@ class Targets(msgspec.Struct, frozen=True, eq=False):
         """The endpoints whose filters let this event pass. Its data is parsed once for all of them, if at all."""
         if self.filters is None:
             return self.endpoints
-        event = event_of(type, tenant, data)
+        event = event_of(type, tenant, data, (one for filters in self.filters for one in filters))
         return tuple(
             endpoint
             for endpoint, filters in zip(self.endpoints, self.filters, strict=True)
