@@ -70,6 +70,18 @@ async def test_large_bodies_are_shaped_too(server: Server, receiver: Receiver) -
     assert json.loads(request.body)["data"] == list(range(1_000))
 
 
+async def test_long_work_on_small_data_is_done_too(server: Server, receiver: Receiver) -> None:
+    """What takes more steps than the event loop is to wait for goes beside it, up to the bound."""
+    await subscribed(server, receiver, envelope="raw", transform="data.i" + "|[@,@][]" * 10 + "|length(@)")
+    await publish(server, {"i": [1, 2]})
+    (request,) = await receiver.met(1)
+    assert request.body == b"2048"
+    too_much = [{"events": ["a.*"], "transform": "data.i" + "|[@,@][]" * 20}]
+    await created(server, url=receiver.url, subscriptions=too_much)
+    whole = await delivered(server, await publish(server, {"i": [1]}, type="a.b"), "exhausted")
+    assert whole["last_error"] == "transform"
+
+
 async def test_a_transform_that_fails_sends_nothing_and_is_not_tried_again(
     server: Server, receiver: Receiver
 ) -> None:

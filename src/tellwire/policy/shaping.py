@@ -15,7 +15,7 @@ from ..model.subscription import Envelope, Subscription
 from .filtering import Filter, any_matches, compile_filter, event_of
 from .matching import Matcher, compile_patterns
 from .selecting import Tree, compile_fields, select
-from .transforming import Transform, compile_transform
+from .transforming import STEPS, Transform, compile_transform
 
 JSON: Final = "application/json"
 CLOUDEVENT: Final = "application/cloudevents+json"
@@ -50,13 +50,13 @@ class Shape(msgspec.Struct, frozen=True, eq=False):
         """Whether the data itself has to be looked at."""
         return self.fields is not None or self.transform is not None
 
-    def apply(self, event: Happened) -> Shaped:
-        """The body of a request. Raises TransformError."""
+    def apply(self, event: Happened, steps: int = STEPS) -> Shaped:
+        """The body of a request, made in at most so many ``steps``. Raises TransformError."""
         data = event.data
         if self.fields is not None:
             data = select(self.fields, data)
         elif self.transform is not None:
-            data = self.transform.apply(*event)
+            data = self.transform.apply(*event, steps=steps)
         match self.envelope:
             case Envelope.RAW:
                 return Shaped(data, {"content-type": JSON})

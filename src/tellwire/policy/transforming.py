@@ -36,20 +36,26 @@ class TransformError(Exception):
     """An expression gives nothing that can be sent for this event; the text says why, and quotes nothing of it."""
 
 
+class SpentError(TransformError):
+    """The steps that were allowed are used up; with more of them, there might be a result."""
+
+
 class Transform(msgspec.Struct, frozen=True, eq=False):
     """A compiled expression; made by `compile_transform`."""
 
     tree: Any
 
-    def apply(self, id: str, type: str, tenant: str, timestamp: str, data: bytes) -> bytes:
-        """What the expression makes of an event, as JSON text of at most 1 MiB.
+    def apply(
+        self, id: str, type: str, tenant: str, timestamp: str, data: bytes, *, steps: int = STEPS
+    ) -> bytes:
+        """What the expression makes of an event in at most so many steps, as JSON text of at most 1 MiB.
 
         Raises:
             TransformError: a function was given what it does not take; too much work; too large a result.
         """
         try:
             event = {"id": id, "type": type, "tenant": tenant, "timestamp": timestamp, "data": _decode(data)}
-            interpreter = _Counting()
+            interpreter = _Counting(steps)
             result = interpreter.visit(self.tree, event)
             interpreter.weigh(result)
             made: bytes = _encode(result)
@@ -201,16 +207,16 @@ _encode: Final = msgspec.json.Encoder(enc_hook=_written).encode
 class _Counting(TreeInterpreter):
     """One run of an expression, which counts its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
         super().__init__(Options())
-        self.left = STEPS
+        self.left = steps
         self._calls = functions.Functions()
 
     def spend(self, steps: int) -> None:
         """Count so many steps more. Raises TransformError where none are left."""
         self.left -= steps
         if self.left < 0:
-            raise TransformError(f"the transform failed: it takes more than {STEPS:,} steps")
+            raise SpentError(f"the transform failed: it takes more than {STEPS:,} steps")
 
     def weigh(self, *values: object) -> None:
         """Count what it takes to go through all of these values: each part of them, as often as it is there."""
