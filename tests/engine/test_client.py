@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tellwire import (
     ClosedError,
@@ -71,14 +72,19 @@ async def test_publishing(client: Client, tellwire: Tellwire) -> None:
 
 
 async def test_endpoints(client: Client, tellwire: Tellwire) -> None:
-    """What the client says of an endpoint is what the hub says, after each change."""
-    wanted = [Subscription(("order.*",), {"data": {"amount": {"$gte": 1000}}}), Subscription(("a.b",))]
+    """What the client says of an endpoint is what the hub says, after each change; but it sees no secrets."""
+    wanted = [
+        Subscription(("order.*",), {"data": {"amount": {"$gte": 1000}}}),
+        Subscription(("a.b",), fields=("a.b", "c")),
+        Subscription(("c.d",), transform="{a: data.b}"),
+    ]
     endpoint, secret = await client.endpoints.create(
         URL, subscriptions=wanted, description="d", headers={"X-A": "1"}, metadata={"m": "2"},
         settings={"user_agent": "me/1"},
     )  # fmt: skip
     id = endpoint.id
-    assert endpoint == await tellwire.endpoints.get(id) == await client.endpoints.get(id)
+    known = await tellwire.endpoints.get(id)
+    assert endpoint == await client.endpoints.get(id) == replace(known, headers={"X-A": "***"})
     assert endpoint.settings.user_agent == "me/1"
     assert await client.endpoints.secret(id) == secret
     assert await client.endpoints.rotate_secret(id, overlap_s=0) == await tellwire.endpoints.secret(id)
