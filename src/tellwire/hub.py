@@ -175,7 +175,7 @@ class Tellwire:
             store, self.keys, clock, vault, self.audit, access_s=self._options.token_lifetime_s
         )
         self._last_uses: asyncio.Task[None] | None = None
-        self.events = Events(store, clock, limits, self._forget_event, self.audit)
+        self.events = Events(store, clock, limits, self._wake, self._forget_event, self.audit)
         self.event_types = EventTypes(store, clock, limits, self.audit)
         self.filters = Filters(store, vault, limits)
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
@@ -246,6 +246,7 @@ class Tellwire:
         occurred_at: datetime | None = None,
         deliver_at: datetime | None = None,
         expires_at: datetime | None = None,
+        ordering_key: str | None = None,
         connection: object = None,
     ) -> Receipt:
         """Publish one event; when this returns, the event and its deliveries are durable.
@@ -258,6 +259,7 @@ class Tellwire:
             occurred_at: when it happened, with a time zone; now if not given.
             deliver_at: not to be delivered before, up to 30 days ahead; until then it can be cancelled.
             expires_at: not worth delivering from then on: what is pending then ends as exhausted.
+            ordering_key: endpoints with the setting ``order`` ``key`` get events with the same one in order.
             connection: yours, on the same database, in your transaction: the event exists exactly if you commit.
                 Of SQLAlchemy, asyncpg, psycopg, Django, aiosqlite or sqlite3.
 
@@ -276,6 +278,7 @@ class Tellwire:
             occurred_at=occurred_at,
             deliver_at=deliver_at,
             expires_at=expires_at,
+            ordering_key=ordering_key,
         )
         if connection is not None:
             return (await self.within.publish(connection, [new], listed=False))[0]

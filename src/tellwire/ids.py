@@ -88,6 +88,11 @@ def decode(prefix: str, text: str) -> bytes | None:
     return value.to_bytes(16, "big")
 
 
+def moved_to(raw: bytes, ms: int) -> bytes:
+    """The same id as if it had been made at another time."""
+    return ms.to_bytes(6, "big") + raw[6:]
+
+
 def time_ms(raw: bytes) -> int:
     """When an id was made (RFC 9562 section 5.7: its first 48 bits)."""
     return int.from_bytes(raw[:6], "big")

@@ -72,6 +72,7 @@ class SyncTellwire:
         occurred_at: datetime | None = None,
         deliver_at: datetime | None = None,
         expires_at: datetime | None = None,
+        ordering_key: str | None = None,
         connection: object = None,
     ) -> Receipt:
         """Publish one event; see ``Tellwire.publish``.
@@ -88,6 +89,7 @@ class SyncTellwire:
             occurred_at=occurred_at,
             deliver_at=deliver_at,
             expires_at=expires_at,
+            ordering_key=ordering_key,
         )
         if connection is not None:
             return tellwire.within.publish_sync(connection, [new], listed=False, call=self._wait_for)[0]

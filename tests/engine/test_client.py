@@ -64,7 +64,12 @@ async def test_publishing(client: Client, tellwire: Tellwire) -> None:
     assert (again.id, again.duplicate, first.occurred_at) == (first.id, True, at)
     with pytest.raises(ConflictError):
         await client.publish("a.b", {"n": 2}, idempotency_key="k")
-    many = await client.publish_many([{"type": "a.b", "data": {}}, {"type": "a.c", "data": {}}])
+    in_order = await client.publish("a.b", {}, ordering_key="o_1")
+    assert (await client.events.get(in_order.id)).ordering_key == "o_1"
+    many = await client.publish_many(
+        [{"type": "a.b", "data": {}}, {"type": "a.c", "data": {}, "ordering_key": "o_2"}]
+    )
+    assert (await client.events.get(many[1].id)).ordering_key == "o_2"
     assert [one.type for one in many] == ["a.b", "a.c"]
     assert await client.publish_many([]) == []
     assert [one.id for one in (await client.events.list(type="a.c")).data] == [many[1].id]

@@ -15,6 +15,7 @@ from tellwire.model.delivery import State
 from .callers import ASYNC, MODES, SYNC, Caller, Mode, caller
 from .conftest import LOOPBACK, Receiver
 from .embedded import KEY, all_are
+from .lines import Line, publish
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pixeltable.*")
 
@@ -71,6 +72,23 @@ async def test_exists_exactly_if_the_caller_commits(mode: Mode, tmp_path: Path, 
         assert request.headers["webhook-id"] == first.id
         assert await stored(tellwire) == [first.id]
         await all_are(tellwire, State.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+async def test_stands_in_line(mode: Mode, tmp_path: Path) -> None:
+    """What is published in a transaction gets its place behind what is pending; a batch in its own order."""
+    line = Line()
+    async with line.receiver as receiver, both(mode, tmp_path) as (tellwire, caller):
+        endpoint, _ = await tellwire.endpoints.create(receiver.url, events=["*"], settings={"order": "key"})
+        await tellwire.endpoints.pause(endpoint.id)
+        await publish(tellwire, range(2), keys="a")
+        await caller.publish("order.paid", {"n": 2, "key": "a"}, ordering_key="a")
+        many = [{"type": "a.b", "data": {"n": n, "key": "a"}, "ordering_key": "a"} for n in range(3, 20)]
+        await caller.publish_many([*many, {"type": "a.b", "data": {"n": 20, "key": ""}}])
+        await caller.commit()
+        await tellwire.endpoints.resume(endpoint.id)
+        await all_are(tellwire, State.SUCCEEDED, 21)
+    assert line.numbers("a") == list(range(20))
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)

@@ -20,17 +20,20 @@ def walk(moves: list[Move]) -> list[tuple[State, Move, State]]:
 
 @given(MOVES)
 def test_an_attempt_is_only_judged_while_pending(moves: list[Move]) -> None:
-    """Success, retry, exhaustion and cancellation happen to pending deliveries only."""
+    """Success, retry and exhaustion happen to pending deliveries only."""
     for before, move, _ in walk(moves):
-        if move not in (Move.RETRY_BY_HAND, Move.REPLAY):
+        if move not in (Move.RETRY_BY_HAND, Move.REPLAY, Move.CANCEL):
             assert before is State.PENDING
 
 
 @given(MOVES)
 def test_a_delivery_leaves_an_end_only_by_hand(moves: list[Move]) -> None:
-    """A finished delivery becomes pending by a retry by hand or a replay, and by nothing else."""
+    """A finished delivery becomes pending by a retry by hand or a replay, and by nothing else; one that is exhausted
+    may be given up by hand, too."""
     for before, move, after in walk(moves):
-        if before is not State.PENDING:
+        if before is State.EXHAUSTED and move is Move.CANCEL:
+            assert after is State.CANCELLED
+        elif before is not State.PENDING:
             assert move in (Move.RETRY_BY_HAND, Move.REPLAY)
             assert after is State.PENDING
 

@@ -22,7 +22,7 @@ from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
 from tellwire.store.roster import Roster
-from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome
+from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.sqlite_hot import SqliteHotStatements
 
@@ -112,7 +112,7 @@ class _Hot(SqliteHotStatements):
         if rows:
             self.effects.add("a publish")
 
-    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
         super().insert_deliveries(connection, rows)
         if any(row.lease_token is None for row in rows):
             self.news = 0

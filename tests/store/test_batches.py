@@ -115,8 +115,10 @@ async def test_a_retry_by_hand_leaves_the_batch(store: Store, vault: Vault) -> N
         store.hot.record(
             connection, [outcome(11, 7, State.EXHAUSTED), outcome(12, 7, State.PENDING, due=NOW)], []
         )
-        deliveries.retry(connection, encode(DELIVERY, raw(10)), now_ms=NOW)
-        replay_pages.make_pending(connection, [raw(11)], [Again.EXHAUSTED], now_ms=NOW, lease=None)
+        deliveries.retry(connection, encode(DELIVERY, raw(10)), store.roster, now_ms=NOW)
+        replay_pages.make_pending(
+            connection, [raw(11)], [Again.EXHAUSTED], now_ms=NOW, lease=None, order=None
+        )
 
     await store.write(end)
     left = await store.read(lambda c: batches.batch_ids(c, [raw(n) for n in _of(4)]))

@@ -98,7 +98,9 @@ async def test_only_who_holds_the_lease_can_end_what_has_expired(store: Store, v
     )
     assert await expire(7) == set()
     with pytest.raises(ConflictError, match="its event has expired"):
-        await store.write(partial(deliveries.retry, id=encode(DELIVERY, raw(10)), now_ms=NOW + 6))
+        await store.write(
+            partial(deliveries.retry, roster=store.roster, id=encode(DELIVERY, raw(10)), now_ms=NOW + 6)
+        )
 
 
 async def test_cancelling_an_event_ends_what_is_pending_of_it(store: Store, vault: Vault) -> None:

@@ -81,6 +81,10 @@ async def plan_of(connection: "asyncpg.Connection[Any]", name: str) -> dict[str,
 
 def _literal(value: object) -> str:
     match value:
+        case None:
+            return "ARRAY[NULL]::bytea[]"
+        case str():
+            return f"'{value}'"
         case bytes():
             return f"'\\x{value.hex()}'::bytea"
         case list():

@@ -108,7 +108,9 @@ async def test_a_day_goes_whole_but_for_what_is_pending(store: PostgresStore, dr
     attempts = [attempt_row(10 + n) for n in range(3)]
     ended = [outcome(10, 1), outcome(11, 1), outcome(12, 1)]
     await store.write(lambda connection: store.hot.record(connection, ended, attempts))
-    await store.write(partial(deliveries.retry, id=encode(DELIVERY, raw(11)), now_ms=NOW))
+    await store.write(
+        partial(deliveries.retry, roster=store.roster, id=encode(DELIVERY, raw(11)), now_ms=NOW)
+    )
     # The first partition holds all of the past, so it is as old as the day after its end.
     (first, *_) = sorted(await days_of(driver, "events"), key=lambda day: day.end)
     names = {first.name, first.name.replace("events", "attempts")}

@@ -169,7 +169,7 @@ async def test_a_retry_by_hand_begins_a_new_schedule(store: Store, vault: Vault)
     await store.write(
         lambda connection: store.hot.record(connection, [outcome(10, 1, State.EXHAUSTED)], [attempt_row(10)])
     )
-    again = await store.write(partial(deliveries.retry, id=dlv(10), now_ms=NOW + 50))
+    again = await store.write(partial(deliveries.retry, roster=store.roster, id=dlv(10), now_ms=NOW + 50))
     assert (again.state, again.attempt_count, again.finished_at) == (State.PENDING, 1, None)
     row = await delivery(store, 10)
     assert (row["due_ms"], row["schedule_step"], row["trigger"]) == (NOW + 50, 0, "manual")
@@ -181,7 +181,7 @@ async def test_a_move_by_hand_ends_the_lease(store: Store, vault: Vault) -> None
     await add_deliveries(
         store, [delivery_row(n, 100, endpoint, token=n, until=NOW + 60_000) for n in (10, 11)]
     )
-    await store.write(partial(deliveries.retry, id=dlv(10), now_ms=NOW))
+    await store.write(partial(deliveries.retry, roster=store.roster, id=dlv(10), now_ms=NOW))
     await store.write(partial(deliveries.cancel, id=dlv(11), now_ms=NOW))
     held = await store.write(
         lambda connection: store.hot.record(
@@ -194,11 +194,11 @@ async def test_a_move_by_hand_ends_the_lease(store: Store, vault: Vault) -> None
 
 
 async def test_what_has_ended_cannot_be_cancelled(store: Store, vault: Vault) -> None:
-    """Only a pending delivery can be cancelled, and a cancelled one cannot be retried."""
+    """A cancelled delivery can be neither cancelled again nor retried."""
     endpoint = await add_endpoint(store, vault, 1)
     await add_deliveries(store, [delivery_row(10, 100, endpoint)])
     await store.write(partial(deliveries.cancel, id=dlv(10), now_ms=NOW))
-    for move in (deliveries.cancel, deliveries.retry):
+    for move in (deliveries.cancel, partial(deliveries.retry, roster=store.roster)):
         with pytest.raises(ConflictError, match="cancelled"):
             await store.write(partial(move, id=dlv(10), now_ms=NOW))
     with pytest.raises(NotFoundError):
@@ -227,7 +227,7 @@ async def test_deliveries_of_a_deleted_endpoint_cannot_be_retried(store: Store, 
     )
     await store.write(partial(endpoints.delete, id=encode(ENDPOINT, endpoint), now_ms=NOW))
     with pytest.raises(ConflictError, match="deleted"):
-        await store.write(partial(deliveries.retry, id=dlv(11), now_ms=NOW))
+        await store.write(partial(deliveries.retry, roster=store.roster, id=dlv(11), now_ms=NOW))
     assert await store.read(partial(deliveries.count_due, now_ms=NOW)) == 0
 
 
@@ -322,5 +322,7 @@ async def test_without_its_data_an_event_is_not_sent_again(store: Store, vault: 
     await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], []))
     await store.write(partial(expire_payloads, after=b"", before_ms=NOW + 1, limit=9))
     with pytest.raises(ConflictError, match="expired"):
-        await store.write(partial(deliveries.retry, id=encode(DELIVERY, raw(10)), now_ms=NOW))
+        await store.write(
+            partial(deliveries.retry, roster=store.roster, id=encode(DELIVERY, raw(10)), now_ms=NOW)
+        )
     assert (await delivery(store, 10))["state"] == 1

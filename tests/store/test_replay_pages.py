@@ -99,7 +99,9 @@ async def test_a_page_that_fails_is_taken_again(store: Store, vault: Vault) -> N
     id = await start(store, endpoint)
 
     def die(connection: Connection) -> None:
-        replay_pages.make_pending(connection, [raw(10)], [Again.EXHAUSTED], now_ms=NOW, lease=None)
+        replay_pages.make_pending(
+            connection, [raw(10)], [Again.EXHAUSTED], now_ms=NOW, lease=None, order=None
+        )
         replay_pages.move_on(connection, id, up_to=raw(10), counts=Counts(retried=1), now_ms=NOW)
         raise ZeroDivisionError
 
@@ -135,7 +137,9 @@ async def test_what_changed_meanwhile_is_left_alone(store: Store, vault: Vault) 
     def make(connection: Connection) -> set[bytes]:
         connection.execute(update(deliveries).where(deliveries.c.id == raw(10)).values(state=1))
         both = [raw(10), raw(11)]
-        return replay_pages.make_pending(connection, both, [Again.EXHAUSTED], now_ms=NOW, lease=None)
+        return replay_pages.make_pending(
+            connection, both, [Again.EXHAUSTED], now_ms=NOW, lease=None, order=None
+        )
 
     assert await store.write(make) == {raw(11)}
 

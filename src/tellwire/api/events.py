@@ -55,6 +55,7 @@ def _rendered(event: StoredEvent) -> bytes:
             "data_expired": event.data_expired,
             "deliver_at": event.deliver_at and rfc3339(to_ms(event.deliver_at)),
             "expires_at": event.expires_at and rfc3339(to_ms(event.expires_at)),
+            "ordering_key": event.ordering_key,
         }
     )
     return head[:-1] + b',"data":' + (event.data or b"null") + b"}"

@@ -28,6 +28,7 @@ _EVENT: Final = {
     "data_expired": False,
     "deliver_at": None,
     "expires_at": None,
+    "ordering_key": "o_1",
 }
 _ENDPOINT: Final[dict[str, Any]] = {
     "id": _ENDPOINT_ID,

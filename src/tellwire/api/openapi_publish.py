@@ -5,6 +5,7 @@ from typing import Any, Final
 from tellwire.model.event import MAX_TYPE_CHARS
 from tellwire.model.key import Scope
 from tellwire.model.limits import Limits
+from tellwire.model.order import MAX_ORDERING_KEY_CHARS
 
 from .guard import SCOPE_FIELD
 
@@ -15,6 +16,7 @@ _EVENT: Final = {
     "data": {"order_id": "o_1", "amount": 4200},
     "idempotency_key": "o_1-paid",
     "occurred_at": "2026-01-31T09:30:00.123Z",
+    "ordering_key": "o_1",
 }
 _LATER_EVENT: Final = {
     "type": "order.sent",
@@ -77,6 +79,12 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "type": ["string", "null"],
                 "description": "Not worth delivering from then on: a delivery that is still pending ends as exhausted, "
                 "with `expired` as its last error.",
+            },
+            "ordering_key": {
+                "type": ["string", "null"],
+                "description": "Endpoints whose `order` is `key` get events with the same one in order.",
+                "minLength": 1,
+                "maxLength": MAX_ORDERING_KEY_CHARS,
             },
         },
         "required": ["type", "data"],

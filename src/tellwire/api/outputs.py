@@ -70,6 +70,9 @@ class EventOutput(Output):
     data_expired: bool = Field(description="Whether its data has been removed, past the payload retention.")
     deliver_at: Time | None = Field(description="It is not delivered before.")
     expires_at: Time | None = Field(description="It is not delivered after.")
+    ordering_key: str | None = Field(
+        description="Endpoints whose `order` is `key` get events with the same one in order."
+    )
 
 
 class CancelledEventOutput(EventOutput):

@@ -59,6 +59,12 @@ ExpiresAt = Annotated[
                  show_default=False),
 ]  # fmt: skip
 
+OrderingKey = Annotated[
+    str | None,
+    typer.Option("--ordering-key", metavar="KEY",
+                 help="Endpoints whose order is by key get events with the same one in order.", show_default=False),
+]  # fmt: skip
+
 
 def publish(
     type: Type = None,
@@ -68,6 +74,7 @@ def publish(
     occurred_at: OccurredAt = None,
     deliver_at: DeliverAt = None,
     expires_at: ExpiresAt = None,
+    ordering_key: OrderingKey = None,
     json: Json = False,
     database_url: DatabaseUrl = None,
     config: ConfigFile = None,
@@ -89,6 +96,7 @@ def publish(
             "occurred_at": occurred_at,
             "deliver_at": deliver_at,
             "expires_at": expires_at,
+            "ordering_key": ordering_key,
         }
         if streams and any(fields.values()):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name, value in fields.items() if value)

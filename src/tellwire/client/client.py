@@ -101,6 +101,7 @@ class Client:
         occurred_at: datetime | None = None,
         deliver_at: datetime | None = None,
         expires_at: datetime | None = None,
+        ordering_key: str | None = None,
     ) -> Receipt:
         """Publish one event; when this returns, the event and its deliveries are durable on the server.
 
@@ -109,7 +110,7 @@ class Client:
         """
         new = one_event(
             event, data, _LIMITS, tenant=tenant, idempotency_key=idempotency_key, occurred_at=occurred_at,
-            deliver_at=deliver_at, expires_at=expires_at,
+            deliver_at=deliver_at, expires_at=expires_at, ordering_key=ordering_key,
         )  # fmt: skip
         return await self._publish(new, None if tenant is None else new.tenant)
 
@@ -175,6 +176,8 @@ def _body(new: NewEvent, tenant: str | None) -> dict[str, Any]:
     }
     if tenant is not None:
         body["tenant"] = tenant
+    if new.ordering_key is not None:
+        body["ordering_key"] = new.ordering_key
     times = {"occurred_at": new.occurred_ms, "deliver_at": new.deliver_ms, "expires_at": new.expires_ms}
     body |= {name: rfc3339(ms) for name, ms in times.items() if ms is not None}
     return body

@@ -68,6 +68,7 @@ class SyncClient:
         occurred_at: datetime | None = None,
         deliver_at: datetime | None = None,
         expires_at: datetime | None = None,
+        ordering_key: str | None = None,
     ) -> Receipt:
         """Publish one event; see ``Client.publish``."""
         return self.call(
@@ -79,6 +80,7 @@ class SyncClient:
                 occurred_at=occurred_at,
                 deliver_at=deliver_at,
                 expires_at=expires_at,
+                ordering_key=ordering_key,
             )
         )
 

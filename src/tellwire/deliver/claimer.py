@@ -23,6 +23,8 @@ from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
 from tellwire.store import fanouts
 from tellwire.store.endpoints import cancel_if_deleted
+from tellwire.store.order import Glance, glances
+from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
@@ -31,6 +33,7 @@ from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .ownership import Ownership, Taking
 from .rejoining import rejoined
+from .sequences import Pass, Sequences
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
@@ -75,6 +78,7 @@ class Claimer:
         self._ownership = ownership
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
+        self._sequences = Sequences(store)
         self._wake = asyncio.Event()
         self._timetable = Timetable()
         self._survey_ms: int | None = 0
@@ -86,6 +90,8 @@ class Claimer:
         """Something in this lane may be claimed from ``ready_ms`` on: be there."""
         next_ms = self._timetable.next_ms
         self._timetable.expect(endpoint_id, ready_ms)
+        if self._sequences.scans and ready_ms <= self._clock.now_ms():
+            self._sequences.news(endpoint_id)
         if next_ms is None or ready_ms < next_ms:
             self._wake.set()
 
@@ -98,6 +104,7 @@ class Claimer:
     def supply(self, endpoint_id: bytes) -> None:
         """A lane with a backlog has room again."""
         self._wanted[endpoint_id] = None
+        self._sequences.news(endpoint_id)
         self._wake.set()
 
     async def run(self) -> None:
@@ -165,17 +172,24 @@ class Claimer:
         self._survey_ms = None  # what is expected while the survey runs is set anew
         self._last_survey_ms = self._clock.now_ms()
         self._lanes.forget_idle(self._ownership.holds)
-        lanes, pages = await self._store.read(self._look_through)
+        lanes, in_order, pages = await self._store.read(self._look_through)
         for endpoint_id, ready_ms in lanes:
             self._timetable.expect(endpoint_id, ready_ms)
+        self._sequences.known = {one.endpoint_id for one in in_order}
+        for one in in_order:
+            first_ms = one.ready_ms if one.whole else self._last_survey_ms
+            if first_ms is not None:
+                self._timetable.expect(one.endpoint_id, first_ms)
+                self._sequences.news(one.endpoint_id)
         if pages:
             self._fan_out()
         # News may come without a pause: where surveys take long, most of the time is not for them.
         took_ms = self._clock.now_ms() - self._last_survey_ms
         self._apart_ms = min(max(_APART_MS, 2 * took_ms), _AT_MOST_APART_MS)
 
-    def _look_through(self, connection: Connection) -> tuple[list[tuple[bytes, int]], bool]:
-        return self._store.hot.ready_lanes(connection), fanouts.any_left(connection)
+    def _look_through(self, connection: Connection) -> tuple[list[tuple[bytes, int]], list[Glance], bool]:
+        ready = self._store.hot.ready_lanes(connection)
+        return ready, glances(self._store.in_order, connection), fanouts.any_left(connection)
 
     def _accept(self, found: _Pass) -> None:
         for endpoint_id, taken in self._ownership.accept(found.taking):
@@ -197,6 +211,7 @@ class Claimer:
         endpoints = self._store.roster_in(connection).endpoints
         now_ms = self._clock.now_ms()
         until_ms, token = now_ms + self._claiming.lease_ms, self._claiming.token()
+        held, in_order = 0, Pass(self._sequences, now_ms=now_ms, until_ms=until_ms, token=token)
         for endpoint_id in endpoint_ids:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is None:
@@ -208,7 +223,7 @@ class Claimer:
                 found.ready.append((endpoint_id, found.taking.elsewhere[endpoint_id]))
                 continue
             lane = self._lanes.of(endpoint)
-            limit = min(self._lanes.room(lane, len(found.claims)), max(_PER_LANE_PER_PASS, lane.per_request))
+            limit = min(self._lanes.room(lane, held), max(_PER_LANE_PER_PASS, lane.per_request))
             if limit <= 0:
                 lane.backlog = True
                 continue
@@ -219,27 +234,31 @@ class Claimer:
             if not lane.backlog:
                 emptied.append(endpoint_id)
             found.rescued += sum(row.rescued for row in rows)
-            claims = [_claim_of(row, endpoint_id, token, until_ms) for row in rows]
+            make = partial(_claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
+            claims = [make(row) for row in rows]
             if endpoint.settings.batch is not None:
                 claims = rejoined(
-                    connection,
-                    endpoint,
-                    claims,
-                    partial(_claim_of, endpoint_id=endpoint_id, token=token, until_ms=until_ms),
-                    now_ms=now_ms,
-                    until_ms=until_ms,
-                    token=token,
+                    connection, endpoint, claims, make, now_ms=now_ms, until_ms=until_ms, token=token
                 )
             found.claims += claims
+            held += len(rows)
+            if self._sequences.stands_at(endpoint):
+                look = in_order.claim(connection, endpoint, make, limit - len(rows))
+                held += look.count
+                found.rescued += look.rescued
+                found.claims += look.claims
+                lane.backlog = lane.backlog or look.cut
+                if look.ready_ms is not None:
+                    found.ready.append((endpoint_id, look.ready_ms))
         found.ready += self._store.hot.lanes_ready(connection, emptied)
         return found
 
 
-def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) -> Claim:
+def _claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:
     return Claim(
         row.id,
         row.event_id,
-        endpoint_id,
+        endpoint.id,
         encode(EVENT, row.event_id),
         row.type,
         envelope(row.type, rfc3339(row.occurred_ms), row.data),
@@ -253,4 +272,6 @@ def _claim_of(row: ClaimedRow, endpoint_id: bytes, token: int, until_ms: int) ->
         row.deliver_ms or 0,
         row.again_ms or 0,
         row.traceparent,
+        order=endpoint.order,
+        sequence=row.sequence,
     )

@@ -107,13 +107,13 @@ class Engine:
         self._credentials = Credentials(transport, options.timeout_s)
         self._holds = Holds(clock, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days)
-        circuits = Circuits(self._lanes, clock, telemetry, lambda claim: self._let_go(claim, True))
+        circuits = Circuits(self._lanes, clock, telemetry, self._give_back)
         self._executor = Executor(
             store,
             transport,
             self._credentials,
             self._recorder,
-            Expirer(store, clock, telemetry, lambda claim: self._let_go(claim, False)),
+            Expirer(store, clock, telemetry, self._expired),
             clock,
             telemetry=telemetry,
             schedule=options.schedule,
@@ -190,7 +190,7 @@ class Engine:
         self._holds.stop()
         await end(self._agents)
         for claim in self._lanes.stop():
-            self._let_go(claim, True)
+            self._give_back(claim)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._grace_s)
         await end(list(self._tasks))
@@ -239,11 +239,14 @@ class Engine:
     def offer(self, claims: list[Claim]) -> None:
         """Take claims that are durable, and send them as soon as their lanes have slots."""
         for claim in claims:
-            self._held[claim] = None
-            for one in claim.along:
+            one: Claim | None = claim
+            while one is not None:  # those that follow, or go along, are held too
                 self._held[one] = None
+                for other in one.along:
+                    self._held[other] = None
+                one = one.follower
             if self._stopped:
-                self._let_go(claim, True)
+                self._give_back(claim)
             else:
                 self._lanes.take(claim)
 
@@ -279,22 +282,58 @@ class Engine:
         next_claim: Claim | None = claim
         while next_claim is not None:
             claim = next_claim
+            through = False
             try:
-                await self._executor.attempt(lane, claim)
+                through = await self._executor.attempt(lane, claim)
             except asyncio.CancelledError:
-                self._let_go(claim, True)
+                self._give_back(claim)
                 self._lanes.landed(lane)
                 raise
             except Exception as error:
                 self._telemetry.emit(EngineFaulted(encode(DELIVERY, claim.delivery_id), repr(error)))
                 self._let_go(claim, False)  # another try when the lease ends
+            if claim.follower is not None or claim.along:
+                self._follow(lane, claim, through)
             next_claim = self._lanes.landed(lane)
+
+    def _follow(self, lane: Lane, claim: Claim, through: bool) -> None:
+        """Let what follows a claim be sent if that was received, and else go back: it has to wait."""
+        for one in (claim, *claim.along):
+            follower, one.follower = one.follower, None
+            if follower is None:
+                continue
+            if through and not self._stopped:
+                self._lanes.follow(lane, follower)
+            else:
+                one.last = True  # so that its end, if it is to come, is looked behind
+                self._give_back(follower)
 
     def _go_on(self, lane: Lane) -> None:
         """A lane that was held back may send again: what waits in it, then what it has left in the store."""
         self._lanes.go_on(lane)
         if lane.backlog:
             self._claimer.supply(lane.endpoint_id)
+
+    def _give_back(self, claim: Claim) -> None:
+        """Release a claim that is not to be sent now, and all that go along or follow."""
+        left = [claim]
+        while left:
+            one = left.pop()
+            self._let_one_go(one, True)
+            left += one.along
+            if one.follower is not None:
+                left.append(one.follower)
+                one.follower = None
+
+    def _expired(self, claim: Claim) -> None:
+        """The delivery of a claim has ended unsent: whoever stands behind it need not wait for it any more."""
+        self._let_go(claim, False)
+        self._look_behind(claim)
+
+    def _look_behind(self, claim: Claim) -> None:
+        """A claim is through: claim what has come up behind it, if it was the last of its run."""
+        if claim.sequence is not None and claim.last:
+            self._claimer.supply(claim.endpoint_id)
 
     def _let_go(self, claim: Claim, release: bool) -> None:
         self._let_one_go(claim, release)
@@ -319,6 +358,8 @@ class Engine:
         due_ms = result.due_ms
         if due_ms is not None:
             self._claimer.expect(result.claim.endpoint_id, due_ms)
+        else:
+            self._look_behind(result.claim)
         self._drop(result.claim)
 
     def _drop(self, claim: Claim) -> None:

@@ -94,29 +94,33 @@ class Executor:
             needed_ms=needed_ms,
         )
 
-    async def attempt(self, lane: Lane, claim: Claim) -> None:
-        """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us."""
+    async def attempt(self, lane: Lane, claim: Claim) -> bool:
+        """Send ``claim`` once and have the result recorded, unless it is no longer to be sent, or not by us.
+
+        Gives whether it was received, or is not worth it any more, so that what stands behind it may be sent. That need
+        not wait until the result is durable: should that be lost, it is sent again, and so is all that followed.
+        """
         endpoint = self._store.roster.endpoints.get(claim.endpoint_id)
         if endpoint is None or endpoint.state is not EndpointState.ENABLED:
             self._let_go(claim, True)
-            return
-        if endpoint.exclusive and not self._owns(endpoint.id):
+            return False
+        if (endpoint.exclusive and not self._owns(endpoint.id)) or claim.order != endpoint.order:
             self._let_go(claim, True)
-            return
+            return False
         if lane.endpoint is not endpoint:
             self._changed(endpoint)
         if endpoint.settings.batch is not None or claim.along:
             await self._batches.attempt(lane, claim, endpoint)
-            return
+            return False
         made = None if endpoint.shapes is None else await self._shaped(claim, endpoint, endpoint.shapes)
         started_ms = self._clock.now_ms()
         if claim.expires_ms is not None and claim.expires_ms <= started_ms:
             self._expirer.expire(claim, endpoint)
-            return
+            return True
         if claim.lease_until_ms - started_ms < self._needed_ms:
             # The answer might come after the lease: somebody else will claim it when the lease ends.
             self._let_go(claim, False)
-            return
+            return False
         if isinstance(made, Evidence):
             evidence = made
         else:
@@ -138,6 +142,7 @@ class Executor:
         if made is not evidence:  # a request was sent, which says something of the receiver
             self._follow(lane, endpoint, evidence, verdict, ended_ms)
         self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
+        return evidence.succeeded
 
     async def _shaped(self, claim: Claim, endpoint: LiveEndpoint, shapes: Shapes) -> Shaped | Evidence:
         """The body that its subscriptions ask for; evidence where there cannot be one, so that nothing is sent."""

@@ -13,6 +13,7 @@ from tellwire.clock import Clock
 from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import State
+from tellwire.store.order import step_aside
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
 from tellwire.store.tallies import Tallies
@@ -40,6 +41,8 @@ class Expirer:
         now_ms = self._clock.now_ms()
         leases = [(claim.delivery_id, claim.token) for claim, _ in items]
         held = self._store.hot.expire(connection, leases, now_ms)
+        in_order = [claim.delivery_id for claim, _ in items if claim.sequence is not None]
+        step_aside(connection, [id for id in in_order if id in held])
         tallies = Tallies()
         for claim, endpoint in items:
             if claim.delivery_id in held:

@@ -14,12 +14,13 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock, rfc3339
 from tellwire.errors import StoreError
-from tellwire.ids import EVENT, encode
+from tellwire.ids import EVENT, encode, moved_to
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
+from tellwire.model.order import sequence_of
 from tellwire.store import fanouts
-from tellwire.store.rows import DeliveryRow
+from tellwire.store.rows import DeliveryRow, OrderedDeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageFannedOut, StoreFailed, Telemetry
 
@@ -121,12 +122,23 @@ class Fanner:
         due_ms = now_ms if later_ms is None else later_ms
         body = envelope(page.type, rfc3339(page.occurred_ms), page.data)
         rows: list[DeliveryRow] = []
+        in_order: list[OrderedDeliveryRow] = []
         claims: list[Claim] = []
         for endpoint_id in page.endpoint_ids:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is None:  # deleted since
                 continue
             id = self._new_id()
+            sequence = sequence_of(endpoint.order, page.ordering_key)
+            if sequence is not None:  # its order is newer than the event: there it takes the last place
+                placed = id if later_ms is None else moved_to(id, later_ms)
+                in_order.append(
+                    OrderedDeliveryRow(
+                        placed, page.event_id, endpoint_id, "schedule", due_ms, None, None, now_ms, sequence
+                    )
+                )
+                admission.left.add(endpoint_id)
+                continue
             enabled = endpoint.state is EndpointState.ENABLED
             claimed = enabled and later_ms is None and admission.admit(endpoint)
             row = DeliveryRow(id, page.event_id, endpoint_id, "schedule", due_ms, None, None, now_ms)
@@ -146,10 +158,13 @@ class Fanner:
                         expires_ms=page.expires_ms,
                         deliver_ms=page.deliver_ms or 0,
                         traceparent=page.traceparent,
+                        order=endpoint.order,
                     )
                 )
         self._store.hot.insert_deliveries(connection, rows)
-        deleted = len(page.endpoint_ids) - len(rows)
+        self._store.hot.insert_deliveries(connection, in_order)
+        made = len(rows) + len(in_order)
+        deleted = len(page.endpoint_ids) - made
         left = fanouts.count_left(connection, page.event_id)
-        fact = PageFannedOut(text_id, page.type, len(rows), deleted, left)
+        fact = PageFannedOut(text_id, page.type, made, deleted, left)
         return _Page(claims, fact, later_ms, admission.left)

@@ -280,14 +280,21 @@ class Lanes:
         return self.held < self._bounds.held and self.held_bytes < HELD_BYTES
 
     def take(self, claim: Claim) -> None:
-        """Hold a claim: let it wait for a slot, or start it at once."""
+        """Hold a claim: let it wait for a slot, or start it at once. Those that follow it are held, but not started."""
         lane = self[claim.endpoint_id]
-        for one in (claim, *claim.along) if claim.along else (claim,):
-            lane.held += 1
-            self.held += 1
-            self.held_bytes += len(one.body)
+        one: Claim | None = claim
+        while one is not None:
+            for each in (one, *one.along) if one.along else (one,):
+                lane.held += 1
+                self.held += 1
+                self.held_bytes += len(each.body)
+            one = one.follower
         lane.waiting.append(claim)
         self._fill(lane)
+
+    def follow(self, lane: Lane, claim: Claim) -> None:
+        """The attempt before has landed: let the claim that follows wait for a slot too, behind those that wait."""
+        lane.waiting.append(claim)
 
     def landed(self, lane: Lane) -> Claim | None:
         """An attempt has ended and its slot is free: gives the claim to send next in it, if that is this lane's."""

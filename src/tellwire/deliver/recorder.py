@@ -21,6 +21,7 @@ from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.model.trace import trace_id_of
 from tellwire.policy.outcome import Verdict
 from tellwire.store.endpoints import disable
+from tellwire.store.order import step_aside
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import AttemptRow, Outcome
 from tellwire.store.store import Store
@@ -50,6 +51,17 @@ class Result(msgspec.Struct, eq=False, gc=False):
         """When the next attempt is due, or None."""
         retry_in_ms = self.verdict.retry_in_ms
         return None if retry_in_ms is None else self.ended_ms + retry_in_ms
+
+    @property
+    def steps_aside(self) -> bool:
+        """Whether the delivery is exhausted and blocks nothing that stands behind it in order.
+
+        One that has expired never does: it is not worth waiting for.
+        """
+        verdict = self.verdict
+        if verdict.move is not Move.EXHAUST:
+            return False
+        return verdict.expired or self.endpoint.settings.on_exhausted == "continue"
 
     @property
     def age_ms(self) -> int:
@@ -104,6 +116,12 @@ class Recorder:
             [_outcome(result) for result in results],
             [self._attempt(result) for result in results],
         )
+        aside = [
+            result.claim.delivery_id
+            for result in results
+            if result.claim.sequence is not None and result.steps_aside and result.claim.delivery_id in held
+        ]
+        step_aside(connection, aside)
         self._count(connection, results, held)
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:

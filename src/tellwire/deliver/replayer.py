@@ -18,15 +18,17 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock, rfc3339
 from tellwire.errors import StoreError
-from tellwire.ids import ENDPOINT, EVENT, REPLAY, encode
+from tellwire.ids import ENDPOINT, EVENT, REPLAY, encode, moved_to
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
+from tellwire.model.order import sequence_of
 from tellwire.model.replay import ReplayState
 from tellwire.store import replay_pages
+from tellwire.store.order import put_in_line
 from tellwire.store.replay_pages import Counts, TakenReplay
 from tellwire.store.roster import LiveEndpoint
-from tellwire.store.rows import DeliveryRow
+from tellwire.store.rows import DeliveryRow, OrderedDeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
 
@@ -179,21 +181,38 @@ class Replayer:
         enabled = endpoint.state is EndpointState.ENABLED
         claimed: dict[bytes, bool] = {}
         rows: list[DeliveryRow] = []
+        in_order: list[OrderedDeliveryRow] = []
+        sequences = self._sequences(connection, chosen, endpoint)
         made: list[tuple[bytes, bytes, int]] = []
         for event_id, delivery_id, attempt_count, not_before_ms in chosen.picks:
             id = self._new_id() if delivery_id is None else delivery_id
             due_ms = max(now_ms, not_before_ms)
-            claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint)
+            sequence = sequences.get(event_id)
+            if sequence is None:
+                claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint)
+            else:
+                claimed[id] = False
             made.append((id, event_id, attempt_count))
-            if delivery_id is None:
+            if delivery_id is None and sequence is not None:
+                placed = moved_to(id, due_ms) if due_ms > now_ms else id
+                in_order.append(
+                    OrderedDeliveryRow(
+                        placed, event_id, endpoint.id, "replay", due_ms, None, None, now_ms, sequence
+                    )
+                )
+            elif delivery_id is None:
                 row = DeliveryRow(id, event_id, endpoint.id, "replay", due_ms, None, None, now_ms)
                 rows.append(
                     row._replace(lease_token=lease[0], lease_until_ms=lease[1]) if claimed[id] else row
                 )
         self._store.hot.insert_deliveries(connection, rows)
-        replay_pages.count_deliveries(connection, [row.event_id for row in rows])
+        if in_order:
+            in_line = put_in_line(self._store.in_order, connection, in_order)
+            self._store.hot.insert_deliveries(connection, in_line)
+        created = [pick.event_id for pick in chosen.picks if pick.delivery_id is None]
+        replay_pages.count_deliveries(connection, created)
         new = {row.id for row in rows}
-        again = [id for id, _, _ in made if id not in new]
+        again = [pick.delivery_id for pick in chosen.picks if pick.delivery_id is not None]
         changed: set[bytes] = set()
         for lent in (True, False):
             changed |= replay_pages.make_pending(
@@ -202,6 +221,7 @@ class Replayer:
                 replay.criteria.states,
                 now_ms=now_ms,
                 lease=lease if lent else None,
+                order=endpoint.order,
             )
         to_send = [one for one in made if claimed[one[0]] and (one[0] in new or one[0] in changed)]
         contents = replay_pages.contents(connection, [event_id for _, event_id, _ in to_send])
@@ -223,10 +243,20 @@ class Replayer:
                 expires_ms=contents[event_id].expires_ms,
                 again_ms=now_ms,
                 traceparent=contents[event_id].traceparent,
+                order=endpoint.order,
             )
             for id, event_id, attempt_count in to_send
         ]
         return claims, len(changed)
+
+    def _sequences(
+        self, connection: Connection, chosen: Chosen, endpoint: LiveEndpoint
+    ) -> dict[bytes, str | None]:
+        """In which sequence at the endpoint each chosen event stands, if it has an order."""
+        if endpoint.order is None:
+            return {}
+        keys = replay_pages.ordering_keys(connection, [pick.event_id for pick in chosen.picks])
+        return {event_id: sequence_of(endpoint.order, key) for event_id, key in keys.items()}
 
     def _moved_on(
         self,
@@ -241,7 +271,9 @@ class Replayer:
         replay_pages.move_on(
             connection, replay.id, up_to=chosen.up_to, counts=counts, now_ms=self._clock.now_ms(), state=state
         )
-        return _Page(claims, _fact(replay, state, dry_run, counts))
+        # What was not claimed here stands in order, or waits for room.
+        left = [replay.endpoint_id] if counts.retried + counts.created > len(claims) else []
+        return _Page(claims, _fact(replay, state, dry_run, counts), left)
 
     def _end_without_endpoint(self, connection: Connection, replay: TakenReplay, dry_run: bool) -> _Page:
         replay_pages.move_on(

@@ -17,6 +17,7 @@ from tellwire.model.page import Page
 from tellwire.model.subscription import is_pattern
 from tellwire.store import backlog, deliveries, events
 from tellwire.store.backlog import LaneBacklog
+from tellwire.store.order import glances
 from tellwire.store.store import Store
 
 from .asked import asked_limit, asked_ms
@@ -27,12 +28,19 @@ class Events:
     """Look at events, and cancel them."""
 
     def __init__(
-        self, store: Store, clock: Clock, limits: Limits, forget: Callable[[str], None], audit: Audit
+        self,
+        store: Store,
+        clock: Clock,
+        limits: Limits,
+        wake: Callable[[], None],
+        forget: Callable[[str], None],
+        audit: Audit,
     ) -> None:
-        """``forget`` tells the engine of this process which event was cancelled."""
+        """``wake`` and ``forget`` tell the engine of this process that an event was cancelled, and which."""
         self._store = store
         self._clock = clock
         self._limits = limits
+        self._wake = wake
         self._forget = forget
         self._audit = audit
 
@@ -80,6 +88,7 @@ class Events:
 
         found = await self._audit.write("event.cancelled", cancel)
         self._forget(id)
+        self._wake()  # for what had to wait for it
         return found
 
 
@@ -150,7 +159,7 @@ class Deliveries:
 
         def retry(connection: Connection, note: Note) -> Delivery:
             before = deliveries.get(connection, id, now_ms=now_ms)
-            after = deliveries.retry(connection, id, now_ms=now_ms)
+            after = deliveries.retry(connection, id, self._store.roster_in(connection), now_ms=now_ms)
             # One that was due already is sent by hand all the same: that shows in what triggers it.
             note(id, after.tenant, before, msgspec.structs.asdict(after) | {"trigger": "manual"})
             return after
@@ -160,7 +169,12 @@ class Deliveries:
         return delivery
 
     async def cancel(self, id: str) -> Delivery:
-        """End a pending delivery. Raises NotFoundError; ConflictError where it has ended already."""
+        """End a delivery that is pending, or exhausted: then it blocks nothing that comes after it.
+
+        Raises:
+            NotFoundError: there is no such delivery.
+            ConflictError: it has succeeded, or was cancelled before.
+        """
         now_ms = self._clock.now_ms()
 
         def cancel(connection: Connection, note: Note) -> Delivery:
@@ -171,6 +185,7 @@ class Deliveries:
 
         delivery = await self._audit.write("delivery.cancelled", cancel)
         self._forget(id)
+        self._wake()  # for what had to wait for it
         return delivery
 
     async def count_due(self) -> int:
@@ -187,9 +202,9 @@ class Deliveries:
         """For how long the oldest due delivery of an enabled endpoint has been waiting in the store; 0 if none is.
 
         What a process has claimed waits with that process (see ``Engine.load``). Takes one index seek for each endpoint
-        that has pending deliveries, however many they are.
+        that has pending deliveries, however many they are; in order, some for up to fifty keys.
         """
-        lanes = await self._store.read(self._store.hot.ready_lanes)
+        lanes = await self._store.read(lambda connection: _first_ready(self._store, connection))
         now_ms, endpoints = self._clock.now_ms(), self._store.roster.endpoints
         ages = [
             now_ms - ready_ms
@@ -198,6 +213,13 @@ class Deliveries:
             and endpoint.state is EndpointState.ENABLED
         ]
         return max([0, *ages])
+
+
+def _first_ready(store: Store, connection: Connection) -> Sequence[tuple[bytes, int]]:
+    """When something may be claimed first, endpoint by endpoint, in order or not."""
+    in_order = glances(store.in_order, connection)
+    first = [(one.endpoint_id, one.ready_ms) for one in in_order if one.ready_ms is not None]
+    return store.hot.ready_lanes(connection) + first
 
 
 def _check_pattern(type: str | None) -> None:

@@ -23,7 +23,7 @@ from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.secret import generate_symmetric, parse_secret
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints, event_types
+from tellwire.store import deliveries, endpoints, event_types, order
 from tellwire.store.store import Store
 
 from .asked import asked_limit, merged
@@ -177,10 +177,20 @@ class Endpoints:
                 fields |= self._verifying.switched_on(connection, before.tenant, fields["url"], id)
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
+            self._rearrange(connection, before, after)
             return after, moved
 
         after, moved = await self._audit.write("endpoint.updated", change)
+        self._wake()  # what waits may have to wait no longer
         return await self._verifying.verified(after) if moved else after
+
+    def _rearrange(self, connection: Connection, before: Endpoint, after: Endpoint) -> None:
+        """Where its order has changed, what is pending for the endpoint takes its place in the new one."""
+        was, now, raw = before.settings, after.settings, endpoints.raw_id(after.id)
+        if now.order != was.order:
+            order.rearrange(connection, raw, now.order)
+        if (now.order, now.on_exhausted) != (was.order, was.on_exhausted):
+            order.unblock(connection, raw)
 
     async def delete(self, id: str) -> None:
         """Remove an endpoint; what was pending for it is cancelled. Raises NotFoundError."""

@@ -15,6 +15,8 @@ class Claim(msgspec.Struct, eq=False, gc=False):
 
     ``along`` are the claims that go in the same request, where the endpoint gets batches; ``batch_id`` is the batch in
     which the delivery was sent last.
+    ``order`` is the endpoint's as it was when the claim was made, ``sequence`` that in which the delivery stands, if it
+    stands in one. Then ``follower`` may be sent when this one is through, and so on to the ``last`` of the run.
     """
 
     delivery_id: bytes
@@ -35,6 +37,10 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     traceparent: str | None = None
     along: tuple["Claim", ...] = ()
     batch_id: bytes | None = None
+    order: str | None = None
+    sequence: str | None = None
+    follower: "Claim | None" = None
+    last: bool = True
 
     @property
     def since_ms(self) -> int:

@@ -2,6 +2,7 @@
 
     pending --> succeeded | exhausted | cancelled
     succeeded, exhausted --> pending              (retried by hand)
+    exhausted --> cancelled                       (given up by hand: it blocks nothing any more)
     succeeded, exhausted, cancelled --> pending   (replayed)
 
 In flight is ``pending`` with a live lease; waiting for a retry is ``pending`` with ``due_at`` in the future.
@@ -44,6 +45,7 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.PENDING, Move.CANCEL): State.CANCELLED,
     (State.PENDING, Move.RETRY_BY_HAND): State.PENDING,
     (State.EXHAUSTED, Move.RETRY_BY_HAND): State.PENDING,
+    (State.EXHAUSTED, Move.CANCEL): State.CANCELLED,
     (State.SUCCEEDED, Move.RETRY_BY_HAND): State.PENDING,
     (State.SUCCEEDED, Move.REPLAY): State.PENDING,
     (State.EXHAUSTED, Move.REPLAY): State.PENDING,
@@ -66,6 +68,7 @@ class WaitingFor(StrEnum):
     RATE = "rate"
     CIRCUIT = "circuit"
     BATCH = "batch"
+    ORDER = "order"
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from msgspec import Meta
 from .authentication import Authentication, hidden
 from .batching import BatchSettings
 from .lane_settings import CircuitSettings, RateLimit
+from .order import OnExhausted, Order
 from .retry import RetryPolicy, TypedRetryPolicy
 from .signing_choice import SigningChoice
 
@@ -117,6 +118,22 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         ]
         | None
     ) = None
+    order: Annotated[
+        Order,
+        Meta(
+            description="Whether deliveries wait for those before them: `endpoint` for all of them, `key` for those "
+            "whose events have the same `ordering_key`, `none` for nobody.",
+            examples=["key"],
+        ),
+    ] = "none"
+    on_exhausted: Annotated[
+        OnExhausted,
+        Meta(
+            description="Where there is an order: whether what comes after a delivery that is exhausted goes on, or is "
+            "blocked until that is retried or cancelled.",
+            examples=["block"],
+        ),
+    ] = "continue"
     trace: Annotated[
         bool,
         Meta(

@@ -26,7 +26,8 @@ class NewEvent(msgspec.Struct, frozen=True):
 
     ``occurred_ms`` is None where the publisher named no time: then it is the time of acceptance. It is not to be
     delivered before ``deliver_ms``, and not worth delivering from ``expires_ms`` on, where these are given.
-    ``traceparent`` says to which trace it belongs, if to any.
+    ``traceparent`` says to which trace it belongs, if to any. Events with one ``ordering_key`` are delivered in order
+    where endpoints ask for that.
     """
 
     type: str
@@ -37,6 +38,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     deliver_ms: int | None = None
     expires_ms: int | None = None
     traceparent: str | None = None
+    ordering_key: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
     data: bytes | None
     deliver_at: datetime | None = None
     expires_at: datetime | None = None
+    ordering_key: str | None = None
 
 
 def envelope(type: str, occurred_at: str, data: bytes) -> bytes:

@@ -9,7 +9,7 @@ in the background (``deliver.fanner``).
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,15 +17,24 @@ from sqlalchemy import Connection
 
 from tellwire.clock import rfc3339
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, TellwireError
-from tellwire.ids import EVENT, encode
+from tellwire.ids import EVENT, encode, moved_to
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import MAX_DELAY_MS, NewEvent, Receipt, envelope
+from tellwire.model.order import sequence_of
 from tellwire.policy.filtering import Meter, new_pool
 from tellwire.policy.schema import Schema
 from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
-from tellwire.store.rows import DeliveryRow, EventRow, EventRows, PageRow, TimedEventRow
+from tellwire.store.rows import (
+    DeliveryRow,
+    DeliveryRows,
+    EventRow,
+    EventRows,
+    OrderedDeliveryRow,
+    PageRow,
+    TimedEventRow,
+)
 
 AT_ONCE: Final = 200
 """To how many endpoints an event is fanned out at once, and so many at a time it is in the background, by default."""
@@ -33,6 +42,7 @@ _FULL: Final = 5_000
 """With so many deliveries a publish transaction is full: what comes then goes into pages, if it has a few targets."""
 _FEW: Final = 20
 _MOST_ERRORS: Final = 50
+_NOTHING_MORE: Final = (None, None, None, None)
 
 Admit = Callable[[LiveEndpoint], bool]
 """Asks the engine of this process whether the lane of an endpoint has room for one more claim."""
@@ -47,7 +57,7 @@ class Lease(msgspec.Struct, frozen=True):
     token: int
     until_ms: int
     admit: Admit
-    left: Collection[bytes] = ()
+    left: set[bytes] = msgspec.field(default_factory=set)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -81,6 +91,7 @@ class Fanout:
         self.event_rows: list[EventRow] = []
         self.timed_rows: list[TimedEventRow] = []
         self.delivery_rows: list[DeliveryRow] = []
+        self.ordered_rows: list[OrderedDeliveryRow] = []  # to be put in line before they are stored
         self.page_rows: list[PageRow] = []
         self.duplicates = 0
         self.later_ms: int | None = None  # when the first of those is due that are not due yet
@@ -98,6 +109,13 @@ class Fanout:
         if not self.timed_rows:
             return self.event_rows
         return [*(TimedEventRow(*row) for row in self.event_rows), *self.timed_rows]
+
+    @property
+    def all_deliveries(self) -> DeliveryRows:
+        """All rows of deliveries, of one kind."""
+        if not self.ordered_rows:
+            return self.delivery_rows
+        return [*(OrderedDeliveryRow(*row, None) for row in self.delivery_rows), *self.ordered_rows]
 
     def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
         """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
@@ -178,16 +196,19 @@ class Fanout:
         text_id = encode(EVENT, event_id)
         occurred_ms = now_ms if event.occurred_ms is None else event.occurred_ms
         pool = self._pools.setdefault(event.tenant, new_pool())
-        targets = self._roster.targets(event.tenant, event.type, event.data, pool)
+        targets: Sequence[LiveEndpoint] = self._roster.targets(event.tenant, event.type, event.data, pool)
         due_ms, lease = now_ms, self._lease
         if event.deliver_ms is not None and event.deliver_ms > now_ms:
             due_ms, lease = event.deliver_ms, None
             self.later_ms = due_ms if self.later_ms is None else min(due_ms, self.later_ms)
-        if self._is_wide(len(targets)):
-            self._page(event_id, targets)
-        elif targets:
+        count = len(targets)
+        if self._is_wide(count):
+            targets = self._page(event_id, event, targets)
+        if targets:
             body = envelope(event.type, rfc3339(occurred_ms), event.data)
             for endpoint in targets:
+                if endpoint.order is not None and self._stands_in_line(event_id, event, endpoint, due_ms):
+                    continue
                 delivery_id = self._new_id()
                 token = until_ms = None
                 if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint):
@@ -205,6 +226,7 @@ class Fanout:
                             due_ms=now_ms,
                             expires_ms=event.expires_ms,
                             traceparent=event.traceparent,
+                            order=endpoint.order,
                         )
                     )
                 self.delivery_rows.append(
@@ -218,7 +240,7 @@ class Fanout:
             event.tenant,
             occurred_ms,
             now_ms,
-            len(targets),
+            count,
             False,
         )
         content = None
@@ -232,34 +254,59 @@ class Fanout:
             event.data,
             occurred_ms,
             now_ms,
-            len(targets),
+            count,
             event.idempotency_key,
             content,
         )
-        if event.deliver_ms is None and event.expires_ms is None and event.traceparent is None:
+        more = event.deliver_ms, event.expires_ms, event.traceparent, event.ordering_key
+        if more == _NOTHING_MORE:
             self.event_rows.append(row)
         else:
-            self.timed_rows.append(TimedEventRow(*row, event.deliver_ms, event.expires_ms, event.traceparent))
+            self.timed_rows.append(TimedEventRow(*row, *more))
         accepted.receipts.append(receipt)
 
     def _is_wide(self, targets: int) -> bool:
         full = targets > _FEW and len(self.delivery_rows) + targets > _FULL
         return full or targets > self._at_once
 
-    def _page(self, event_id: bytes, targets: Sequence[LiveEndpoint]) -> None:
+    def _stands_in_line(self, event_id: bytes, event: NewEvent, endpoint: LiveEndpoint, due_ms: int) -> bool:
+        """Let the event stand in its sequence at the endpoint, if it has one there. It is never born claimed."""
+        sequence = sequence_of(endpoint.order, event.ordering_key)
+        if sequence is None:
+            return False
+        id, now_ms = self._new_id(), self._now_ms
+        if due_ms > now_ms:
+            id = moved_to(id, due_ms)  # until then nothing is to wait for it
+        elif self._lease is not None:
+            self._lease.left.add(endpoint.id)
+        self.ordered_rows.append(
+            OrderedDeliveryRow(id, event_id, endpoint.id, "schedule", due_ms, None, None, now_ms, sequence)
+        )
+        return True
+
+    def _page(
+        self, event_id: bytes, event: NewEvent, targets: Sequence[LiveEndpoint]
+    ) -> Sequence[LiveEndpoint]:
+        """Put targets into pages; gives those where the event has a place in a sequence, which has to be kept now."""
+        in_order = [one for one in targets if sequence_of(one.order, event.ordering_key) is not None]
+        if in_order:
+            targets = [one for one in targets if sequence_of(one.order, event.ordering_key) is None]
         size = self._at_once
         for number, start in enumerate(range(0, len(targets), size)):
             page = targets[start : start + size]
             ids = b"".join([endpoint.id for endpoint in page])
             self.page_rows.append(PageRow(event_id, number, len(page), ids))
+        return in_order
 
 
 def fingerprint(event: NewEvent) -> bytes:
-    """A digest of what makes two publishes with one idempotency key the same: type, times if given, data bytes."""
+    """A digest of what makes two publishes with one idempotency key the same: type, data, times and order if given."""
     digest = hashlib.blake2b(event.data, digest_size=32, person=b"tellwire event")
     digest.update(f"\0{event.type}\0{event.occurred_ms}".encode())
     if event.deliver_ms is not None or event.expires_ms is not None:  # else as it was before there were these
         digest.update(f"\0{event.deliver_ms}\0{event.expires_ms}".encode())
+    if event.ordering_key is not None:
+        digest.update(f"\0in order {event.ordering_key}".encode())
     return digest.digest()
 
 

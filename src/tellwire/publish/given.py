@@ -11,7 +11,9 @@ from tellwire.model.limits import Limits
 from .declared import Event
 from .validation import event_from_python
 
-_FIELDS: Final = {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at"}
+_FIELDS: Final = {
+    "type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at", "ordering_key",
+}  # fmt: skip
 
 
 def one_event(
@@ -24,6 +26,7 @@ def one_event(
     occurred_at: datetime | None = None,
     deliver_at: datetime | None = None,
     expires_at: datetime | None = None,
+    ordering_key: str | None = None,
 ) -> NewEvent:
     """The event of a call of ``publish``. Raises InvalidInputError."""
     type, data = (event.event_type, event) if isinstance(event, Event) else (event, data)
@@ -36,6 +39,7 @@ def one_event(
         occurred_at=occurred_at,
         deliver_at=deliver_at,
         expires_at=expires_at,
+        ordering_key=ordering_key,
     )
 
 
@@ -81,4 +85,5 @@ def _from_item(item: Event | Mapping[str, Any], tenant: str | None, limits: Limi
         occurred_at=item.get("occurred_at"),
         deliver_at=item.get("deliver_at"),
         expires_at=item.get("expires_at"),
+        ordering_key=item.get("ordering_key"),
     )

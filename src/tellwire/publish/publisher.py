@@ -15,6 +15,7 @@ from tellwire.clock import Clock
 from tellwire.errors import StoreUnavailableError
 from tellwire.model.claim import Claim
 from tellwire.model.event import NewEvent, Receipt
+from tellwire.store.order import put_in_line
 from tellwire.store.store import Store
 from tellwire.telemetry import EventsPublished, StoreFailed, Telemetry
 
@@ -114,6 +115,9 @@ class Publisher:
         if fanout.timed_rows:
             self._store.hot.insert_events(connection, fanout.timed_rows)
         self._store.hot.insert_deliveries(connection, fanout.delivery_rows)
+        if fanout.ordered_rows:
+            in_line = put_in_line(self._store.in_order, connection, fanout.ordered_rows)
+            self._store.hot.insert_deliveries(connection, in_line)
         if fanout.page_rows:
             self._store.hot.insert_pages(connection, fanout.page_rows)
             self._paged = True

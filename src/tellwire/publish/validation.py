@@ -15,13 +15,14 @@ import msgspec
 from ..errors import FieldError, InvalidInputError, LimitExceededError
 from ..model.event import MAX_TYPE_CHARS, NewEvent, is_type_name
 from ..model.limits import KIB, Limits
+from ..model.order import MAX_ORDERING_KEY_CHARS
 from ..model.tenant import DEFAULT_TENANT, is_tenant_id
 from .occurred import occurred_ms
 from .python_data import encode_data
 from .strict_json import deep_fault, parse, shorten, too_deep
 
 _FIELDS: Final = frozenset(
-    {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at"}
+    {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at", "ordering_key"}
 )
 ENVELOPE_BYTES: Final = 16 * KIB
 """More than the other fields of an event can fill, however they are escaped."""
@@ -49,7 +50,7 @@ def parse_event(body: bytes, limits: Limits, bound_to: str | None = None) -> New
 
     Raises:
         InvalidInputError: every fault, located by field; ``()`` is the body as a whole.
-        LimitExceededError: the data is too large or too deep, or the idempotency key too long.
+        LimitExceededError: the data is too large or too deep, or a key too long.
     """
     if len(body) > limits.payload_bytes + ENVELOPE_BYTES:
         raise _too_large(len(body), limits)
@@ -104,12 +105,13 @@ def event_from_python(
     occurred_at: datetime | None = None,
     deliver_at: datetime | None = None,
     expires_at: datetime | None = None,
+    ordering_key: str | None = None,
 ) -> NewEvent:
     """Check an event that is published from Python; see `python_data.encode_data` for what ``data`` may be.
 
     Raises:
         InvalidInputError: every fault, located by argument.
-        LimitExceededError: the data is too large or too deep, or the idempotency key too long.
+        LimitExceededError: the data is too large or too deep, or a key too long.
     """
     faults = _Faults()
     text = b""
@@ -132,6 +134,7 @@ def event_from_python(
         "occurred_at": occurred_at,
         "deliver_at": deliver_at,
         "expires_at": expires_at,
+        "ordering_key": ordering_key,
     }
     event = _check(fields, text, limits, faults, ())
     if event is None or faults.errors:
@@ -217,7 +220,10 @@ def _check(
         faults.add((*at, "tenant"), f"there is no tenant {tenant!r}")
     key = fields.get("idempotency_key")
     if key is not None:
-        _check_key(key, limits, faults, at)
+        _check_key(key, "idempotency_key", limits.idempotency_key_chars, faults, at)
+    ordering_key = fields.get("ordering_key")
+    if ordering_key is not None:
+        _check_key(ordering_key, "ordering_key", MAX_ORDERING_KEY_CHARS, faults, at)
     occurred_at, deliver_at, expires_at = (
         fields.get("occurred_at"),
         fields.get("deliver_at"),
@@ -230,7 +236,7 @@ def _check(
         faults.add((*at, "expires_at"), "is not after deliver_at: the event would never be delivered")
     if len(faults.errors) > faults_before:
         return None
-    return NewEvent(type, data, tenant, key, at_ms, deliver_ms, expires_ms)  # type: ignore[arg-type] # checked above
+    return NewEvent(type, data, tenant, key, at_ms, deliver_ms, expires_ms, None, ordering_key)  # type: ignore[arg-type] # checked above
 
 
 def _check_names(
@@ -243,16 +249,15 @@ def _check_names(
         faults.add(at, f"{len(unknown) - _MAX_UNKNOWN} more fields are unknown")
 
 
-def _check_key(key: object, limits: Limits, faults: _Faults, at: tuple[str | int, ...]) -> None:
-    loc = (*at, "idempotency_key")
-    maximum = limits.idempotency_key_chars
+def _check_key(key: object, name: str, maximum: int, faults: _Faults, at: tuple[str | int, ...]) -> None:
+    loc = (*at, name)
     if not isinstance(key, str):
         faults.add(loc, f"expected a string, got {_kind(key)}")
     elif not key:
         faults.add(loc, f"is empty; give 1 to {maximum} printable characters, or leave it out")
     elif len(key) > maximum:
         msg = f"has {len(key)} characters; at most {maximum} are allowed"
-        faults.add(loc, msg, ("idempotency_key_chars", maximum))
+        faults.add(loc, msg, (f"{name}_chars", maximum))
     elif not key.isprintable():
         faults.add(loc, "holds a control or other unprintable character")
 

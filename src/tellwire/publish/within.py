@@ -17,7 +17,9 @@ from tellwire.clock import Clock
 from tellwire.errors import ConflictError, InvalidInputError, TellwireError
 from tellwire.ids import IdMaker
 from tellwire.model.event import NewEvent, Receipt
+from tellwire.store.order import placed, places_of
 from tellwire.store.roster import Roster
+from tellwire.store.rows import OrderedDeliveryRow
 from tellwire.store.store import Store
 from tellwire.store.within import PAUSE_S, Ground, NewRows, Rows, Sql, Steps, Wish
 
@@ -113,7 +115,8 @@ class Within:
             accepted = fanout.accept(events, listed=listed)
             if isinstance(accepted, TellwireError):
                 raise accepted
-            rows = NewRows(fanout.all_events, fanout.delivery_rows, fanout.page_rows)
+            fanout.ordered_rows = yield from self._in_line(ground.schema, fanout.ordered_rows)
+            rows = NewRows(fanout.all_events, fanout.all_deliveries, fanout.page_rows)
             if not rows.events or (
                 yield from within.insert(ground.schema, rows, keyed=bool(places), hurried=hurried)
             ):
@@ -141,6 +144,14 @@ class Within:
         targets = {e.id for event in events for e in roster.targets(event.tenant, event.type, event.data)}
         visible = yield from self._store.within.visible(schema, list(targets))
         return roster.with_changes(roster.revision, {}, dict.fromkeys(targets - visible), {})
+
+    def _in_line(self, schema: str, rows: list[OrderedDeliveryRow]) -> Steps[list[OrderedDeliveryRow]]:
+        """Deliveries that stand in sequences, under the ids that have them stand after those before."""
+        if not rows:
+            return rows
+        places = places_of(rows)
+        last = yield from self._store.within.last(schema, places)
+        return placed(rows, dict(zip(places, last, strict=True)))
 
     def _known(
         self, schema: str, places: Sequence[tuple[str, str]], events: Sequence[NewEvent]

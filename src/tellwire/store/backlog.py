@@ -2,13 +2,12 @@
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, select, text, union_all
 
 from tellwire.ids import ENDPOINT, encode
-from tellwire.model.delivery import State
 from tellwire.model.endpoint import EndpointState
 
-from .tables import STATE_CODES, deliveries, endpoints, lanes
+from .tables import STILL_PENDING, deliveries, endpoints, lanes
 
 _ENDED_LONG_AGO_MS: Final = 60_000
 _FAR_FUTURE_MS: Final = 3_600_000
@@ -38,16 +37,29 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
     lease_ms = deliveries.c.lease_until_ms
     stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
     due = deliveries.c.due_ms <= now_ms
+    halves = union_all(
+        *(
+            select(
+                deliveries.c.endpoint_id,
+                func.count().label("pending"),
+                func.sum(case((due, 1), else_=0)).label("due"),
+                func.min(case((due, deliveries.c.due_ms))).label("oldest_due_ms"),
+                func.sum(case((stuck, 1), else_=0)).label("stuck"),
+            )
+            .where(text(half))
+            .group_by(deliveries.c.endpoint_id)
+            for half in STILL_PENDING
+        )
+    ).subquery()
     pending = (
         select(
-            deliveries.c.endpoint_id,
-            func.count().label("pending"),
-            func.sum(case((due, 1), else_=0)).label("due"),
-            func.min(case((due, deliveries.c.due_ms))).label("oldest_due_ms"),
-            func.sum(case((stuck, 1), else_=0)).label("stuck"),
+            halves.c.endpoint_id,
+            func.sum(halves.c.pending).label("pending"),
+            func.sum(halves.c.due).label("due"),
+            func.min(halves.c.oldest_due_ms).label("oldest_due_ms"),
+            func.sum(halves.c.stuck).label("stuck"),
         )
-        .where(deliveries.c.state == STATE_CODES[State.PENDING])
-        .group_by(deliveries.c.endpoint_id)
+        .group_by(halves.c.endpoint_id)
         .subquery()
     )
     rows = connection.execute(
@@ -69,7 +81,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
             row.tenant,
             EndpointState(row.state),
             row.state_reason,
-            row.pending,
+            int(row.pending),
             int(row.due),
             0 if row.oldest_due_ms is None else now_ms - row.oldest_due_ms,
             int(row.stuck),

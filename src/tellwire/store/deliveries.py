@@ -3,7 +3,20 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
@@ -15,8 +28,20 @@ from tellwire.model.page import Page
 from . import rollups
 from .events import has_no_data, type_matches
 from .fanouts import count_left
+from .order import sequence_now
 from .paging import decode_cursor, page
-from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events, fanout_pages, lanes
+from .roster import Roster
+from .tables import (
+    STATE_CODES,
+    STATES,
+    STILL_PENDING,
+    attempts,
+    deliveries,
+    endpoints,
+    events,
+    fanout_pages,
+    lanes,
+)
 from .tallies import Tallies
 
 
@@ -60,10 +85,13 @@ def list_page(
     return page(rows, limit, lambda row: _delivery(row, now_ms), lambda row: row["id"])
 
 
-def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
-    """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError."""
+def retry(connection: Connection, id: str, roster: Roster, *, now_ms: int) -> Delivery:
+    """Make a delivery due now, with a whole schedule of retries before it. Raises NotFoundError, ConflictError.
+
+    It stands at its old place in the order that its endpoint has by ``roster``.
+    """
     found = connection.execute(
-        select(has_no_data(), endpoints.c.deleted_ms, events.c.expires_ms)
+        select(has_no_data(), endpoints.c.deleted_ms, events.c.expires_ms, endpoints.c.id)
         .select_from(deliveries)
         .join(events, events.c.id == deliveries.c.event_id)
         .join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
@@ -76,15 +104,18 @@ def retry(connection: Connection, id: str, *, now_ms: int) -> Delivery:
         raise ConflictError(f"delivery {id!r} cannot be retried: the data of its event has expired")
     if found is not None and found[2] is not None and found[2] <= now_ms:
         raise ConflictError(f"delivery {id!r} cannot be retried: its event has expired")
+    endpoint = None if found is None else roster.endpoints.get(found[3])
     _move(
         connection, id, Move.RETRY_BY_HAND, now_ms,
         due_ms=now_ms, again_ms=now_ms, schedule_step=0, trigger="manual", finished_ms=None, batch_id=None,
+        sequence=sequence_now(None if endpoint is None else endpoint.order),
     )  # fmt: skip
     return get(connection, id, now_ms=now_ms)
 
 
 def cancel(connection: Connection, id: str, *, now_ms: int) -> Delivery:
-    """End a pending delivery; an attempt in the air changes nothing more. Raises NotFoundError, ConflictError."""
+    """End a delivery that is pending, or exhausted: then it blocks nothing any more. An attempt in the air changes
+    nothing more. Raises NotFoundError, ConflictError."""
     _move(connection, id, Move.CANCEL, now_ms, due_ms=None, finished_ms=now_ms)
     cancelled = get(connection, id, now_ms=now_ms)
     tallies = Tallies()
@@ -162,17 +193,19 @@ def count_due(connection: Connection, now_ms: int) -> int:
 
     Those that wait for a retry are not counted.
     """
-    due: int = connection.execute(
-        select(func.count())
-        .select_from(deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id))
-        .where(
-            deliveries.c.state == STATE_CODES[State.PENDING],
-            deliveries.c.due_ms <= now_ms,
-            endpoints.c.state == "enabled",
-            endpoints.c.deleted_ms.is_(None),
-        )
-    ).scalar_one()
-    return due + count_left(connection)
+    due = count_left(connection)
+    for pending in STILL_PENDING:
+        due += connection.execute(
+            select(func.count())
+            .select_from(deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id))
+            .where(
+                text(pending),
+                deliveries.c.due_ms <= now_ms,
+                endpoints.c.state == "enabled",
+                endpoints.c.deleted_ms.is_(None),
+            )
+        ).scalar_one()
+    return due
 
 
 def _move(connection: Connection, id: str, move: Move, now_ms: int, **values: Any) -> None:
@@ -201,10 +234,27 @@ def _select() -> Select[Any]:
             endpoints.c.state.label("endpoint_state"),
             lanes.c.waiting_for,
             lanes.c.until_ms,
+            _waits_in_line().label("waits_in_line"),
         )
         .join(events, events.c.id == deliveries.c.event_id)
         .outerjoin(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
         .outerjoin(lanes, lanes.c.endpoint_id == deliveries.c.endpoint_id)
+    )
+
+
+def _waits_in_line() -> ColumnElement[bool]:
+    """Whether a delivery before it in its sequence is pending, or is exhausted and blocks it: two index seeks."""
+    before = deliveries.alias("earlier")
+    return or_(
+        *(
+            exists().where(
+                text(f"earlier.state = {state} AND earlier.sequence IS NOT NULL"),
+                before.c.endpoint_id == deliveries.c.endpoint_id,
+                before.c.sequence == deliveries.c.sequence,
+                before.c.id < deliveries.c.id,
+            )
+            for state in (STATE_CODES[State.PENDING], STATE_CODES[State.EXHAUSTED])
+        )
     )
 
 
@@ -252,11 +302,13 @@ def _delivery(row: RowMapping, now_ms: int) -> Delivery:
 
 
 def _waiting_for(row: RowMapping, now_ms: int) -> WaitingFor | None:
-    """The state of its endpoint, or what its lane waits for, if that has an owner and the delivery is due."""
+    """The state of its endpoint; its turn; or what its lane waits for, if that has an owner and the delivery is due."""
     if row["state"] != STATE_CODES[State.PENDING]:
         return None
     if row["endpoint_state"] in ("paused", "disabled", "unverified"):
         return WaitingFor(row["endpoint_state"])
+    if row["waits_in_line"]:
+        return WaitingFor.ORDER
     if row["waiting_for"] is None or row["until_ms"] <= now_ms or row["due_ms"] > now_ms:
         return None
     return WaitingFor(row["waiting_for"])

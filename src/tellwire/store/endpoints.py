@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, text, update
 
 from tellwire.clock import to_datetime
 from tellwire.errors import NotFoundError
@@ -21,7 +21,7 @@ from .failing import forget
 from .paging import decode_cursor, page
 from .rollups import append
 from .roster import raise_revision
-from .tables import STATE_CODES, deliveries, endpoints, lanes, secrets, tenants
+from .tables import STATE_CODES, STILL_PENDING, deliveries, endpoints, lanes, secrets, tenants
 from .tallies import Tallies
 
 
@@ -154,20 +154,22 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
     ).scalar_one_or_none()
     if tenant is None:
         return
-    cancelled = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.endpoint_id == id, deliveries.c.state == STATE_CODES[State.PENDING])
-        .values(
-            state=STATE_CODES[State.CANCELLED],
-            finished_ms=now_ms,
-            due_ms=None,
-            lease_token=None,
-            lease_until_ms=None,
-        )
-    )
+    cancelled = 0
+    for pending in STILL_PENDING:
+        cancelled += connection.execute(
+            update(deliveries)
+            .where(deliveries.c.endpoint_id == id, text(pending))
+            .values(
+                state=STATE_CODES[State.CANCELLED],
+                finished_ms=now_ms,
+                due_ms=None,
+                lease_token=None,
+                lease_until_ms=None,
+            )
+        ).rowcount
     tallies = Tallies()
-    if cancelled.rowcount:
-        tallies.ended(tenant, id, State.CANCELLED, now_ms, times=cancelled.rowcount)
+    if cancelled:
+        tallies.ended(tenant, id, State.CANCELLED, now_ms, times=cancelled)
     append(connection, tallies)
 
 

@@ -105,4 +105,5 @@ def _event(row: RowMapping) -> StoredEvent:
         data_expired=bool(row["data_expired"]),
         deliver_at=None if row["deliver_ms"] is None else to_datetime(row["deliver_ms"]),
         expires_at=None if row["expires_ms"] is None else to_datetime(row["expires_ms"]),
+        ordering_key=row["ordering_key"],
     )

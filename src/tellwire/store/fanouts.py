@@ -21,6 +21,7 @@ class TakenPage(NamedTuple):
     deliver_ms: int | None
     expires_ms: int | None
     traceparent: str | None
+    ordering_key: str | None
 
 
 def any_left(connection: Connection) -> bool:
@@ -54,6 +55,7 @@ def take_page(connection: Connection) -> TakenPage | None:
             events.c.deliver_ms,
             events.c.expires_ms,
             events.c.traceparent,
+            events.c.ordering_key,
         ).where(events.c.id == page.event_id)
     ).one()
     ids = [page.endpoint_ids[start : start + 16] for start in range(0, len(page.endpoint_ids), 16)]

@@ -27,6 +27,7 @@ from .postgres_days import DAY_MS, drop_before, make_ahead
 from .postgres_faults import collided, in_doubt, lost, translated
 from .postgres_hot import NEWS, PostgresHotStatements, driver_of
 from .postgres_news import News
+from .postgres_order import PostgresOrderStatements
 from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
 from .rows import PoolUse
@@ -56,6 +57,7 @@ class PostgresStore:
         self._telemetry = Telemetry()
         self._clock = clock or ServerClock()
         self.hot = PostgresHotStatements(self._clock)
+        self.in_order = PostgresOrderStatements()
         self.within = PostgresWithin()
         self._url = url
         self._write_within_s = write_within_s

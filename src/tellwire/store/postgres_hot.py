@@ -14,7 +14,16 @@ from sqlalchemy.util import await_only
 from tellwire.model.delivery import EXPIRED, State
 
 from .postgres_clock import ServerClock
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow, TimedEventRow
+from .rows import (
+    AttemptRow,
+    ClaimedRow,
+    DeliveryRows,
+    EventRows,
+    OrderedDeliveryRow,
+    Outcome,
+    PageRow,
+    TimedEventRow,
+)
 from .tables import STATE_CODES
 
 NEWS = "tellwire.news"
@@ -46,14 +55,15 @@ class PostgresHotStatements:
             return
         keyed = [(row.tenant, row.idempotency_key, row.id) for row in rows if row.idempotency_key is not None]
         if keyed:
-            _fetch(connection, _INSERT_KEYS, *_columns(keyed))
+            fetch(connection, _INSERT_KEYS, *columns(keyed))
         statement = _INSERT_TIMED_EVENTS if isinstance(rows[0], TimedEventRow) else _INSERT_EVENTS
-        _fetch(connection, statement, *_columns(rows))
+        fetch(connection, statement, *columns(rows))
 
-    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
         """Store deliveries; those with a lease are born claimed."""
         if rows:
-            _fetch(connection, _INSERT_DELIVERIES, *_columns(rows))
+            in_order = isinstance(rows[0], OrderedDeliveryRow)
+            fetch(connection, _INSERT_ORDERED if in_order else _INSERT_DELIVERIES, *columns(rows))
             left = [row for row in rows if row.lease_token is None]
             if left:
                 due_ms = min(row.due_ms for row in left)
@@ -62,7 +72,7 @@ class PostgresHotStatements:
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
         if rows:
-            _fetch(connection, _INSERT_PAGES, *_columns(rows))
+            fetch(connection, _INSERT_PAGES, *columns(rows))
             tell(connection)
 
     def record(
@@ -71,18 +81,18 @@ class PostgresHotStatements:
         """Write the outcomes whose lease still holds, with their attempts."""
         if not outcomes:
             return set()
-        held: set[bytes] = {row[0] for row in _fetch(connection, _RECORD, *_columns(outcomes))}
+        held: set[bytes] = {row[0] for row in fetch(connection, _RECORD, *columns(outcomes))}
         due_ms = min((row.due_ms for row in outcomes if row.due_ms is not None), default=None)
         if due_ms is not None:  # should this process be gone by then, somebody else is there
             tell(connection, due_ms)
         rows = [_storable(row) for row in attempts if row.delivery_id in held]
         if rows:
-            _fetch(connection, _INSERT_ATTEMPTS, *_columns(rows))
+            fetch(connection, _INSERT_ATTEMPTS, *columns(rows))
         return held
 
     def append_tallies(self, connection: Connection, entries: bytes) -> None:
         """Append to the journal what this transaction does."""
-        _fetch(connection, "INSERT INTO tally_journal (entries) VALUES ($1)", entries)
+        fetch(connection, "INSERT INTO tally_journal (entries) VALUES ($1)", entries)
 
     def extend(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
@@ -90,12 +100,12 @@ class PostgresHotStatements:
         """Extend the leases that still hold."""
         if not leases:
             return set()
-        return {row[0] for row in _fetch(connection, _EXTEND, until_ms, *_columns(leases))}
+        return {row[0] for row in fetch(connection, _EXTEND, until_ms, *columns(leases))}
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         """Give up the leases that still hold."""
         if leases:
-            _fetch(connection, _RELEASE, *_columns(leases))
+            fetch(connection, _RELEASE, *columns(leases))
             tell(connection)
 
     def seal(
@@ -104,23 +114,23 @@ class PostgresHotStatements:
         """Make one batch of the deliveries whose leases still hold."""
         if not leases:
             return set()
-        return {(row[0], row[1]) for row in _fetch(connection, _SEAL, batch_id, until_ms, *_columns(leases))}
+        return {(row[0], row[1]) for row in fetch(connection, _SEAL, batch_id, until_ms, *columns(leases))}
 
     def expire(self, connection: Connection, leases: Sequence[tuple[bytes, int]], now_ms: int) -> set[bytes]:
         """End the deliveries whose lease still holds: their events are not worth delivering any more."""
         if not leases:
             return set()
-        return {row[0] for row in _fetch(connection, _EXPIRE, now_ms, *_columns(leases))}
+        return {row[0] for row in fetch(connection, _EXPIRE, now_ms, *columns(leases))}
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
-        """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
-        return [(row[0], row[1]) for row in _fetch(connection, _READY_LANES)]
+        """Each endpoint with pending deliveries out of order, and when the first may be claimed: one seek a lane."""
+        return [(row[0], row[1]) for row in fetch(connection, _READY_LANES)]
 
     def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """The same for these endpoints alone."""
         if not endpoint_ids:
             return []
-        return [(row[0], row[1]) for row in _fetch(connection, _LANES_READY, list(endpoint_ids))]
+        return [(row[0], row[1]) for row in fetch(connection, _LANES_READY, list(endpoint_ids))]
 
     def claim(
         self,
@@ -136,7 +146,7 @@ class PostgresHotStatements:
         claimed: list[ClaimedRow] = []
         while len(claimed) < limit:
             some = min(limit - len(claimed), _AT_ONCE)
-            found = _fetch(connection, _CLAIM, endpoint_id, now_ms, some, token, until_ms)
+            found = fetch(connection, _CLAIM, endpoint_id, now_ms, some, token, until_ms)
             claimed += [ClaimedRow(*row) for row in found]
             if len(found) < some:
                 break
@@ -148,11 +158,13 @@ def driver_of(connection: Connection) -> "asyncpg.Connection[Any]":
     return cast("asyncpg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _fetch(connection: Connection, statement: str, *values: Any) -> list[Any]:
+def fetch(connection: Connection, statement: str, *values: Any) -> list[Any]:
+    """Run a statement on the driver's own connection."""
     return cast(list[Any], await_only(driver_of(connection).fetch(statement, *values)))
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+def columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows as one tuple a column."""
     return list(zip(*rows, strict=True))
 
 
@@ -186,6 +198,7 @@ TIMED_EVENT_COLUMNS = {
     "deliver_ms": "bigint",
     "expires_ms": "bigint",
     "traceparent": "text",
+    "ordering_key": "text",
 }
 """The fields of ``TimedEventRow`` and their types."""
 
@@ -200,6 +213,9 @@ DELIVERY_COLUMNS = {
     "created_ms": "bigint",
 }
 """The fields of ``DeliveryRow`` and their types."""
+
+ORDERED_COLUMNS = {**DELIVERY_COLUMNS, "sequence": "text"}
+"""The fields of ``OrderedDeliveryRow`` and their types."""
 
 PAGE_COLUMNS = {"event_id": "bytea", "number": "integer", "targets": "integer", "endpoint_ids": "bytea"}
 """The fields of ``PageRow`` and their types."""
@@ -223,6 +239,10 @@ _INSERT_TIMED_EVENTS = f"""
 _INSERT_DELIVERIES = f"""
     INSERT INTO deliveries ({", ".join(DELIVERY_COLUMNS)}, state, attempt_count, schedule_step)
     SELECT new.*, 0, 0, 0 FROM {unnest(DELIVERY_COLUMNS)} AS new"""  # noqa: S608 - constants
+
+_INSERT_ORDERED = f"""
+    INSERT INTO deliveries ({", ".join(ORDERED_COLUMNS)}, state, attempt_count, schedule_step)
+    SELECT new.*, 0, 0, 0 FROM {unnest(ORDERED_COLUMNS)} AS new"""  # noqa: S608 - constants
 
 _INSERT_PAGES = f"""
     INSERT INTO fanout_pages ({", ".join(PAGE_COLUMNS)}) SELECT * FROM {unnest(PAGE_COLUMNS)}"""  # noqa: S608
@@ -282,7 +302,7 @@ _CLAIM = f"""
         SELECT id, event_id, attempt_count, schedule_step, trigger, due_ms, lease_token IS NOT NULL AS rescued,
             again_ms, coalesce(lease_until_ms, due_ms) AS ready_ms
         FROM deliveries
-        WHERE state = 0 AND endpoint_id = $1 AND coalesce(lease_until_ms, due_ms) <= $2
+        WHERE state = 0 AND sequence IS NULL AND endpoint_id = $1 AND coalesce(lease_until_ms, due_ms) <= $2
         ORDER BY coalesce(lease_until_ms, due_ms), id
         LIMIT {_AT_ONCE}
         FOR UPDATE SKIP LOCKED
@@ -301,19 +321,19 @@ _LANES_READY = """
     SELECT lane.endpoint_id, following.ready_ms
     FROM unnest($1::bytea[]) AS lane(endpoint_id) CROSS JOIN LATERAL (
         SELECT coalesce(lease_until_ms, due_ms) AS ready_ms FROM deliveries
-        WHERE state = 0 AND endpoint_id = lane.endpoint_id
+        WHERE state = 0 AND sequence IS NULL AND endpoint_id = lane.endpoint_id
         ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
     ) AS following"""
 
 # A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
 _READY_LANES = """
     WITH RECURSIVE lane(endpoint_id, ready_ms) AS (
-        (SELECT endpoint_id, coalesce(lease_until_ms, due_ms) FROM deliveries WHERE state = 0
+        (SELECT endpoint_id, coalesce(lease_until_ms, due_ms) FROM deliveries WHERE state = 0 AND sequence IS NULL
             ORDER BY endpoint_id, coalesce(lease_until_ms, due_ms) LIMIT 1)
         UNION ALL
         SELECT following.* FROM lane CROSS JOIN LATERAL (
             SELECT endpoint_id, coalesce(lease_until_ms, due_ms) FROM deliveries
-            WHERE state = 0 AND endpoint_id > lane.endpoint_id
+            WHERE state = 0 AND sequence IS NULL AND endpoint_id > lane.endpoint_id
             ORDER BY endpoint_id, coalesce(lease_until_ms, due_ms) LIMIT 1
         ) AS following
     )

@@ -12,13 +12,21 @@ from sqlalchemy import Connection
 
 from tellwire.errors import ConflictError
 
-from .postgres_hot import DELIVERY_COLUMNS, EVENT_COLUMNS, PAGE_COLUMNS, TIMED_EVENT_COLUMNS, unnest
+from .order import Place
+from .postgres_hot import (
+    DELIVERY_COLUMNS,
+    EVENT_COLUMNS,
+    ORDERED_COLUMNS,
+    PAGE_COLUMNS,
+    TIMED_EVENT_COLUMNS,
+    columns,
+    unnest,
+)
 from .postgres_news import CHANNEL
-from .rows import TimedEventRow
+from .postgres_order import last_statement
+from .rows import OrderedDeliveryRow, TimedEventRow
 from .within import PATIENCE_MS, PAUSE_S, UNDO, NewRows, Rows, Sql, Steps, Wish, code_of, savepoint
 
-_COLUMNS: Final = (EVENT_COLUMNS, DELIVERY_COLUMNS, PAGE_COLUMNS)
-_TIMED_COLUMNS: Final = (TIMED_EVENT_COLUMNS, DELIVERY_COLUMNS, PAGE_COLUMNS)
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _SERIALIZATION_FAILURE: Final = "40001"
 _HURRIED_MS: Final = 5
@@ -72,18 +80,22 @@ class PostgresWithin:
         )
         return rows
 
+    def last(self, schema: str, places: Sequence[Place]) -> Steps[list[bytes | None]]:
+        """See ``order.OrderStatements``."""
+        rows = yield Sql(last_statement(schema), tuple(map(list, columns(places))))
+        return [None if row[0] is None else bytes(row[0]) for row in rows]
+
     def insert(self, schema: str, rows: NewRows, *, keyed: bool, hurried: bool) -> Steps[bool]:
         """Store all, or nothing where another transaction was first with an idempotency key.
 
         Where it has not ended yet, the server lets the statement wait for it.
         """
         timed = bool(rows.events) and isinstance(rows.events[0], TimedEventRow)
-        columns = _TIMED_COLUMNS if timed else _COLUMNS
-        values = [
-            column for kind, names in zip(rows, columns, strict=True) for column in _turned(kind, names)
-        ]
+        in_order = bool(rows.deliveries) and isinstance(rows.deliveries[0], OrderedDeliveryRow)
+        kinds = _columns(timed, in_order)
+        values = [column for kind, names in zip(rows, kinds, strict=True) for column in _turned(kind, names)]
         told = bool(rows.deliveries or rows.pages)
-        statement = Sql(_insert(schema, told=told, timed=timed), tuple(values))
+        statement = Sql(_insert(schema, told=told, timed=timed, in_order=in_order), tuple(values))
         if not keyed:
             yield statement
             return True
@@ -140,12 +152,20 @@ def _turned(rows: Sequence[Sequence[object]], names: Collection[str]) -> Iterabl
     return map(list, zip(*rows, strict=True)) if rows else ([] for _ in names)
 
 
+def _columns(timed: bool, in_order: bool) -> tuple[dict[str, str], ...]:
+    return (
+        TIMED_EVENT_COLUMNS if timed else EVENT_COLUMNS,
+        ORDERED_COLUMNS if in_order else DELIVERY_COLUMNS,
+        PAGE_COLUMNS,
+    )
+
+
 @cache
-def _insert(schema: str, *, told: bool, timed: bool) -> str:
+def _insert(schema: str, *, told: bool, timed: bool, in_order: bool) -> str:
     """Events, what they are fanned out to, and the notification; gives a row for each event that was stored."""
-    event_columns = TIMED_EVENT_COLUMNS if timed else EVENT_COLUMNS
-    events, deliveries, pages = map(", ".join, (event_columns, DELIVERY_COLUMNS, PAGE_COLUMNS))
-    after_events, after_deliveries = len(event_columns), len(event_columns) + len(DELIVERY_COLUMNS)
+    event_columns, delivery_columns, _ = kinds = _columns(timed, in_order)
+    events, deliveries, pages = map(", ".join, kinds)
+    after_events, after_deliveries = len(event_columns), len(event_columns) + len(delivery_columns)
     # The names are our own constants, the schema is quoted.
     return f"""
         WITH given AS MATERIALIZED (
@@ -160,7 +180,7 @@ def _insert(schema: str, *, told: bool, timed: bool) -> str:
             RETURNING id
         ), fanned_out AS (
             INSERT INTO {schema}.deliveries ({deliveries}, state, attempt_count, schedule_step)
-            SELECT new.*, 0, 0, 0 FROM {unnest(DELIVERY_COLUMNS, after_events)} AS new({deliveries})
+            SELECT new.*, 0, 0, 0 FROM {unnest(delivery_columns, after_events)} AS new({deliveries})
             WHERE new.event_id IN (SELECT id FROM stored)
         ), paged AS (
             INSERT INTO {schema}.fanout_pages ({pages})

@@ -17,6 +17,7 @@ from tellwire.model.delivery import TRANSITIONS, Move, State
 from tellwire.model.replay import Again, Criteria, ReplayState
 
 from .events import has_no_data
+from .order import sequence_now
 from .paging import first_id_of
 from .tables import STATE_CODES, STATES, attempts, deliveries, endpoints, events, fanout_pages, replays
 
@@ -189,6 +190,12 @@ def contents(connection: Connection, event_ids: Sequence[bytes]) -> dict[bytes, 
     return {id: Content(*content) for id, *content in found}
 
 
+def ordering_keys(connection: Connection, event_ids: Sequence[bytes]) -> dict[bytes, str | None]:
+    """The ordering keys of these events."""
+    query = select(events.c.id, events.c.ordering_key).where(events.c.id.in_(event_ids))
+    return {row.id: row.ordering_key for row in connection.execute(query)}
+
+
 def make_pending(
     connection: Connection,
     ids: Sequence[bytes],
@@ -196,8 +203,11 @@ def make_pending(
     *,
     now_ms: int,
     lease: tuple[int, int] | None,
+    order: str | None,
 ) -> set[bytes]:
     """Make deliveries that are still as ``before`` says pending again, a whole schedule before them.
+
+    Each stands at its old place in the sequence that it has by ``order``.
 
     They are due now, or when their event is to be delivered at the earliest.
 
@@ -221,6 +231,7 @@ def make_pending(
             batch_id=None,
             lease_token=token,
             lease_until_ms=until_ms,
+            sequence=sequence_now(order),
         )
         .returning(deliveries.c.id)
     )

@@ -35,7 +35,7 @@ _MAX_REMEMBERED_TARGETS: Final = 20_000
 
 
 class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
-    """What routing and sending need of an endpoint."""
+    """What routing and sending need of an endpoint. ``order`` is None where it has none."""
 
     id: bytes
     text_id: str
@@ -49,6 +49,7 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     retries: Retries | None = None
     exclusive: bool = False
     shapes: Shapes | None = None
+    order: str | None = None
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -295,6 +296,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         exclusive=settings.exclusive,
         retries=compile_retries(settings.retry, settings.retry_by_type),
         shapes=compile_shapes(subscriptions),
+        order=None if settings.order == "none" else settings.order,
     )
 
 

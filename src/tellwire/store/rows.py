@@ -19,7 +19,7 @@ class EventRow(NamedTuple):
 
 
 class TimedEventRow(NamedTuple):
-    """A row of ``events`` with times of its own, or in a trace: where they are not, nobody pays for the columns."""
+    """A row of ``events`` with times or an order of its own, or in a trace: others do not pay for the columns."""
 
     id: bytes
     tenant: str
@@ -33,6 +33,7 @@ class TimedEventRow(NamedTuple):
     deliver_ms: int | None = None
     expires_ms: int | None = None
     traceparent: str | None = None
+    ordering_key: str | None = None
 
 
 EventRows = Sequence[EventRow] | Sequence[TimedEventRow]
@@ -49,6 +50,23 @@ class DeliveryRow(NamedTuple):
     lease_token: int | None
     lease_until_ms: int | None
     created_ms: int
+
+
+class OrderedDeliveryRow(NamedTuple):
+    """A new row of ``deliveries`` that stands in a sequence (see ``model.order``); never born claimed."""
+
+    id: bytes
+    event_id: bytes
+    endpoint_id: bytes
+    trigger: str
+    due_ms: int
+    lease_token: int | None
+    lease_until_ms: int | None
+    created_ms: int
+    sequence: str | None
+
+
+DeliveryRows = Sequence[DeliveryRow] | Sequence[OrderedDeliveryRow]
 
 
 class PageRow(NamedTuple):
@@ -80,6 +98,26 @@ class ClaimedRow(NamedTuple):
     deliver_ms: int | None
     expires_ms: int | None
     traceparent: str | None = None
+    sequence: str | None = None
+
+
+class Head(NamedTuple):
+    """The first pending delivery of a sequence: nothing after it may be sent before it.
+
+    ``ready_ms`` is when it may be claimed, ``attempt_count`` how often it was tried. ``blocker`` is the first delivery
+    of the sequence that is exhausted and blocks what comes after it.
+    """
+
+    sequence: str
+    id: bytes
+    ready_ms: int
+    attempt_count: int
+    blocker: bytes | None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it waits until somebody decides on an exhausted delivery before it."""
+        return self.blocker is not None and self.blocker < self.id
 
 
 class Outcome(NamedTuple):

@@ -38,6 +38,7 @@ from .roster import Roster, refresh
 from .rows import PoolUse
 from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
+from .sqlite_order import SqliteOrderStatements
 from .sqlite_within import SqliteWithin
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class SqliteStore:
         """``inline`` runs everything on the event loop, for simulations in virtual time; ``lock_wait_s`` is for
         another process to end its transaction; ``on_change`` is called when another process has written."""
         self.hot = SqliteHotStatements()
+        self.in_order = SqliteOrderStatements()
         self.within = SqliteWithin()
         self._path = path
         self._vault = vault

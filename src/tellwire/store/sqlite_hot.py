@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from tellwire.model.delivery import EXPIRED, State
 
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow
+from .rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome, PageRow
 from .tables import STATE_CODES
 
 # Few distinct sizes, so that few statements are compiled: each chunk is as large as the rest allows.
@@ -36,7 +36,7 @@ class SqliteHotStatements:
         for statement in event_inserts(rows):
             driver.execute(*statement)
 
-    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
         """Store deliveries; those with a lease are born claimed."""
         driver = driver_of(connection)
         for statement in delivery_inserts(rows):
@@ -54,7 +54,7 @@ class SqliteHotStatements:
         """Write the outcomes whose lease still holds, with their attempts."""
         driver = driver_of(connection)
         held: set[bytes] = set()
-        for chunk in _chunks(outcomes):
+        for chunk in chunks(outcomes):
             held.update(row[0] for row in driver.execute(_record(len(chunk)), _flat(chunk)))
         _insert(driver, "attempts", AttemptRow._fields, [row for row in attempts if row.delivery_id in held])
         return held
@@ -69,14 +69,14 @@ class SqliteHotStatements:
         """Extend the leases that still hold."""
         driver = driver_of(connection)
         held: set[bytes] = set()
-        for chunk in _chunks(leases):
+        for chunk in chunks(leases):
             held.update(row[0] for row in driver.execute(_extend(len(chunk)), [until_ms, *_flat(chunk)]))
         return held
 
     def release(self, connection: Connection, leases: Sequence[tuple[bytes, int]]) -> None:
         """Give up the leases that still hold."""
         driver = driver_of(connection)
-        for chunk in _chunks(leases):
+        for chunk in chunks(leases):
             driver.execute(_release(len(chunk)), _flat(chunk))
 
     def seal(
@@ -85,7 +85,7 @@ class SqliteHotStatements:
         """Make one batch of the deliveries whose leases still hold."""
         driver = driver_of(connection)
         held: set[tuple[bytes, int]] = set()
-        for chunk in _chunks(leases):
+        for chunk in chunks(leases):
             values = [batch_id, until_ms, *_flat(chunk)]
             held.update((row[0], row[1]) for row in driver.execute(_seal(len(chunk)), values))
         return held
@@ -94,12 +94,12 @@ class SqliteHotStatements:
         """End the deliveries whose lease still holds: their events are not worth delivering any more."""
         driver = driver_of(connection)
         held: set[bytes] = set()
-        for chunk in _chunks(leases):
+        for chunk in chunks(leases):
             held.update(row[0] for row in driver.execute(_expire(len(chunk)), [now_ms, *_flat(chunk)]))
         return held
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
-        """Each endpoint with pending deliveries, and when the first may be claimed: one index seek a lane."""
+        """Each endpoint with pending deliveries out of order, and when the first may be claimed: one seek a lane."""
         return cast(list[tuple[bytes, int]], driver_of(connection).execute(_READY_LANES).fetchall())
 
     def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
@@ -107,7 +107,7 @@ class SqliteHotStatements:
         driver = driver_of(connection)
         return [
             row
-            for chunk in _chunks(endpoint_ids)
+            for chunk in chunks(endpoint_ids)
             for row in driver.execute(_lanes_ready(len(chunk)), chunk)
             if row[1] is not None
         ]
@@ -125,27 +125,27 @@ class SqliteHotStatements:
         """Claim what is due in one lane, oldest first."""
         driver = driver_of(connection)
         found = driver.execute(_CLAIMABLE, (endpoint_id, now_ms, limit)).fetchall()
-        for chunk in _chunks(found):
+        for chunk in chunks(found):
             ids = [row[0] for row in chunk]
-            driver.execute(_claim(len(ids)), [*ids, token, until_ms])
+            driver.execute(claim_statement(len(ids)), [*ids, token, until_ms])
         return [ClaimedRow(*row) for row in found]
 
 
 def event_inserts(rows: EventRows) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The statements that store events, with their values."""
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         yield _insert_sql("main.events", chunk[0]._fields, len(chunk)), tuple(_flat(chunk))
 
 
-def delivery_inserts(rows: Sequence[DeliveryRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def delivery_inserts(rows: DeliveryRows) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The statements that store deliveries, with their values."""
-    for chunk in _chunks(rows):
-        yield _insert_deliveries(len(chunk)), tuple(_flat(chunk))
+    for chunk in chunks(rows):
+        yield _insert_deliveries(chunk[0]._fields, len(chunk)), tuple(_flat(chunk))
 
 
 def page_inserts(rows: Sequence[PageRow]) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The statements that store pages of wide events, with their values."""
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         yield _insert_sql("main.fanout_pages", PageRow._fields, len(chunk)), tuple(_flat(chunk))
 
 
@@ -154,7 +154,8 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
-def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows in pieces of few distinct sizes, for each of which a statement is compiled."""
     start = 0
     for size in _CHUNKS:
         while len(rows) - start >= size:
@@ -172,7 +173,7 @@ def _values(columns: int, rows: int) -> str:
 
 
 def _insert(driver: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Sequence[Any]) -> None:
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         driver.execute(_insert_sql(table, columns, len(chunk)), _flat(chunk))
 
 
@@ -183,9 +184,9 @@ def _insert_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
 
 
 @cache
-def _insert_deliveries(rows: int) -> str:
-    row = f"({','.join('?' * len(DeliveryRow._fields))},0,0,0)"
-    columns = (*DeliveryRow._fields, "state", "attempt_count", "schedule_step")
+def _insert_deliveries(given: tuple[str, ...], rows: int) -> str:
+    row = f"({','.join('?' * len(given))},0,0,0)"
+    columns = (*given, "state", "attempt_count", "schedule_step")
     return f"INSERT INTO main.deliveries ({','.join(columns)}) VALUES {','.join([row] * rows)}"  # noqa: S608
 
 
@@ -240,7 +241,8 @@ def _release(rows: int) -> str:
 
 
 @cache
-def _claim(rows: int) -> str:
+def claim_statement(rows: int) -> str:
+    """Gives so many deliveries a lease."""
     ids = ",".join(f"?{n}" for n in range(1, rows + 1))
     return f"""
         UPDATE deliveries SET lease_token = ?{rows + 1}, lease_until_ms = ?{rows + 2}
@@ -252,7 +254,7 @@ def _lanes_ready(lanes: int) -> str:
     return f"""
         SELECT lane.column1, (
             SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
-            WHERE state = 0 AND endpoint_id = lane.column1
+            WHERE state = 0 AND sequence IS NULL AND endpoint_id = lane.column1
             ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
         ) FROM (VALUES {_values(1, lanes)}) AS lane"""  # noqa: S608 - placeholders only
 
@@ -262,20 +264,23 @@ _CLAIMABLE = """
         e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
         e.deliver_ms, e.expires_ms, e.traceparent
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.state = 0 AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
+    WHERE d.state = 0 AND d.sequence IS NULL AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
     ORDER BY coalesce(d.lease_until_ms, d.due_ms), d.id
     LIMIT ?"""
 
 # A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
 _READY_LANES = """
     WITH RECURSIVE lane(endpoint_id) AS (
-        SELECT min(endpoint_id) FROM deliveries WHERE state = 0
+        SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND sequence IS NULL
         UNION ALL
-        SELECT (SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND endpoint_id > lane.endpoint_id)
+        SELECT (
+            SELECT min(endpoint_id) FROM deliveries
+            WHERE state = 0 AND sequence IS NULL AND endpoint_id > lane.endpoint_id
+        )
         FROM lane WHERE lane.endpoint_id IS NOT NULL
     )
     SELECT endpoint_id, (
         SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
-        WHERE state = 0 AND endpoint_id = lane.endpoint_id
+        WHERE state = 0 AND sequence IS NULL AND endpoint_id = lane.endpoint_id
         ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
     ) FROM lane WHERE endpoint_id IS NOT NULL"""

@@ -11,7 +11,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from .order import Place
 from .sqlite_hot import delivery_inserts, event_inserts, page_inserts
+from .sqlite_order import last_statements
 from .within import PAUSE_S, NewRows, Rows, Sql, Steps, Wish, code_of, ending, savepoint
 
 _KNOWN_AT_ONCE: Final = 200
@@ -79,6 +81,13 @@ class SqliteWithin:
                     ON e.tenant = asked.column2 AND e.idempotency_key = asked.column3""",  # noqa: S608 - numbers
                 tuple(part for place in some for part in place),
             )
+        return found
+
+    def last(self, schema: str, places: Sequence[Place]) -> Steps[list[bytes | None]]:
+        """See ``order.OrderStatements``."""
+        found: list[bytes | None] = []
+        for statement in last_statements(places):
+            found += [row[0] for row in (yield Sql(*statement))]
         return found
 
     def insert(self, schema: str, rows: NewRows, *, keyed: bool, hurried: bool) -> Steps[bool]:

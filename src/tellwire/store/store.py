@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from tellwire.telemetry import Telemetry
 
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
+from .order import OrderStatements
 from .roster import Roster
-from .rows import AttemptRow, ClaimedRow, DeliveryRow, EventRows, Outcome, PageRow, PoolUse
+from .rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome, PageRow, PoolUse
 from .within import WithinStatements
 
 T = TypeVar("T")
@@ -70,6 +71,10 @@ class Store(Protocol):
         """The statements of the hot path."""
 
     @property
+    def in_order(self) -> OrderStatements:
+        """The statements for deliveries that stand in sequences."""
+
+    @property
     def within(self) -> WithinStatements:
         """The statements for a connection and transaction of the caller's."""
 
@@ -83,7 +88,7 @@ class HotStatements(Protocol):
     def insert_events(self, connection: Connection, rows: EventRows) -> None:
         """Store events."""
 
-    def insert_deliveries(self, connection: Connection, rows: Sequence[DeliveryRow]) -> None:
+    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
         """Store deliveries; those with a lease are born claimed."""
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
@@ -115,7 +120,7 @@ class HotStatements(Protocol):
         """End, as expired, the deliveries whose leases ``(delivery id, token)`` still hold; gives their ids."""
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
-        """For each endpoint with pending deliveries: its id and when the first of them may be claimed."""
+        """For each endpoint with pending deliveries in no sequence: its id, and when the first may be claimed."""
 
     def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """The same for these endpoints alone."""
@@ -130,8 +135,8 @@ class HotStatements(Protocol):
         token: int,
         limit: int,
     ) -> list[ClaimedRow]:
-        """Claim up to ``limit`` deliveries of one lane that are due, or whose lease has expired, oldest
-        first. What it costs does not grow with what waits, in this lane or in others."""
+        """Claim up to ``limit`` deliveries of one lane that stand in no sequence and are due, or whose lease has
+        expired, oldest first. What it costs does not grow with what waits, in this lane or in others."""
 
 
 class Submitter(Protocol):

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0020"
+SCHEMA_VERSION: Final = "0021"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -148,6 +148,7 @@ events = Table(
     Column("deliver_ms", BigInteger, comment="not to be delivered before"),
     Column("expires_ms", BigInteger, comment="not worth delivering from then on"),
     Column("traceparent", String(55), comment="W3C Trace Context"),
+    Column("ordering_key", String(128), comment="in order with others that have the same"),
 )
 Index(
     "events_by_idempotency_key",
@@ -192,6 +193,12 @@ deliveries = Table(
     Column("finished_ms", BigInteger),
     Column("again_ms", BigInteger, comment="when it was last made pending by hand or a replay"),
     Column("batch_id", LargeBinary(16), comment="the batch in which it was sent last"),
+    Column(
+        "sequence",
+        # Compared byte by byte: what is sought is the next one, whatever it is called.
+        String(129).with_variant(String(129, collation="C"), "postgresql"),
+        comment="*: that of the endpoint, =key: that of a key; null: it waits for nobody",
+    ),
     Index("deliveries_by_event", "event_id"),
     Index("deliveries_by_endpoint", "endpoint_id", "id"),
     sqlite_with_rowid=False,
@@ -199,16 +206,39 @@ deliveries = Table(
 
 ready_ms = func.coalesce(deliveries.c.lease_until_ms, deliveries.c.due_ms)
 """When a pending delivery may be claimed: at the end of its lease, or when it is due. One index serves claiming
-due deliveries and rescuing those whose process died."""
+due deliveries and rescuing those whose process died. Those that stand in a sequence have another, by their places in
+it; none is in both. An exhausted one that has a sequence blocks it; one that blocks nothing gives it up."""
 
 Index(
     "deliveries_ready",
     deliveries.c.endpoint_id,
     ready_ms,
     deliveries.c.id,
-    sqlite_where=deliveries.c.state == 0,
-    postgresql_where=deliveries.c.state == 0,
+    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_(None)),
+    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_(None)),
 )
+Index(
+    "deliveries_in_order",
+    deliveries.c.endpoint_id,
+    deliveries.c.sequence,
+    deliveries.c.id,
+    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_not(None)),
+    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_not(None)),
+)
+Index(
+    "deliveries_blocking",
+    deliveries.c.endpoint_id,
+    deliveries.c.sequence,
+    deliveries.c.id,
+    sqlite_where=and_(deliveries.c.state == 2, deliveries.c.sequence.is_not(None)),
+    postgresql_where=and_(deliveries.c.state == 2, deliveries.c.sequence.is_not(None)),
+)
+
+STILL_PENDING: Final = (
+    "deliveries.state = 0 AND deliveries.sequence IS NULL",
+    "deliveries.state = 0 AND deliveries.sequence IS NOT NULL",
+)
+"""What is pending, in two halves: each is the condition of an index, literally, so that the planner sees it."""
 
 Index(
     "deliveries_in_batches",

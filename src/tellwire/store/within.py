@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
+from .order import Place
 from .roster import Roster
-from .rows import DeliveryRow, EventRows, PageRow
+from .rows import DeliveryRows, EventRows, PageRow
 
 T = TypeVar("T")
 Rows = Sequence[Sequence[Any]]
@@ -55,7 +56,7 @@ class NewRows(NamedTuple):
     """What is to be stored, all or nothing."""
 
     events: EventRows
-    deliveries: Sequence[DeliveryRow]
+    deliveries: DeliveryRows
     pages: Sequence[PageRow]
 
 
@@ -85,6 +86,9 @@ class WithinStatements(Protocol):
 
         Rows of the key's index in ``places``, fingerprint, id, occurred_ms, created_ms and deliveries.
         """
+
+    def last(self, schema: str, places: Sequence[Place]) -> Steps[list[bytes | None]]:
+        """See ``order.OrderStatements``."""
 
     def insert(self, schema: str, rows: NewRows, *, keyed: bool, hurried: bool) -> Steps[bool]:
         """Store all rows or, where it gives False, none.

@@ -1,5 +1,7 @@
 """Fan-out: which events become deliveries at once, and which become pages."""
 
+import hashlib
+
 import pytest
 
 from tellwire.ids import IdMaker
@@ -7,23 +9,25 @@ from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent
 from tellwire.model.subscription import Subscription
 from tellwire.policy.subscribing import compile_subscriptions
-from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout
+from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout, fingerprint
 from tellwire.store.roster import LiveEndpoint, LiveTenant, Roster
 
 NOW = 1_700_000_000_000
 
 
-def fanned_out(endpoints: int, events: int) -> Fanout:
+def fanned_out(endpoints: int, events: int, *, order: str | None = None, key: str | None = None) -> Fanout:
     """A transaction in which so many events were published to so many endpoints."""
     new_id = IdMaker(lambda: NOW)
     wants = compile_subscriptions([Subscription(("*",))])
     live = {
-        id: LiveEndpoint(id, "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, ())
+        id: LiveEndpoint(
+            id, "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, (), order=order
+        )
         for id in (new_id() for _ in range(endpoints))
     }
     roster = Roster(1, {"default": LiveTenant(0)}).with_changes(2, {}, live, {})
     fanout = Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
-    accepted = fanout.accept([NewEvent("a.b", b"{}")] * events, listed=True)
+    accepted = fanout.accept([NewEvent("a.b", b"{}", ordering_key=key)] * events, listed=True)
     assert isinstance(accepted, Accepted)
     assert [receipt.deliveries for receipt in accepted.receipts] == [endpoints] * events
     return fanout
@@ -48,3 +52,30 @@ def test_a_transaction_makes_a_bounded_number_of_deliveries() -> None:
 def test_few_targets_are_never_paged() -> None:
     """An event for a few endpoints becomes deliveries at once, however many come with it."""
     assert not fanned_out(20, 500).page_rows
+
+
+@pytest.mark.parametrize(
+    ("order", "key", "sequence"),
+    [("endpoint", None, "*"), ("endpoint", "k", "*"), ("key", "k", "=k"), ("key", "*", "=*")],
+)
+def test_what_has_an_order_stands_in_line_at_once(order: str, key: str | None, sequence: str) -> None:
+    """Its place is that of publishing, so it is never fanned out later, however many endpoints there are."""
+    fanout = fanned_out(AT_ONCE + 1, 2, order=order, key=key)
+    assert (fanout.delivery_rows, fanout.page_rows) == ([], [])
+    assert {row.sequence for row in fanout.ordered_rows} == {sequence}
+    assert len(fanout.ordered_rows) == 2 * (AT_ONCE + 1)
+
+
+@pytest.mark.parametrize(("order", "key"), [(None, "k"), ("key", None)])
+def test_what_has_no_order_waits_for_nobody(order: str | None, key: str | None) -> None:
+    """Without an order a key means nothing, and an order by key means nothing to an event without one."""
+    fanout = fanned_out(1, 2, order=order, key=key)
+    assert (len(fanout.delivery_rows), fanout.ordered_rows) == (2, [])
+
+
+def test_an_ordering_key_is_part_of_what_an_idempotency_key_stands_for() -> None:
+    """Events that differ in it are not the same; without one, the digest is what it was before there were such keys."""
+    plain, one, two = (fingerprint(NewEvent("a.b", b"{}", ordering_key=key)) for key in (None, "1", "2"))
+    assert len({plain, one, two}) == 3
+    digest = hashlib.blake2b(b"{}\0a.b\0None", digest_size=32, person=b"tellwire event")
+    assert plain == digest.digest()

@@ -177,6 +177,10 @@ class TestParseEvent:
             (b',"idempotency_key":""', "idempotency_key"),
             (b',"idempotency_key":"a\\nb"', "idempotency_key"),
             (b',"idempotency_key":["k"]', "idempotency_key"),
+            (b',"ordering_key":""', "ordering_key"),
+            (b',"ordering_key":"a\\u0000b"', "ordering_key"),
+            (b',"ordering_key":"\\ud800"', "ordering_key"),
+            (b',"ordering_key":7', "ordering_key"),
             (b',"occurred_at":1700000000', "occurred_at"),
             (b',"occurred_at":""', "occurred_at"),
             (b',"occured_at":"2026-01-01T00:00:00Z"', "occured_at"),
@@ -211,6 +215,15 @@ class TestParseEvent:
         error = refused(lambda: parse_event(event(more=b',"idempotency_key":"' + bad + b'"'), LIMITS))
         assert isinstance(error, LimitExceededError)
         assert error.limit == "idempotency_key_chars"
+
+    def test_an_ordering_key(self) -> None:
+        """It is kept as it is, up to 128 characters; null is none."""
+        good, bad = b"\xc3\xa9" * 128, b"k" * 129
+        assert parse_event(event(more=b',"ordering_key":"' + good + b'"'), LIMITS).ordering_key == "é" * 128
+        assert parse_event(event(more=b',"ordering_key":null'), LIMITS).ordering_key is None
+        error = refused(lambda: parse_event(event(more=b',"ordering_key":"' + bad + b'"'), LIMITS))
+        assert isinstance(error, LimitExceededError)
+        assert error.limit == "ordering_key_chars"
 
     def test_a_flood_of_unknown_fields_gets_a_short_answer(self) -> None:
         """Thousands of long unknown names neither fill the error nor come back whole."""

@@ -1,0 +1,161 @@
+"""Sequences: claims deliveries that must be sent in order, from the head of each sequence on.
+
+Part of the claimer's transaction. The store tells which deliveries are heads; a run of those that follow is claimed
+along with a head, so that they can be sent one after the other without asking the store in between. A head that has
+failed before is claimed alone: what follows it is not moved about for each of its tries.
+
+An endpoint may have very many sequences whose heads all wait. So a look goes through some of them, and the next one
+goes on from there until all were seen: what a look costs has a bound, and each sequence has its turn.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from tellwire.model.claim import Claim
+from tellwire.store.order import Run, step_aside
+from tellwire.store.roster import LiveEndpoint
+from tellwire.store.rows import ClaimedRow, Head
+from tellwire.store.store import Store
+
+_HEADS_PER_LOOK: Final = 200
+_HEADS_PER_PASS: Final = 2_000
+_RUN: Final = 100
+
+MakeClaim = Callable[[ClaimedRow], Claim]
+
+
+class Look(msgspec.Struct):
+    """What a look at an endpoint's sequences found.
+
+    ``claims`` are the first of each run, and how many there are with those that follow is ``count``. ``ready_ms`` is
+    when the next look is worth while, None where nothing can be claimed before something else happens; ``cut`` tells
+    that there was more than there was room for.
+    """
+
+    claims: list[Claim] = []
+    count: int = 0
+    rescued: int = 0
+    ready_ms: int | None = None
+    cut: bool = False
+
+
+class Scan(msgspec.Struct):
+    """One way through all sequences of an endpoint, in several looks if they are many.
+
+    ``after`` is the last that was seen, empty at the beginning; ``ready_ms`` when the first of those that were seen may
+    be claimed. ``news`` tells that something may have come in those already seen.
+    """
+
+    begun_ms: int
+    after: str = ""
+    ready_ms: int | None = None
+    news: bool = False
+
+    def saw(self, heads: list[Head]) -> None:
+        """These heads have to wait."""
+        for head in heads:
+            if not head.is_blocked and (self.ready_ms is None or head.ready_ms < self.ready_ms):
+                self.ready_ms = head.ready_ms
+
+    def again_ms(self, now_ms: int) -> int | None:
+        """When the next one is to begin, now that this is at its end.
+
+        One that took several looks rests for as long as it took: others want to claim too.
+        """
+        ready_ms = now_ms if self.news else self.ready_ms
+        if ready_ms is None or not self.after:
+            return ready_ms
+        return max(ready_ms, now_ms + max(now_ms - self.begun_ms, 0))
+
+
+class Sequences:
+    """Where in the sequences of each endpoint the next look begins."""
+
+    def __init__(self, store: Store) -> None:
+        self.statements = store.in_order
+        self.scans: dict[bytes, Scan] = {}
+        """Those that are not at their end."""
+        self.known: set[bytes] = set()
+        """Endpoints with deliveries in sequences, by the last survey: some may have no order any more."""
+
+    def stands_at(self, endpoint: LiveEndpoint) -> bool:
+        """Whether deliveries may stand in sequences there."""
+        return endpoint.order is not None or endpoint.id in self.known
+
+    def news(self, endpoint_id: bytes) -> None:
+        """Something may be claimed there that a scan may have passed already."""
+        if (scan := self.scans.get(endpoint_id)) is not None:
+            scan.news = True
+
+
+class Pass:
+    """The looks of one claim transaction, which share a bound on how many sequences they go through."""
+
+    def __init__(self, sequences: Sequences, *, now_ms: int, until_ms: int, token: int) -> None:
+        """Claims are made at ``now_ms``, with this lease."""
+        self._sequences = sequences
+        self._now_ms = now_ms
+        self._until_ms = until_ms
+        self._token = token
+        self._left = _HEADS_PER_PASS
+
+    def claim(self, connection: Connection, endpoint: LiveEndpoint, make: MakeClaim, room: int) -> Look:
+        """Claim up to ``room`` deliveries at an endpoint from the heads of its sequences on, in turn among them."""
+        now_ms, sequences = self._now_ms, self._sequences
+        if self._left <= 0 or room <= 0:
+            return Look(ready_ms=now_ms if room > 0 else None, cut=room <= 0)
+        scan = sequences.scans.pop(endpoint.id, None) or Scan(now_ms)
+        heads = sequences.statements.heads(connection, endpoint.id, after=scan.after, most=_HEADS_PER_LOOK)
+        self._left -= len(heads)
+        blockers = [head.blocker for head in heads if head.blocker is not None]
+        if blockers and endpoint.settings.on_exhausted == "continue":
+            # By a result of a process that did not know of the setting yet.
+            step_aside(connection, blockers)
+            heads = [head._replace(blocker=None) for head in heads]
+        able = [head for head in heads if head.ready_ms <= now_ms and not head.is_blocked]
+        scan.saw([head for head in heads if head.ready_ms > now_ms])
+        look = self._runs(connection, endpoint.id, able[:room], make, room)
+        if len(able) > room:
+            look.cut = True
+            if not look.count:  # somebody else claims all of these
+                look.ready_ms = now_ms
+            scan.after = able[room - 1].sequence
+            sequences.scans[endpoint.id] = scan
+        elif len(heads) == _HEADS_PER_LOOK:
+            look.ready_ms = now_ms
+            scan.after = heads[-1].sequence
+            sequences.scans[endpoint.id] = scan
+        else:
+            look.ready_ms = scan.again_ms(now_ms)
+        return look
+
+    def _runs(
+        self, connection: Connection, endpoint_id: bytes, heads: list[Head], make: MakeClaim, room: int
+    ) -> Look:
+        look = Look()
+        if not heads:
+            return look
+        runs = [Run(head, _length(head, room // len(heads))) for head in heads]
+        claimed = self._sequences.statements.claim(
+            connection, endpoint_id, runs, now_ms=self._now_ms, until_ms=self._until_ms, token=self._token
+        )
+        for rows in claimed:
+            look.claims.append(_chained([make(row) for row in rows]))
+            look.count += len(rows)
+            look.rescued += sum(row.rescued for row in rows)
+        return look
+
+
+def _length(head: Head, share: int) -> int:
+    return 1 if head.attempt_count else max(1, min(_RUN, share))
+
+
+def _chained(run: list[Claim]) -> Claim:
+    """The first of a run, each with the next as its follower."""
+    for claim, follower in pairwise(run):
+        claim.follower, claim.last = follower, False
+    return run[0]
