@@ -7,12 +7,18 @@ from pathlib import Path
 
 from docs import openapi_changes
 from tellwire.cli import reference as cli
+from tellwire.manage import operational_reference as operational
 from tellwire.observe import reference as metrics
 from tellwire.settings import reference as settings
 
 REFERENCE = Path(__file__).parent / "reference"
 DOCUMENT = REFERENCE / "openapi.json"
-PAGES = {"settings.md": settings.render, "cli.md": cli.render, "metrics.md": metrics.render}
+PAGES = {
+    "settings.md": settings.render,
+    "cli.md": cli.render,
+    "metrics.md": metrics.render,
+    "operational-events.md": operational.render,
+}
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ from .publish.tracing import Traced, Tracing
 from .publish.within import Within
 from .signing.server_key import server_jwk
 from .store import probe
+from .store.announcer import Announcer
 from .store.connect import MakeStore, store_for
 from .store.rows import PoolUse
 from .telemetry import Telemetry
@@ -148,7 +149,8 @@ class Tellwire:
         self._ready_ms = -_READY_FOR_MS
         store, clock, limits = self._store, self._clock, self.limits
         self._vault = vault
-        self.audit = Audit(store, clock, self._new_id, limits)
+        announcer = Announcer(store, clock, self._new_id, lambda lanes, paged: self._wake())
+        self.audit = Audit(store, clock, self._new_id, limits, announcer)
         self.tenants = Tenants(store, clock, limits, self.audit)
         verifier = Verifier(
             self._sending, clock, self._new_id,

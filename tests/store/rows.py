@@ -83,10 +83,16 @@ def new_endpoint(number: int, *, events: tuple[str, ...] = ("*",), tenant: str =
 
 
 async def add_endpoint(
-    store: Store, vault: Vault, number: int, *, events: tuple[str, ...] = ("*",), secret: str = SECRET
+    store: Store,
+    vault: Vault,
+    number: int,
+    *,
+    events: tuple[str, ...] = ("*",),
+    secret: str = SECRET,
+    tenant: str = "default",
 ) -> bytes:
     """Store an endpoint with its secret; gives its raw id."""
-    endpoint = new_endpoint(number, events=events)
+    endpoint = new_endpoint(number, events=events, tenant=tenant)
 
     def create(connection: Connection) -> None:
         endpoint_queries.create(connection, vault, endpoint)
@@ -116,6 +122,20 @@ async def delivery(store: Store, number: int) -> RowMapping:
         lambda connection: (
             connection.execute(select(deliveries).where(deliveries.c.id == raw(number))).mappings().one()
         )
+    )
+
+
+async def stored_events(store: Store) -> list[RowMapping]:
+    """All events, oldest first."""
+    return await store.read(
+        lambda connection: list(connection.execute(select(events).order_by(events.c.id)).mappings())
+    )
+
+
+async def stored_deliveries(store: Store) -> list[RowMapping]:
+    """All deliveries, oldest first."""
+    return await store.read(
+        lambda connection: list(connection.execute(select(deliveries).order_by(deliveries.c.id)).mappings())
     )
 
 

@@ -1,16 +1,20 @@
 """Endpoints that fail for days, as several processes see them: warned of, disabled, given time anew."""
 
+import json
 from functools import partial
 
+from tellwire.clock import Clock, rfc3339
 from tellwire.deliver.watcher import Watcher
-from tellwire.ids import ENDPOINT, encode
+from tellwire.ids import ENDPOINT, IdMaker, encode
 from tellwire.model.endpoint import Endpoint, EndpointState
+from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints
+from tellwire.store.announcer import Announcer
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointDisabled, EndpointFailing, Fact, Telemetry
 
-from .rows import NOW, add_endpoint, raw
+from .rows import NOW, add_endpoint, raw, stored_deliveries, stored_events
 
 HOUR = 3_600_000
 ID = encode(ENDPOINT, raw(1))
@@ -25,6 +29,10 @@ class Calendar:
         return self.ms
 
 
+def announcer_of(store: Store, clock: Clock) -> Announcer:
+    return Announcer(store, clock, IdMaker(clock.now_ms), lambda lanes, paged: None)
+
+
 class Days:
     """Processes on one database over days: ``attempt`` is made by one of them, and then all of them look."""
 
@@ -33,7 +41,10 @@ class Days:
         self.calendar = Calendar()
         telemetry = Telemetry()
         telemetry.subscribe(self.facts.append)
-        self.watchers = [Watcher(store, self.calendar, telemetry, days) for store in stores]
+        self.watchers = [
+            Watcher(store, self.calendar, telemetry, days, announcer_of(store, self.calendar))
+            for store in stores
+        ]
 
     async def attempt(self, hours: float, succeeded: bool, by: int = 0, endpoint: int = 1) -> None:
         self.calendar.ms = NOW + int(hours * HOUR)
@@ -114,6 +125,45 @@ async def test_people_give_it_all_the_time_once_more(store: Store, vault: Vault)
     await days.attempt(251, False)
     await days.attempt(252, False)
     assert (len(days.warnings), days.disabled) == (2, [ID])
+
+
+async def test_it_is_announced_in_the_transaction_that_notes_it(
+    store: Store, second: Store, vault: Vault
+) -> None:
+    """A warning, the recovery after one and the end are one event each, whoever saw the attempts."""
+    await add_endpoint(store, vault, 1)
+    await add_endpoint(store, vault, 2, tenant=OPERATIONAL_TENANT)
+    await second.write(lambda _: None)
+    days = Days(store, second)
+    await days.attempt(0, False)
+    await days.attempt(1, True)
+    await days.attempt(2, False)
+    await days.attempt(32, False, by=1)
+    await days.attempt(33, True, by=1)
+    await days.attempt(40, False)
+    await days.attempt(130, False)
+    await days.attempt(161, False)
+    told = [(row["type"], json.loads(row["data"])) for row in await stored_events(store)]
+    assert [type for type, _ in told] == [
+        "endpoint.failing", "endpoint.recovered", "endpoint.failing", "endpoint.disabled"
+    ]  # fmt: skip
+    assert told[0][1] == {
+        "endpoint_id": ID, "tenant": "default", "url": "https://receiver.example/hook",
+        "failing_for_s": 30 * 3600, "disabled_in_s": 90 * 3600,
+    }  # fmt: skip
+    assert told[1][1]["failing_since"] == rfc3339(NOW + 2 * HOUR)
+    assert (told[3][1]["actor"], told[3][1]["reason"]) == ("tellwire", "every attempt has failed for 5 days")
+
+
+async def test_trouble_of_those_who_listen_is_announced_to_nobody(store: Store, vault: Vault) -> None:
+    """Warnings of an endpoint of Tellwire's own tenant would be for itself; that it was disabled is for the others."""
+    for number in (1, 2):
+        await add_endpoint(store, vault, number, tenant=OPERATIONAL_TENANT)
+    days = Days(store)
+    for hours in (0, 40, 121):
+        await days.attempt(hours, False)
+    assert [row["type"] for row in await stored_events(store)] == ["endpoint.disabled"]
+    assert len(await stored_deliveries(store)) == 1
 
 
 async def test_it_can_be_switched_off(store: Store, vault: Vault) -> None:

@@ -6,7 +6,7 @@ from fastapi import Query, Response
 
 from .event_type_shapes import EventTypeBody, EventTypeOutput
 from .hub import Hub
-from .inputs import PageQuery
+from .inputs import EventTypeQuery
 from .outputs import ListOutput
 
 
@@ -25,17 +25,21 @@ async def put_event_type(
 
 
 async def list_event_types(
-    tellwire: Hub, asked: Annotated[PageQuery, Query()]
+    tellwire: Hub, asked: Annotated[EventTypeQuery, Query()]
 ) -> ListOutput[EventTypeOutput]:
     """List event types
 
-    By name.
+    By name. With `operational`, the types of operational events, which tell what happens in Tellwire itself, instead of
+    the catalogue's.
     """
     return ListOutput[EventTypeOutput].of(await tellwire.event_types.list(**dict(asked)))
 
 
 async def get_event_type(tellwire: Hub, name: str) -> EventTypeOutput:
-    """Get an event type"""
+    """Get an event type
+
+    A type of operational events where the catalogue has none of that name.
+    """
     return EventTypeOutput.of(await tellwire.event_types.get(name))
 
 

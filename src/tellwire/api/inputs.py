@@ -36,6 +36,12 @@ def _digits(value: object) -> int:
     return int(value)
 
 
+def _yes_or_no(value: object) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return value == "true"
+
+
 Time = Annotated[
     datetime,
     BeforeValidator(_time),
@@ -54,6 +60,7 @@ Limit = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 250, "default": 50}),
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean", "default": False})]
 
 
 class Query(BaseModel):
@@ -67,6 +74,14 @@ class PageQuery(Query):
 
     limit: Limit = Field(default=50, description="Items on a page.")
     cursor: Text | None = Field(default=None, description="The `next` of the page before.")
+
+
+class EventTypeQuery(PageQuery):
+    """Which page of the event types."""
+
+    operational: YesOrNo = Field(
+        default=False, description="Those of operational events, instead of the catalogue's."
+    )
 
 
 class TenantPageQuery(PageQuery):

@@ -36,6 +36,10 @@ Validate = Annotated[
     bool, typer.Option("--validate", help="Refuse events whose data does not fit the schema.")
 ]
 
+Operational = Annotated[
+    bool, typer.Option("--operational", help="Those of operational events, instead of the catalogue's.")
+]
+
 
 async def put(
     tellwire: "Tellwire",
@@ -60,9 +64,11 @@ async def put(
     return _whole(event_type)
 
 
-async def list_(tellwire: "Tellwire", limit: Limit = 50, cursor: Cursor = None) -> Shown:
+async def list_(
+    tellwire: "Tellwire", operational: Operational = False, limit: Limit = 50, cursor: Cursor = None
+) -> Shown:
     """List event types by name."""
-    page = await tellwire.event_types.list(limit=limit, cursor=cursor)
+    page = await tellwire.event_types.list(operational=operational, limit=limit, cursor=cursor)
     columns = ("name", "version", "deprecated", "validate", "description")
     return listed(page, columns, lambda it: (it.name, it.version, it.deprecated, it.validate, it.description))
 

@@ -203,9 +203,11 @@ class RemoteEventTypes:
         answer = await self._wire.ask("GET", f"/v1/event-types/{quote(name, safe='')}")
         return answers.noun(answer.json(), EventType)
 
-    async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[EventType]:
-        """Event types by name."""
-        query = {"limit": limit, "cursor": cursor}
+    async def list(
+        self, *, operational: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[EventType]:
+        """Event types by name; with ``operational``, those of operational events instead of the catalogue's."""
+        query = {"operational": "true" if operational else None, "limit": limit, "cursor": cursor}
         return answers.page(await self._wire.ask("GET", "/v1/event-types", query=query), EventType)
 
     async def delete(self, name: str) -> None:

@@ -21,9 +21,11 @@ from tellwire.ending import end
 from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
+from tellwire.store.announcer import Announcer
 from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
+from .announcing import Announcing
 from .circuits import Circuits
 from .claimer import Claimer
 from .credentials import Credentials
@@ -103,17 +105,21 @@ class Engine:
             busy=self._lanes.is_busy,
         )
         self._roller = Roller(store, telemetry)
-        self._recorder = Recorder(store, clock, new_id, telemetry, self._settled, self._roller.wake)
+        announcer = Announcer(store, clock, new_id, self._announced)
+        self._recorder = Recorder(
+            store, clock, new_id, telemetry, self._settled, self._roller.wake, announcer
+        )
         self._credentials = Credentials(transport, options.timeout_s)
         self._holds = Holds(clock, self._go_on)
-        self._watcher = Watcher(store, clock, telemetry, options.disable_after_days)
-        circuits = Circuits(self._lanes, clock, telemetry, self._give_back)
+        self._watcher = Watcher(store, clock, telemetry, options.disable_after_days, announcer)
+        announcing = Announcing(store, telemetry, announcer)
+        circuits = Circuits(self._lanes, clock, telemetry, self._give_back, announcing)
         self._executor = Executor(
             store,
             transport,
             self._credentials,
             self._recorder,
-            Expirer(store, clock, telemetry, self._expired),
+            Expirer(store, clock, telemetry, self._expired, announcer),
             clock,
             telemetry=telemetry,
             schedule=options.schedule,
@@ -255,6 +261,11 @@ class Engine:
         now_ms = self._clock.now_ms()
         for endpoint_id in endpoint_ids:
             self._claimer.expect(endpoint_id, now_ms)
+
+    def _announced(self, endpoint_ids: set[bytes], paged: bool) -> None:
+        self.claim_in(endpoint_ids)
+        if paged:
+            self.fan_out()
 
     def forget(self, delivery_id: bytes) -> None:
         """A delivery was cancelled: if it still waits here, it is not sent any more."""

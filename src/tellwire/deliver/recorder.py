@@ -6,7 +6,7 @@ again, which is what at-least-once means.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -18,8 +18,10 @@ from tellwire.ids import DELIVERY, ENDPOINT, encode
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
+from tellwire.model.operational import Happening
 from tellwire.model.trace import trace_id_of
 from tellwire.policy.outcome import Verdict
+from tellwire.store.announcer import Announcer
 from tellwire.store.endpoints import disable
 from tellwire.store.order import step_aside
 from tellwire.store.roster import LiveEndpoint
@@ -29,6 +31,7 @@ from tellwire.store.tables import STATE_CODES
 from tellwire.store.tallies import Tallies
 from tellwire.telemetry import AttemptFinished, EndpointDisabled, ResultsDropped, StoreFailed, Telemetry
 
+from .announcing import SWITCHED, exhausted
 from .expirer import expired
 
 _MAX_PER_COMMIT = 1_000
@@ -80,6 +83,7 @@ class Recorder:
         telemetry: Telemetry,
         settled: Callable[[Result], None],
         recorded: Callable[[], None],
+        announcer: Announcer,
     ) -> None:
         """``settled`` is called for each result that is durable or dropped, ``recorded`` after each transaction."""
         self._store = store
@@ -88,6 +92,7 @@ class Recorder:
         self._telemetry = telemetry
         self._settled = settled
         self._recorded = recorded
+        self._announcer = announcer
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._run, self._done, max_weight=_MAX_PER_COMMIT, patient=True, stage="record"
@@ -125,7 +130,9 @@ class Recorder:
         self._count(connection, results, held)
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:
-                disable(connection, result.claim.endpoint_id, _GONE, now_ms=self._clock.now_ms())
+                self._disable(connection, result.claim.endpoint_id)
+        if self._announcer.listens:
+            self._announcer.announce(connection, _exhausted(results, held))
         return [result.claim.delivery_id in held for result in results]
 
     def _done(self, results: list[Result], outcomes: list[Any]) -> None:
@@ -140,11 +147,16 @@ class Recorder:
             elif self._telemetry.active:
                 self._tell(result)
         self._recorded()
+        self._announcer.told()
         if dropped:
             self._telemetry.emit(ResultsDropped(dropped))
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             self._telemetry.emit(StoreFailed("record", str(failures[0])))
+
+    def _disable(self, connection: Connection, endpoint_id: bytes) -> None:
+        if disable(connection, endpoint_id, _GONE, now_ms=self._clock.now_ms()):
+            self._announcer.endpoint_changed(connection, "endpoint.disabled", endpoint_id, changed=SWITCHED)
 
     def _run_together(self, connection: Connection, items: list[list[Result]]) -> list[Any]:
         outcomes = iter(self._run(connection, [result for results in items for result in results]))
@@ -219,6 +231,25 @@ class Recorder:
             self._telemetry.emit(EndpointDisabled(encode(ENDPOINT, claim.endpoint_id), "410 Gone"))
 
 
+def _exhausted(results: list[Result], held: set[bytes]) -> Iterator[Happening]:
+    """What is announced of the deliveries that ended without success; never of those of announcements."""
+    for result in results:
+        ended = TRANSITIONS[State.PENDING, result.verdict.move] is State.EXHAUSTED
+        if ended and result.claim.delivery_id in held:
+            yield from exhausted(
+                result.claim,
+                result.endpoint,
+                attempts=result.claim.attempt_count + 1,
+                status_code=result.evidence.status_code,
+                error=_last_error(result),
+            )
+
+
+def _last_error(result: Result) -> str | None:
+    error = result.evidence.error
+    return EXPIRED if result.verdict.expired else error and str(error)
+
+
 def _outcome(result: Result) -> Outcome:
     claim, evidence, verdict = result.claim, result.evidence, result.verdict
     return Outcome(
@@ -229,6 +260,6 @@ def _outcome(result: Result) -> Outcome:
         claim.schedule_step + 1,
         result.due_ms,
         evidence.status_code,
-        EXPIRED if verdict.expired else evidence.error and str(evidence.error),
+        _last_error(result),
         None if verdict.move is Move.RETRY_LATER else result.ended_ms,
     )

@@ -16,9 +16,12 @@ from tellwire.errors import StoreError
 from tellwire.ids import ENDPOINT, encode
 from tellwire.policy.failing import first_warning_ms, is_over, warnings_due
 from tellwire.store import failing
+from tellwire.store.announcer import Announcer
 from tellwire.store.endpoints import disable
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointDisabled, EndpointFailing, StoreFailed, Telemetry
+
+from .announcing import SWITCHED, fails, recovered
 
 _EVERY_S: Final = 60.0
 _DAY_MS: Final = 86_400_000
@@ -34,12 +37,20 @@ class _Found(NamedTuple):
 class Watcher:
     """Keeps an eye on endpoints that fail."""
 
-    def __init__(self, store: Store, clock: Clock, telemetry: Telemetry, disable_after_days: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
+        disable_after_days: int,
+        announcer: Announcer,
+    ) -> None:
         """``disable_after_days``: 0 never disables, and never warns."""
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
         self._days = disable_after_days
+        self._announcer = announcer
         self._succeeded: set[bytes] = set()
         self._failed: dict[bytes, tuple[int, int]] = {}
 
@@ -73,6 +84,7 @@ class Watcher:
         except StoreError:
             self._take_back(succeeded, failed)
             raise
+        self._announcer.told()
         for fact in found.warnings:
             self._telemetry.emit(fact)
         for id, failing_ms in found.over:
@@ -88,7 +100,8 @@ class Watcher:
     def _note(
         self, connection: Connection, succeeded: set[bytes], failed: dict[bytes, tuple[int, int]]
     ) -> _Found:
-        failing.note(connection, succeeded, failed)
+        for id, since_ms in failing.note(connection, succeeded, failed):
+            self._announcer.announce(connection, recovered(self._announcer, connection, id, since_ms))
         most_ms, found = self._days * _DAY_MS, _Found([], [])
         for id, since_ms, last_ms, warnings in failing.long_failing(connection, first_warning_ms(most_ms)):
             failing_ms = last_ms - since_ms
@@ -97,14 +110,24 @@ class Watcher:
                 found.over.append((id, failing_ms))
             elif due > warnings and failing.note_warning(connection, id, due):
                 left_ms = max(since_ms + most_ms - self._clock.now_ms(), 0)
-                found.warnings.append(EndpointFailing(encode(ENDPOINT, id), failing_ms, left_ms))
+                fact = EndpointFailing(encode(ENDPOINT, id), failing_ms, left_ms)
+                found.warnings.append(fact)
+                self._announcer.announce(connection, fails(self._announcer, connection, id, fact))
         return found
 
     async def _disable(self, id: bytes, failing_ms: int) -> None:
         """In a transaction of its own, which takes its locks in the order of every change of an endpoint."""
         reason = f"every attempt has failed for {_days(failing_ms)}"
         now_ms = self._clock.now_ms()
-        if await self._store.write(lambda connection: disable(connection, id, reason, now_ms=now_ms)):
+
+        def disable_it(connection: Connection) -> bool:
+            disabled = disable(connection, id, reason, now_ms=now_ms)
+            if disabled:
+                self._announcer.endpoint_changed(connection, "endpoint.disabled", id, changed=SWITCHED)
+            return disabled
+
+        if await self._store.write(disable_it):
+            self._announcer.told()
             self._telemetry.emit(EndpointDisabled(encode(ENDPOINT, id), reason))
 
 

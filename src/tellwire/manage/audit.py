@@ -1,8 +1,9 @@
 """The audit log: every change of the control plane, with who made it, kept as long as events are.
 
 Changes go through ``Audit.write``: the entry is stored in the very transaction of the change, so neither is there
-without the other. Who asks is known to whoever let the request in, many calls above: it comes in a context variable,
-which is read before the transaction, because that runs elsewhere.
+without the other; nor is the operational event, where somebody has subscribed to it. Who asks is known to whoever let
+the request in, many calls above: it comes in a context variable, which is read before the transaction, because that
+runs elsewhere.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from tellwire.model.audit import Asker, AuditEntry, masked
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.store import audit
+from tellwire.store.announcer import Announcer
 from tellwire.store.audit import AuditFilters, NewEntry
 from tellwire.store.store import Store
 
+from .announcing import announce
 from .asked import asked_limit, asked_ms
 from .versions import EXPECTED, check_version
 
@@ -45,11 +48,14 @@ class Note(Protocol):
 class Audit:
     """Makes changes that leave an entry, and lists the entries."""
 
-    def __init__(self, store: Store, clock: Clock, new_id: Callable[[], bytes], limits: Limits) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, new_id: Callable[[], bytes], limits: Limits, announcer: Announcer
+    ) -> None:
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
+        self._announcer = announcer
 
     async def write(self, action: str, change: Callable[[Connection, Note], T]) -> T:
         """Run ``change`` as the store does, with a way to note what it did.
@@ -64,16 +70,18 @@ class Audit:
                 check_version(expected, before)
                 was, became = _difference(before, after)
                 if was or became:
-                    audit.add(
-                        connection,
-                        NewEntry(
-                            id, at_ms, action, asker.actor, tenant, subject, asker.request_id, was, became
-                        ),
+                    entry = NewEntry(
+                        id, at_ms, action, asker.actor, tenant, subject, asker.request_id, was, became
                     )
+                    audit.add(connection, entry)
+                    announce(self._announcer, connection, entry, before, after)
 
             return change(connection, note)
 
-        return await self._store.write(run)
+        try:
+            return await self._store.write(run)
+        finally:
+            self._announcer.told()
 
     async def list(
         self,

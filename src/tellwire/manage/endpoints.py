@@ -20,12 +20,13 @@ from tellwire.model.event_type import EventType
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
-from tellwire.model.tenant import DEFAULT_TENANT
+from tellwire.model.tenant import DEFAULT_TENANT, OPERATIONAL_TENANT
 from tellwire.signing.secret import generate_symmetric, parse_secret
 from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, endpoints, event_types, order
 from tellwire.store.store import Store
 
+from .announcing import operational_type
 from .asked import asked_limit, merged
 from .audit import Audit, Note
 from .endpoint_checks import check_fields
@@ -305,9 +306,10 @@ class Endpoints:
         def create(connection: Connection, note: Note) -> Delivery:
             endpoint = endpoints.get(connection, self._vault, id)
             raw = endpoints.raw_id(id)
-            data = _example(event_types.find(connection, type)) or msgspec.json.encode(
-                {"test": True, "endpoint": id}
-            )
+            known = event_types.find(connection, type)
+            if known is None and endpoint.tenant == OPERATIONAL_TENANT:
+                known = operational_type(type)
+            data = _example(known) or msgspec.json.encode({"test": True, "endpoint": id})
             delivery = deliveries.create_test(
                 connection, delivery_id=delivery_id, event_id=event_id, endpoint_id=raw, tenant=endpoint.tenant,
                 type=type, data=data, now_ms=now_ms,

@@ -18,6 +18,7 @@ from tellwire.store import event_types
 from tellwire.store.roster import raise_revision
 from tellwire.store.store import Store
 
+from .announcing import operational_page, operational_type
 from .asked import asked_limit
 from .audit import Audit, Note
 
@@ -78,12 +79,24 @@ class EventTypes:
         return await self._audit.write("event_type.put", put)
 
     async def get(self, name: str) -> EventType:
-        """One event type. Raises NotFoundError."""
-        return await self._store.read(lambda connection: event_types.get(connection, name))
+        """One event type; an operational one where the catalogue has none of that name. Raises NotFoundError."""
 
-    async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[EventType]:
-        """Event types by name."""
+        def get(connection: Connection) -> EventType:
+            return (
+                event_types.find(connection, name)
+                or operational_type(name)
+                or event_types.get(connection, name)
+            )
+
+        return await self._store.read(get)
+
+    async def list(
+        self, *, operational: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[EventType]:
+        """Event types by name; with ``operational``, those of operational events instead of the catalogue's."""
         limit = asked_limit(limit, self._limits)
+        if operational:
+            return operational_page(limit, cursor)
         return await self._store.read(
             lambda connection: event_types.list_page(connection, limit=limit, cursor=cursor)
         )

@@ -22,6 +22,7 @@ from tellwire.errors import (
 from tellwire.model.key import ApiKey, Caller, Scope
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
+from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.signing.api_key import SHOWN_CHARS, is_forged, key_text
 from tellwire.store import keys
 from tellwire.store.keys import NewKey
@@ -143,6 +144,9 @@ class Keys:
         """
         check_name(name)
         known = _checked_scopes(scopes)
+        if tenant == OPERATIONAL_TENANT:
+            msg = f"{tenant!r} is Tellwire's own: no key is bound to it; one that is bound to none gets at it"
+            raise InvalidInputError.at("tenant", msg=msg)
         now_ms = self._clock.now_ms()
         text, new = self._draw(name, known, tenant, self._end_ms(expires_at, now_ms))
 

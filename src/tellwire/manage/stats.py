@@ -10,7 +10,7 @@ from tellwire.clock import Clock, to_datetime
 from tellwire.errors import InvalidInputError
 from tellwire.ids import ENDPOINT, decode
 from tellwire.model.stats import Counts, Percentiles, Piece, Span, Stats
-from tellwire.model.tenant import is_tenant_id
+from tellwire.model.tenant import OPERATIONAL_TENANT, is_tenant_id
 from tellwire.policy.histogram import Histogram, percentiles
 from tellwire.store import endpoints, rollups
 from tellwire.store.store import Store
@@ -77,7 +77,7 @@ class Statistics:
         by = _span(by)
         since_ms, until_ms = self._range(by, since, until)
         whose = rollups.EVERYBODY if tenant is None else tenant
-        if tenant is not None and not is_tenant_id(tenant):
+        if tenant not in (None, OPERATIONAL_TENANT) and not is_tenant_id(tenant):
             return _stats(tenant, None, by, since_ms, until_ms, [])
         tallies = await self._store.read(
             lambda connection: rollups.read(

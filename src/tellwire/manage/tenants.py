@@ -14,6 +14,7 @@ from tellwire.model.tenant import (
     DEFAULT_TENANT,
     MAX_PUBLISH_PER_S,
     MAX_TENANT_ENDPOINTS,
+    OPERATIONAL_TENANT,
     Tenant,
     TenantLimits,
     TenantState,
@@ -89,7 +90,7 @@ class Tenants:
         return await self._store.read(lambda connection: tenants.get(connection, id))
 
     async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[Tenant]:
-        """Tenants by id."""
+        """Tenants by id. ``@tellwire``, which is nobody's, is not among them."""
         limit = asked_limit(limit, self._limits)
         return await self._store.read(
             lambda connection: tenants.list_page(connection, limit=limit, cursor=cursor)
@@ -103,9 +104,10 @@ class Tenants:
 
         Raises:
             NotFoundError: there is no such tenant.
-            ConflictError: it is being deleted.
+            ConflictError: it is being deleted, or it is ``@tellwire``.
             InvalidInputError, LimitExceededError: as for ``create``.
         """
+        _refuse_own(id)
 
         def change(connection: Connection, note: Note) -> Tenant:
             before = tenants.get(connection, id)
@@ -140,8 +142,9 @@ class Tenants:
 
         Raises:
             NotFoundError: there is no such tenant.
-            ConflictError: it is ``default``.
+            ConflictError: it is ``default`` or ``@tellwire``.
         """
+        _refuse_own(id)
         if id == DEFAULT_TENANT:
             raise ConflictError("the tenant 'default' cannot be deleted: it is there from the start")
         now_ms = self._clock.now_ms()
@@ -165,6 +168,11 @@ class Tenants:
         if limits.payload_bytes is not None and not 1 <= limits.payload_bytes <= most:
             msg = f"must be 1 to {most}, which is the server's own limit"
             raise InvalidInputError.at("limits", "payload_bytes", msg=msg)
+
+
+def _refuse_own(id: str) -> None:
+    if id == OPERATIONAL_TENANT:
+        raise ConflictError(f"the tenant {id!r} is Tellwire's own, and cannot be changed or deleted")
 
 
 def _verification(given: object) -> Verification | None:

@@ -35,7 +35,7 @@ from tellwire.model.portal import (
     PortalToken,
 )
 from tellwire.model.portal import with_implied as with_implied_capabilities
-from tellwire.model.tenant import Tenant, TenantState
+from tellwire.model.tenant import OPERATIONAL_TENANT, Tenant, TenantState
 from tellwire.signing.vault import Vault
 from tellwire.store import tenants
 from tellwire.store.roster import LiveKey
@@ -136,6 +136,8 @@ class Tokens:
             found = tenants.get(connection, tenant)
             if found.state is TenantState.DELETING:
                 raise ConflictError(f"tenant {tenant!r} is being deleted")
+            if tenant == OPERATIONAL_TENANT:
+                raise ConflictError(f"tenant {tenant!r} is Tellwire's own: there are no portal tokens for it")
             made = {"capabilities": known, "subject": subject, "expires_at": to_datetime(expires_ms)}
             note(tenant, tenant, None, made)
             return found

@@ -13,6 +13,9 @@ from .verification import Verification
 DEFAULT_TENANT: Final = "default"
 """Exists from the start, so that who has no customers of their own need not know the word."""
 
+OPERATIONAL_TENANT: Final = "@tellwire"
+"""Tellwire's own: its events tell what happens in Tellwire itself. Not an id that anybody can give or publish to."""
+
 MAX_TENANT_ENDPOINTS: Final = 1_000_000
 """No limit of a tenant's own allows it more endpoints."""
 

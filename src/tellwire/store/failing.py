@@ -28,12 +28,20 @@ class Failing(NamedTuple):
 
 def note(
     connection: Connection, succeeded: Collection[bytes], failed: Mapping[bytes, tuple[int, int]]
-) -> None:
-    """Note at which endpoints attempts have succeeded, and then failed: the first time and the last."""
+) -> list[tuple[bytes, int]]:
+    """Note at which endpoints attempts have succeeded, and then failed: the first time and the last.
+
+    Gives those that had been warned of and have succeeded, with the time since which they had failed.
+    """
     ids = sorted(succeeded)
+    warned: list[tuple[bytes, int]] = []
     for start in range(0, len(ids), _AT_A_TIME):
         some = ids[start : start + _AT_A_TIME]
-        connection.execute(delete(failing).where(failing.c.endpoint_id.in_(some)))
+        gone = delete(failing).where(failing.c.endpoint_id.in_(some))
+        rows = connection.execute(
+            gone.returning(failing.c.endpoint_id, failing.c.since_ms, failing.c.warnings)
+        )
+        warned += [(row.endpoint_id, row.since_ms) for row in rows if row.warnings]
     if failed:
         upsert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         statement = upsert(failing)
@@ -46,6 +54,7 @@ def note(
                 for id, (since_ms, last_ms) in sorted(failed.items())
             ],
         )
+    return warned
 
 
 def long_failing(connection: Connection, for_ms: int) -> list[Failing]:

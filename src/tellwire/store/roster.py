@@ -120,6 +120,10 @@ class Roster:
         self._targets: dict[tuple[str, str], Targets] = {}
         self.schemas = schemas or None
 
+    def has_endpoints(self, tenant: str) -> bool:
+        """Whether any endpoint of ``tenant`` is not disabled."""
+        return bool(self._by_tenant.get(tenant))
+
     def targets(
         self, tenant: str, type: str, data: bytes, pool: Meter | None = None
     ) -> tuple[LiveEndpoint, ...]:

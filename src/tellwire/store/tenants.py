@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.page import Page
-from tellwire.model.tenant import Tenant, TenantLimits, TenantState
+from tellwire.model.tenant import OPERATIONAL_TENANT, Tenant, TenantLimits, TenantState
 from tellwire.model.verification import Verification
 
 from .paging import decode_text_cursor, page
@@ -83,8 +83,9 @@ def verification_of(connection: Connection, id: str) -> Verification | None:
 
 
 def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page[Tenant]:
-    """Tenants by id."""
-    query = select(tenants).where(tenants.c.removed_ms.is_(None)).order_by(tenants.c.id).limit(limit + 1)
+    """Tenants by id, without Tellwire's own."""
+    listed = (tenants.c.removed_ms.is_(None), tenants.c.id != OPERATIONAL_TENANT)
+    query = select(tenants).where(*listed).order_by(tenants.c.id).limit(limit + 1)
     after = decode_text_cursor(cursor)
     if after is not None:
         query = query.where(tenants.c.id > after)
