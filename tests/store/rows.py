@@ -65,7 +65,16 @@ def attempt_row(number: int, count: int = 1) -> AttemptRow:
     )
 
 
-def new_endpoint(number: int, *, events: tuple[str, ...] = ("*",), tenant: str = "default") -> Endpoint:
+DISTINCT = EndpointSettings(user_agent="setting-in-the-clear")
+
+
+def new_endpoint(
+    number: int,
+    *,
+    events: tuple[str, ...] = ("*",),
+    tenant: str = "default",
+    settings: EndpointSettings = DISTINCT,
+) -> Endpoint:
     return Endpoint(
         id=encode(ENDPOINT, raw(number)),
         tenant=tenant,
@@ -78,7 +87,7 @@ def new_endpoint(number: int, *, events: tuple[str, ...] = ("*",), tenant: str =
         state_reason=None,
         created_at=to_datetime(NOW),
         updated_at=to_datetime(NOW),
-        settings=EndpointSettings(user_agent="setting-in-the-clear"),
+        settings=settings,
     )
 
 
@@ -90,9 +99,10 @@ async def add_endpoint(
     events: tuple[str, ...] = ("*",),
     secret: str = SECRET,
     tenant: str = "default",
+    settings: EndpointSettings = DISTINCT,
 ) -> bytes:
     """Store an endpoint with its secret; gives its raw id."""
-    endpoint = new_endpoint(number, events=events, tenant=tenant)
+    endpoint = new_endpoint(number, events=events, tenant=tenant, settings=settings)
 
     def create(connection: Connection) -> None:
         endpoint_queries.create(connection, vault, endpoint)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 
 from tellwire.ids import IdMaker
+from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.operational import DeliveryExhausted, Happening
 from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.signing.vault import Vault
@@ -81,6 +82,18 @@ async def test_those_who_listen_get_an_ordinary_event(store: Store, second: Stor
     rows = await stored_deliveries(store)
     assert {row["endpoint_id"] for row in rows} == {raw(1), raw(2)} == told.lanes
     assert {(row["due_ms"], row["lease_token"]) for row in rows} == {(NOW, None)}
+
+
+async def test_those_who_want_order_get_it(store: Store, vault: Vault) -> None:
+    """However many listen: at an endpoint with order an operational event stands in line at once, like any other."""
+    for number in range(25):
+        settings = EndpointSettings(order="endpoint" if number == 3 else "key")
+        await add_endpoint(store, vault, number, tenant=OPERATIONAL_TENANT, settings=settings)
+    told = Told(store)
+    await store.write(told.announce)
+    told.announcer.told()
+    (row,) = await stored_deliveries(store)
+    assert (row["endpoint_id"], row["sequence"], told.lanes, told.paged) == (raw(3), "*", {raw(3)}, True)
 
 
 async def test_a_transaction_that_fails_announces_nothing(store: Store, vault: Vault) -> None:

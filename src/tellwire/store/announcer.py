@@ -16,10 +16,11 @@ from tellwire.clock import Clock
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.audit import masked
 from tellwire.model.operational import EndpointChanged, Happening
+from tellwire.model.order import WHOLE
 from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.policy.filtering import new_pool
 
-from .rows import DeliveryRow, EventRow, PageRow
+from .rows import DeliveryRow, EventRow, OrderedDeliveryRow, PageRow
 from .store import Store
 from .tables import endpoints
 
@@ -70,6 +71,7 @@ class Announcer:
         roster, pool, now_ms = self._store.roster_in(connection), new_pool(), self._clock.now_ms()
         events: list[EventRow] = []
         deliveries: list[DeliveryRow] = []
+        in_order: list[OrderedDeliveryRow] = []
         pages: list[PageRow] = []
         for type, payload in happenings:
             data = msgspec.json.encode(payload)
@@ -80,18 +82,22 @@ class Announcer:
             events.append(
                 EventRow(id, OPERATIONAL_TENANT, type, data, now_ms, now_ms, len(targets), None, None)
             )
-            if len(targets) > _FEW:
-                pages.append(PageRow(id, 0, len(targets), b"".join(one.id for one in targets)))
-                continue
-            for endpoint in targets:
+            free = [one for one in targets if one.order != "endpoint"]  # these events have no ordering keys
+            if len(free) > _FEW:
+                pages.append(PageRow(id, 0, len(free), b"".join(one.id for one in free)))
+                free = []
+            for endpoint in [*free, *(one for one in targets if one.order == "endpoint")]:
                 self._lanes.add(endpoint.id)
-                deliveries.append(
-                    DeliveryRow(self._new_id(), id, endpoint.id, "schedule", now_ms, None, None, now_ms)
-                )
+                row = DeliveryRow(self._new_id(), id, endpoint.id, "schedule", now_ms, None, None, now_ms)
+                if endpoint.order == "endpoint":
+                    in_order.append(OrderedDeliveryRow(*row, WHOLE))
+                else:
+                    deliveries.append(row)
         self._paged |= bool(pages)
         hot = self._store.hot
         hot.insert_events(connection, events)
         hot.insert_deliveries(connection, deliveries)
+        hot.insert_deliveries(connection, in_order)
         hot.insert_pages(connection, pages)
 
     def endpoint_changed(
