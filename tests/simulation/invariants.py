@@ -13,6 +13,7 @@ from tellwire.signing.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEA
 from tellwire.store.tables import STATE_CODES, STATES
 
 from .clocks import DRIFT, ROUNDING_MS
+from .lines import line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
 from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
@@ -36,6 +37,7 @@ def check(notes: Notes) -> None:
     keys_name_one_event(notes)
     statistics_are_exact(notes)
     batches_are_what_their_id_says(notes)
+    order_is_kept(notes)
     for life in notes.lives.values():
         states_are_legal(life)
         attempts_are_bounded(life)
@@ -386,6 +388,10 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
         if claimed_s - due_s <= SLOW_POLL_S or not notes.was_well(None, due_s, claimed_s):
             continue
         due_s = max(due_s, min(_held_until_s(notes, life.url, claimed_s), claimed_s))
+        if line_of(notes, life) is not None:
+            if notes.simulation.in_line[life.url].on_exhausted == "block":
+                continue  # perhaps until somebody decides
+            due_s = max(due_s, min(through_s(notes, life, change.order), claimed_s))
         turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))
         if life.url in notes.simulation.batches:  # the lane may be that of somebody who died
             turn_s += LEASE_MS / 1000

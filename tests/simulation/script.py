@@ -40,14 +40,19 @@ def plan(chance: random.Random) -> list[tuple[float, Step]]:
 # What is published
 
 
-def publish(world: "Simulation", process: "Process | None" = None) -> None:
-    """Somebody publishes an event, or a few at once."""
+def publish(world: "Simulation", process: "Process | None" = None, key: str | None = None) -> None:
+    """Somebody publishes an event, or a few at once; most have an ordering key."""
     count = world.chance.choice([1, 1, 1, 2, 4])
     data = [{"n": next(world.numbers)} for _ in range(count)]
+    for one in data:
+        if key is not None or world.chance.random() < 0.6:
+            world.keys[one["n"]] = key or world.chance.choice("ab")
 
     async def ask(tellwire: Tellwire) -> None:
         began = next(world.order)
-        receipts = await tellwire.publish_many({"type": "order.paid", "data": one} for one in data)
+        receipts = await tellwire.publish_many(
+            {"type": "order.paid", "data": one, "ordering_key": world.keys.get(one["n"])} for one in data
+        )
         for receipt, one in zip(receipts, data, strict=True):
             world.acknowledge(receipt, began, one["n"], None)
 
@@ -223,6 +228,26 @@ def enable(world: "Simulation", id: str) -> None:
     world.any_process().do(_if_there(ask))
 
 
+def unblock(world: "Simulation", id: str) -> None:
+    """Somebody lets an endpoint go on after what is exhausted."""
+
+    async def ask(tellwire: Tellwire) -> None:
+        await tellwire.endpoints.update(id, {"on_exhausted": "continue"})
+
+    world.any_process().do(_if_there(ask))
+
+
+def publish_a_line(world: "Simulation") -> None:
+    """Somebody publishes many events with one key, one batch after the other."""
+    if not world.ordered:
+        publish(world)
+        return
+    key = world.chance.choice("ab")
+    for _ in range(world.chance.randint(2, 6)):
+        at_s = world.timeline.now_s + world.chance.uniform(0, 3)
+        world.at(at_s, lambda world: publish(world, None, key))
+
+
 def delete(world: "Simulation") -> None:
     """Somebody deletes an endpoint."""
     _, id = world.any_endpoint()
@@ -311,8 +336,8 @@ def set_clock(world: "Simulation") -> None:
 
 
 _PUBLISHING: list[Step] = [
-    publish, publish, publish, publish_once, publish_twice, publish_and_crash, publish_and_die_at_commit,
-    publish_and_freeze, publish_timed, publish_timed,
+    publish, publish, publish_once, publish_twice, publish_and_crash, publish_and_die_at_commit,
+    publish_and_freeze, publish_timed, publish_timed, publish_a_line,
 ]  # fmt: skip
 _PEOPLE: list[Step] = [
     retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test

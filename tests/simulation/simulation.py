@@ -22,13 +22,17 @@ from .database import Trouble, Weather
 from .observer import seconds
 from .process import Process
 from .receivers import Moods, Sent
-from .script import CALM_S, Step, enable, plan
+from .script import CALM_S, Step, enable, plan, unblock
 from .virtual import Timeline
 
 END_S = CALM_S + 3_000
 
 SKEW_S = 15.0
 """How far the clocks of hosts are wrong, at most."""
+
+
+ORDERS = ["endpoint", "key", "key"]
+ON_EXHAUSTED = ["continue", "continue", "block"]
 
 
 class Published(NamedTuple):
@@ -56,6 +60,13 @@ class NewSecret(NamedTuple):
     began: int
     told_s: float | None
     secret: str
+
+
+class InLine(NamedTuple):
+    """The order that an endpoint has, and what blocks there."""
+
+    order: str
+    on_exhausted: str
 
 
 class Simulation:
@@ -91,6 +102,10 @@ class Simulation:
         self.unwell: list[tuple[float, float]] = []  # spans of trouble for all
         self.mishaps: list[str] = []
         self.endpoints: dict[str, str] = {}
+        self.ordered = seed % 5 in (1, 2)
+        self.in_line: dict[str, InLine] = {}  # by URL
+        self.keys: dict[int, str] = {}  # the ordering keys of events, by what is in them
+        self.unblocked_s = float("inf")  # from here on, nothing blocks any more
         self.moods = {f"https://receiver{n}.example/": self._mood() for n in range(8)}
         self._free_urls = list(self.moods)
         self._names = count(1)
@@ -150,6 +165,9 @@ class Simulation:
             self.batches[url] = self.chance.choice([2, 3, 5])
             wait_s = self.chance.choice([0, 1, 10])
             settings["batch"] = {"max_events": self.batches[url], "max_wait_s": wait_s}
+        if self.ordered and self.chance.random() < 0.8:
+            self.in_line[url] = InLine(*(self.chance.choice(which) for which in (ORDERS, ON_EXHAUSTED)))
+            settings |= self.in_line[url]._asdict()
 
         async def create(tellwire: Tellwire) -> None:
             began = next(self.order)
@@ -272,7 +290,9 @@ class Simulation:
             return self.timeline.now_s
         (ready_ms,) = self._watch.execute(
             "SELECT min(coalesce(d.lease_until_ms, d.due_ms)) FROM deliveries d JOIN endpoints e"
-            " ON e.id = d.endpoint_id WHERE d.state = 0 AND e.state = 'enabled'"
+            " ON e.id = d.endpoint_id WHERE d.state = 0 AND e.state = 'enabled' AND NOT EXISTS (SELECT 1"
+            " FROM deliveries o WHERE o.endpoint_id = d.endpoint_id AND o.sequence = d.sequence AND o.id < d.id"
+            " AND o.state IN (0, 2))"
         ).fetchone()
         return None if ready_ms is None else seconds(ready_ms)
 
@@ -298,8 +318,12 @@ class Simulation:
             process.weather.clear()
             process.lives = process.dies_when = None
         self._start(engine=True)
+        self.unblocked_s = self.timeline.now_s + 5
+        for url in self.in_line:  # one after the other, each with a whole schedule, takes too long
+            self.moods[url] = Moods(fails=0.05)
         for id in self.endpoints.values():
-            self.at(self.timeline.now_s + 5, lambda world, id=id: enable(world, id))  # type: ignore[misc]
+            self.at(self.unblocked_s, lambda world, id=id: enable(world, id))  # type: ignore[misc]
+            self.at(self.unblocked_s, lambda world, id=id: unblock(world, id))  # type: ignore[misc]
 
     def _start(self, *, engine: bool) -> None:
         process = Process(f"{'w' if engine else 'a'}{next(self._names)}", self, engine=engine)
