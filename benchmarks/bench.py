@@ -18,6 +18,7 @@ from .report import Table, print_report
 from .run import Asked, Run
 from .scenarios.batching import batching
 from .scenarios.fanout import fanout
+from .scenarios.fifo import fifo
 from .scenarios.growth import growth
 from .scenarios.idle import idle
 from .scenarios.isolation import isolation
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, Callable[[Run], Table]] = {
     "latency": latency,
     "growth": growth,
     "fanout": fanout,
+    "fifo": fifo,
     "tls": tls,
     "idle": idle,
     "isolation": isolation,
