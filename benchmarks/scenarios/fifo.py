@@ -38,7 +38,7 @@ def fifo(run: Run) -> Table:
         for lines in (1, _KEYS)
     ]
     notes = (
-        f"One endpoint, 1 KB, everything published at once, in batches of {_BATCH}; `order` is `endpoint`, or `key` with "
+        f"One endpoint, 1 KB, all published at once, in batches of {_BATCH}; `order` is `endpoint`, or `key` with "
         f"{_KEYS} keys by turns. From the first answer of the receiver to the last; the bound is a bare loop "
         "that has as many requests in the air as there are lines.",
     )

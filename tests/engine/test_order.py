@@ -81,6 +81,37 @@ async def test_keys_do_not_wait_for_one_another(tellwire: Tellwire) -> None:
         await all_are(tellwire, State.SUCCEEDED, 11)
 
 
+async def test_very_many_keys_are_seen_in_turn(tellwire: Tellwire) -> None:
+    """More keys wait for a retry than one look goes through: a new one is sent all the same, and they in time."""
+    keys = [chr(0x4E00 + n) for n in range(230)]
+    down, line = True, Line()
+
+    def answer(number: int) -> tuple[int, dict[str, str]]:
+        return (500, {}) if down else line._answer(number)
+
+    line.receiver.answer = answer
+    settings = {"order": "key", "retry": {"delays_s": [3600]}}
+    async with line.receiver as receiver:
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings=settings)
+        events = [
+            {"type": "order.paid", "data": {"n": n, "key": key}, "ordering_key": key}
+            for n, key in enumerate(keys * 2)
+        ]
+        for start in range(0, len(events), 300):
+            await tellwire.publish_many(events[start : start + 300])
+        await receiver.met(len(keys))
+        await waiting(tellwire, len(keys))
+        down = False
+        await publish(tellwire, range(1000, 1001), keys="z")  # its name comes before all others
+        await until(lambda: succeeded(tellwire, 1))
+        for one in await deliveries(tellwire, State.PENDING):
+            if one.attempt_count:
+                await tellwire.deliveries.retry(one.id)
+        await all_are(tellwire, State.SUCCEEDED, len(events) + 1)
+    for number, key in enumerate(keys):
+        assert line.numbers(key) == [number, number + len(keys)]
+
+
 async def test_what_is_exhausted_steps_aside(tellwire: Tellwire) -> None:
     """Where nothing else is said, the next goes on when one has used up its attempts."""
     line = Line(fails=99)

@@ -43,8 +43,8 @@ def line_of(notes: Notes, life: Life) -> str | None:
 def order_is_kept(notes: Notes) -> None:
     """In each line, nothing is sent before all that was stored before it was received once, or has ended once.
 
-    What is exhausted does not count as ended where it blocks; what has expired does, from then on. Later lives of what was retried by hand, and what is sent
-    again because an answer was lost, may come after others.
+    What is exhausted does not count as ended where it blocks; what has expired does, from then on. Later lives of what
+    was retried by hand, and what is sent again because an answer was lost, may come after others.
     """
     for blocks, lives in lines(notes):
         for number, life in enumerate(lives):
