@@ -171,7 +171,7 @@ class Claimer:
         """Look through all lanes. With very many of them it takes its time, but nobody waits for it."""
         self._survey_ms = None  # what is expected while the survey runs is set anew
         self._last_survey_ms = self._clock.now_ms()
-        self._lanes.forget_idle(self._ownership.holds)
+        self._lanes.forget_idle(self._ownership.remembers)
         lanes, in_order, pages = await self._store.read(self._look_through)
         for endpoint_id, ready_ms in lanes:
             self._timetable.expect(endpoint_id, ready_ms)
@@ -224,6 +224,8 @@ class Claimer:
                 continue
             lane = self._lanes.of(endpoint)
             limit = min(self._lanes.room(lane, held), max(_PER_LANE_PER_PASS, lane.per_request))
+            if found.taking.leaves_open(endpoint_id):
+                limit = min(limit, lane.per_request)
             if limit <= 0:
                 lane.backlog = True
                 continue

@@ -34,6 +34,11 @@ class Taking(msgspec.Struct):
     mine: dict[bytes, lanes.Taken] = {}
     elsewhere: dict[bytes, int] = {}
 
+    def leaves_open(self, endpoint_id: bytes) -> bool:
+        """Whether the last owner of a lane that was taken left its circuit open: one claim is enough, for a probe."""
+        taken = self.mine.get(endpoint_id)
+        return taken is not None and taken.circuit is not None and taken.circuit.is_open
+
 
 class Ownership:
     """The lanes that this process owns."""
@@ -67,6 +72,10 @@ class Ownership:
         until_ms = self._until_ms.get(endpoint_id)
         return until_ms is not None and until_ms - self._clock.now_ms() >= self._needed_ms
 
+    def remembers(self, endpoint_id: bytes) -> bool:
+        """Whether the lane is ours, perhaps not for long enough to begin an attempt, or was a moment ago."""
+        return endpoint_id in self._until_ms
+
     def retry_ms(self, endpoint_id: bytes, now_ms: int) -> int | None:
         """When to ask again for a lane that was another's a moment ago; None where it is worth asking now."""
         again_ms = self._elsewhere.get(endpoint_id)
@@ -87,10 +96,13 @@ class Ownership:
         return taken.mine
 
     def accept(self, taking: Taking) -> Iterable[tuple[bytes, lanes.Taken]]:
-        """What a transaction took is ours; gives the lanes that are so anew."""
+        """What a transaction took is ours; gives the lanes that are so anew.
+
+        Also those of which we only knew that they had been ours: others may have owned them since.
+        """
         fresh = []
         for endpoint_id, taken in taking.mine.items():
-            if endpoint_id not in self._until_ms:
+            if self._until_ms.get(endpoint_id, 0) <= taken.until_ms - self._lease_ms:
                 fresh.append((endpoint_id, taken))
             self._until_ms[endpoint_id] = taken.until_ms
             self._elsewhere.pop(endpoint_id, None)
