@@ -13,11 +13,13 @@ from tellwire.signing.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEA
 from tellwire.store.tables import STATE_CODES, STATES
 
 from .clocks import DRIFT, ROUNDING_MS
+from .limits import LONGEST_PROBE_S, limits_hold
 from .lines import line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
 from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
 from .receivers import Sent
+from .second_chances import by_replay, replayed, replays_bring_what_they_should
 from .simulation import Published
 
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
@@ -38,6 +40,8 @@ def check(notes: Notes) -> None:
     statistics_are_exact(notes)
     batches_are_what_their_id_says(notes)
     order_is_kept(notes)
+    limits_hold(notes)
+    replays_bring_what_they_should(notes)
     for life in notes.lives.values():
         states_are_legal(life)
         attempts_are_bounded(life)
@@ -62,7 +66,7 @@ def check(notes: Notes) -> None:
 
 def nothing_acknowledged_is_lost(notes: Notes) -> None:
     """Each acknowledged event is there, as it was published, with all its deliveries."""
-    per_event = Counter(life.event for life in notes.lives.values())
+    per_event, by_replays = Counter(life.event for life in notes.lives.values()), replayed(notes)
     for published in notes.simulation.published:
         event = published.receipt.id
         if event not in notes.events:
@@ -72,11 +76,11 @@ def nothing_acknowledged_is_lost(notes: Notes) -> None:
             raise BrokenError(f"event {event} has other data")
         # What is fanned out in pages passes over what was deleted meanwhile.
         fewer = deliveries - per_event[event]
-        paged = deliveries > notes.simulation.at_once
+        paged = published.receipt.deliveries > notes.simulation.at_once
         gone = sum(switches[-1].state == "deleted" for switches in notes.switches.values())
         if _cut_off(notes, published):
             continue
-        if published.receipt.deliveries != deliveries or not 0 <= fewer <= gone * paged:
+        if published.receipt.deliveries != deliveries - by_replays[event] or not 0 <= fewer <= gone * paged:
             raise BrokenError(f"event {event} lacks deliveries")
 
 
@@ -88,7 +92,7 @@ def _cut_off(notes: Notes, published: Published) -> bool:
 
 def subscribers_get_it(notes: Notes) -> None:
     """An endpoint that was there before an event was published gets it; one that came later, or was off, does not."""
-    targets = {(life.event, life.url) for life in notes.lives.values()}
+    targets = {(life.event, life.url) for life in notes.lives.values() if not by_replay(life)}
     for published in notes.simulation.published:
         if published.receipt.duplicate or _cut_off(notes, published):
             continue
@@ -187,7 +191,9 @@ def attempts_are_bounded(life: Life) -> None:
     for change in life.changes:
         life.require(change.step <= MOST_ATTEMPTS, "it was tried too often")
         if change.state_before in (SUCCEEDED, EXHAUSTED) and change.state == PENDING:
-            life.require((change.trigger, change.step) == ("manual", 0), "it began anew by itself")
+            life.require(
+                (change.trigger in ("manual", "replay"), change.step) == (True, 0), "it began anew by itself"
+            )
 
 
 def it_has_ended(notes: Notes, life: Life) -> None:
@@ -393,8 +399,10 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
                 continue  # perhaps until somebody decides
             due_s = max(due_s, min(through_s(notes, life, change.order), claimed_s))
         turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))
-        if life.url in notes.simulation.batches:  # the lane may be that of somebody who died
-            turn_s += LEASE_MS / 1000
+        if life.url in notes.simulation.batches or life.url in notes.simulation.limited:
+            turn_s += LEASE_MS / 1000  # the lane may be that of somebody who died
+        if life.url in notes.simulation.limited:
+            turn_s += LONGEST_PROBE_S
         life.require(claimed_s - turn_s <= SLOW_POLL_S, f"due at {turn_s} s, claimed at {claimed_s} s")
 
 

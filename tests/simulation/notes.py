@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from tellwire.ids import DELIVERY, EVENT, encode
+from tellwire.ids import DELIVERY, EVENT, REPLAY, encode
 from tellwire.store.tables import STATES
 from tellwire.store.tallies import decode
 
-from .observer import Change, Switch, seconds
+from .observer import Change, LaneChange, Switch, seconds
 from .receivers import Sent
 from .simulation import Simulation
 
@@ -73,6 +73,20 @@ class Notes:
         self.switches: dict[str, list[Switch]] = defaultdict(list)
         for row in rows("SELECT * FROM switches ORDER BY at_order"):
             self.switches[row[3]].append(Switch(*row))
+        self.lanes: dict[str, list[LaneChange]] = defaultdict(list)
+        urls = dict(rows("SELECT id, url FROM endpoints"))
+        for row in rows("SELECT * FROM lane_changes ORDER BY at_order"):
+            self.lanes[urls[row[3]]].append(LaneChange(*row))
+        self.replays = {
+            encode(REPLAY, id): what
+            for id, *what in rows("SELECT id, state, looked_at, retried, created FROM replays")
+        }
+        self.replay_moves: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for order, writer, id in rows("SELECT * FROM replay_moves ORDER BY at_order"):
+            self.replay_moves[encode(REPLAY, id)].append((order, writer))
+        self.expiring = {
+            encode(EVENT, id) for (id,) in rows("SELECT id FROM events WHERE expires_ms IS NOT NULL")
+        }
         self.lives: dict[bytes, Life] = {}
         place: dict[tuple[str, str], Life] = {}
         for id, event, *what in rows(

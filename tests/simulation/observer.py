@@ -33,6 +33,22 @@ OBSERVER = """
         INSERT INTO switches VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.url,
             CASE WHEN new.deleted_ms IS NULL THEN new.state ELSE 'deleted' END);
     END;
+    CREATE TABLE lane_changes (
+        at_order INTEGER, at_ms INTEGER, writer TEXT, endpoint BLOB, owner_before INTEGER, owner INTEGER,
+        until_before INTEGER, until INTEGER, waiting_for TEXT, circuit TEXT, doubt_ms REAL
+    );
+    CREATE TRIGGER observed_lane AFTER INSERT ON lanes BEGIN
+        INSERT INTO lane_changes VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.endpoint_id,
+            NULL, new.owner, NULL, new.until_ms, new.waiting_for, new.circuit, simulated_doubt_ms());
+    END;
+    CREATE TRIGGER observed_lane_change AFTER UPDATE ON lanes BEGIN
+        INSERT INTO lane_changes VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.endpoint_id,
+            old.owner, new.owner, old.until_ms, new.until_ms, new.waiting_for, new.circuit, simulated_doubt_ms());
+    END;
+    CREATE TABLE replay_moves (at_order INTEGER, writer TEXT, replay BLOB);
+    CREATE TRIGGER observed_replay AFTER UPDATE ON replays WHEN new.state = 'running' OR old.up_to != new.up_to BEGIN
+        INSERT INTO replay_moves VALUES (simulated_order(), simulated_writer(), new.id);
+    END;
 """
 """The observer inside the database."""
 
@@ -90,6 +106,22 @@ class Switch(NamedTuple):
     writer: str
     url: str
     state: str
+
+
+class LaneChange(NamedTuple):
+    """A lane was taken, renewed, given up, or told why it waits, as the observer saw it."""
+
+    order: int
+    at_ms: int
+    writer: str
+    endpoint: bytes
+    owner_before: int | None
+    owner: int
+    until_before: int | None
+    until: int
+    waiting_for: str | None
+    circuit: str | None
+    doubt_ms: float
 
 
 def seconds(at_ms: int) -> float:

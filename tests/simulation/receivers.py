@@ -29,6 +29,8 @@ class Sent(NamedTuple):
     answered_s: float
     headers: Mapping[str, str]
     body: bytes
+    asked_s: float
+    """For how long it was asked to stay away (``Retry-After``)."""
 
 
 class Moods(msgspec.Struct, frozen=True):
@@ -69,13 +71,16 @@ class SimulatedTransport:
         """An answer after a while, by the mood of the receiver."""
         evidence, after_s = self._answer(url)
         answer = str(evidence.error or evidence.status_code)
+        asked = [
+            value for name, value in evidence.response_headers if name == "retry-after" and value.isdigit()
+        ]
         started_s = self._timeline.now_s
         # The receiver has the request as soon as it is sent, whether or not we live to see the answer.
         for event_id in _events(headers, body):
             self._log.append(
                 Sent(
                     self._next_order(), self._timeline.now_ms(), self._sender, self._measured.doubt_ms, url,
-                    event_id, answer, started_s + after_s, headers, body,
+                    event_id, answer, started_s + after_s, headers, body, float(asked[0]) if asked else 0.0,
                 )
             )  # fmt: skip
         await asyncio.sleep(after_s)

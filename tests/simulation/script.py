@@ -10,6 +10,7 @@ from tellwire.hub import Tellwire
 from tellwire.model.delivery import State
 
 from .database import Trouble
+from .second_chances import replay
 
 if TYPE_CHECKING:
     from .process import Process
@@ -340,7 +341,8 @@ _PUBLISHING: list[Step] = [
     publish_and_freeze, publish_timed, publish_timed, publish_a_line,
 ]  # fmt: skip
 _PEOPLE: list[Step] = [
-    retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test
+    retry_by_hand, retry_in_flight, retry_in_flight, cancel, cancel, switch, switch, delete, create, rotate, test,
+    replay, replay, replay,
 ]  # fmt: skip
 _MISFORTUNES: list[Step] = [crash, crash, freeze, freeze, stop, trouble, trouble, trouble, set_clock, set_clock
 ]  # fmt: skip

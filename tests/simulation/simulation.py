@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tellwire.hub import Tellwire
 from tellwire.model.event import Receipt
 from tellwire.signing.secret import generate_symmetric
 
+from . import limits
 from .database import Trouble, Weather
 from .observer import seconds
 from .process import Process
@@ -33,6 +34,9 @@ SKEW_S = 15.0
 
 ORDERS = ["endpoint", "key", "key"]
 ON_EXHAUSTED = ["continue", "continue", "block"]
+_REPLAYING = """SELECT 1 FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
+    WHERE r.state = 'running' AND (e.state != 'disabled' OR e.deleted_ms IS NOT NULL)"""
+"""Whether there is a replay that does not wait for its endpoint."""
 
 
 class Published(NamedTuple):
@@ -52,6 +56,16 @@ class Hand(NamedTuple):
     order: int
     move: str
     delivery: str
+
+
+class Replayed(NamedTuple):
+    """Somebody started a replay; what it has become, the database tells."""
+
+    id: str
+    url: str
+    began: int
+    began_ms: int
+    states: tuple[str, ...]
 
 
 class NewSecret(NamedTuple):
@@ -101,6 +115,9 @@ class Simulation:
         self.secrets: dict[str, list[NewSecret]] = {}
         self.unwell: list[tuple[float, float]] = []  # spans of trouble for all
         self.mishaps: list[str] = []
+        self.limited: dict[str, limits.Limited] = {}
+        self.replays: list[Replayed] = []
+        self.replays_asked: Counter[str] = Counter()  # by URL, also those whose answer was lost
         self.endpoints: dict[str, str] = {}
         self.ordered = seed % 5 in (1, 2)
         self.in_line: dict[str, InLine] = {}  # by URL
@@ -160,7 +177,7 @@ class Simulation:
         if not self._free_urls:
             return
         url, secret = self._free_urls.pop(0), self._new_secret()
-        settings: dict[str, Any] = {}
+        settings = limits.choose(self, url)
         if self.batching and self.chance.random() < 0.8:
             self.batches[url] = self.chance.choice([2, 3, 5])
             wait_s = self.chance.choice([0, 1, 10])
@@ -288,6 +305,8 @@ class Simulation:
     def _next_due_s(self) -> float | None:
         if self._watch.execute("SELECT 1 FROM fanout_pages").fetchone():
             return self.timeline.now_s
+        if self._watch.execute(_REPLAYING).fetchone():
+            return self.timeline.now_s
         (ready_ms,) = self._watch.execute(
             "SELECT min(coalesce(d.lease_until_ms, d.due_ms)) FROM deliveries d JOIN endpoints e"
             " ON e.id = d.endpoint_id WHERE d.state = 0 AND e.state = 'enabled' AND NOT EXISTS (SELECT 1"
@@ -313,6 +332,7 @@ class Simulation:
     def _calm_down(self) -> None:
         """Everything works from here on, and whoever was switched off is enabled."""
         self.note("all is well from here on")
+        limits.calm_down(self)
         self.weather.clear()
         for process in self.processes:
             process.weather.clear()

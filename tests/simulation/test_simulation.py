@@ -15,8 +15,8 @@ import pytest
 from .database import Trouble
 from .runs import make_template, run
 
-SEEDS = 64
-AT_A_TIME = 16
+SEEDS = 75
+AT_A_TIME = 25
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def test_everything_goes_wrong_now_and_then(happened: Counter[str]) -> None:
         *Trouble, "crash", "crash before the commit", "crash after the commit", "freeze", "graceful stop", "collision",
         "disk full", "database down", "answer lost", "notification lost", "locked rows skipped", "refused", "rescued",
         "late result dropped", "answer to a publish lost", "answer to a result lost", "answer to a claim lost",
-        "clock set", "batch sent again",
+        "clock set", "batch sent again", "lane taken over", "lane taken over from a dead owner", "lane at its bound",
+        "rate at its bound", "circuit opened", "lane held back", "replay succeeded", "replay cancelled",
+        "replay taken over", "brought again", "sent at once",
     }  # fmt: skip
     assert {what for what in wanted if happened[what] < 1} == set()
 
