@@ -100,3 +100,43 @@ async def test_a_delivery_is_not_retried_beyond_its_age(tmp_path: Path, receiver
         await receiver.met(4)
         (delivery,) = await all_are(tellwire, State.EXHAUSTED, 1)
         assert delivery.attempt_count == 4
+
+
+async def test_defaults_of_a_tenant_are_merged_shown_and_refused(server: Server) -> None:
+    """A merge patch, like an endpoint's own; what makes no sense is refused by its place, and nothing is stored."""
+    body: dict[str, Any] = {"id": "acme", "defaults": {"retry": {"delays_s": [1, 2.5]}}}
+    made = (await server.client.post("/v1/tenants", json=body)).json()
+    assert made["defaults"] == {"retry": {"delays_s": [1, 2.5]}}
+    path = "/v1/tenants/acme"
+    changed = await server.client.patch(path, json={"defaults": {"retry": {"max_age_s": 60}}})
+    assert changed.json()["defaults"] == {"retry": {"delays_s": [1, 2.5], "max_age_s": 60}}
+    for wrong, loc in (
+        ({"retry": {}}, ["defaults", "retry"]),
+        ({"retry": {"delays_s": [-1]}}, ["defaults", "retry", "delays_s", 0]),
+        ({"retry": {"first_s": 1}}, ["defaults", "retry", "first_s"]),
+    ):
+        if wrong == {"retry": {}}:
+            assert locs(await server.client.post("/v1/tenants", json={"id": "x", "defaults": wrong})) == [loc]
+        else:
+            assert locs(await server.client.patch(path, json={"defaults": wrong})) == [loc]
+    unknown = await server.client.patch(path, json={"defaults": {"colour": "red"}})
+    assert locs(unknown) == [["defaults", "colour"]]
+    assert (await server.client.get(path)).json()["defaults"] == changed.json()["defaults"]
+    cleared = await server.client.patch(path, json={"defaults": None})
+    assert cleared.json()["defaults"] == {"retry": None}
+
+
+async def test_an_endpoint_goes_by_the_defaults_of_its_tenant(tmp_path: Path, receiver: Receiver) -> None:
+    """Also one that was there before; where it says something itself, that holds, and so it is shown."""
+    receiver.respond = lambda _: Reply(500)
+    async with tellwire_at(tmp_path) as tellwire:
+        await tellwire.tenants.create("acme")
+        one, _ = await tellwire.endpoints.create(receiver.url, events=["a"], tenant="acme")
+        own = {"retry": {"delays_s": [0]}}
+        await tellwire.endpoints.create(receiver.url, events=["b"], tenant="acme", settings=own)
+        await tellwire.tenants.update("acme", {"defaults": {"retry": {"delays_s": []}}})
+        await tellwire.publish("a", {}, tenant="acme")
+        await tellwire.publish("b", {}, tenant="acme")
+        found = await all_are(tellwire, State.EXHAUSTED, 2)
+        assert sorted((delivery.type, delivery.attempt_count) for delivery in found) == [("a", 1), ("b", 2)]
+        assert (await tellwire.endpoints.get(one.id)).settings.retry is None

@@ -8,8 +8,12 @@ from sqlalchemy import Connection
 
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.endpoint import EndpointState
+from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.key import Scope
+from tellwire.model.retry import RetryPolicy
 from tellwire.model.subscription import Subscription
+from tellwire.model.tenant import OPERATIONAL_TENANT, TenantDefaults
+from tellwire.policy.retry import RetrySchedule
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints, keys, tenants
 from tellwire.store.roster import LiveEndpoint, Roster
@@ -32,8 +36,8 @@ def secrets_of(endpoint: LiveEndpoint, now_ms: int) -> list[str]:
 
 
 async def test_a_new_database_knows_the_default_tenant(store: Store) -> None:
-    """The tenant ``default`` exists from the start; there are no endpoints and no keys."""
-    assert store.roster.tenants.keys() == {"default"}
+    """The tenant ``default`` exists from the start, and Tellwire's own; there are no endpoints and no keys."""
+    assert store.roster.tenants.keys() == {"default", OPERATIONAL_TENANT}
     assert not store.roster.endpoints
     assert not store.roster.keys
 
@@ -146,7 +150,7 @@ async def test_a_change_that_is_refused_leaves_the_roster_alone(store: Store, va
         await store.write(_create_and_fail)
     assert store.roster is before
     await store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
-    assert store.roster.tenants.keys() == {"default", "acme"}
+    assert store.roster.tenants.keys() == {"default", "@tellwire", "acme"}
 
 
 def _create_and_fail(connection: Connection) -> None:
@@ -177,7 +181,7 @@ async def test_other_processes_see_changes_soon(store: Store, second: Store, vau
         )
     )
     await store.write(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
-    await until(lambda: second.roster.tenants.keys() == {"default", "acme"})
+    await until(lambda: second.roster.tenants.keys() == {"default", "@tellwire", "acme"})
     assert targets(second.roster) == [kept]
     assert secrets_of(second.roster.endpoints[kept], NOW) == [OTHER_SECRET, SECRET]
 
@@ -206,3 +210,36 @@ async def test_other_processes_are_told_of_what_is_written(
         await until(lambda: bool(told))
     finally:
         await other.close()
+
+
+async def test_defaults_of_a_tenant_reach_its_endpoints(store: Store, second: Store, vault: Vault) -> None:
+    """As soon as they change, in every process, for endpoints that were there before; an own policy comes first."""
+
+    def schedule(store: Store, number: int) -> tuple[tuple[int, ...], int | None]:
+        retries = store.roster.endpoints[raw(number)].retries
+        found = (
+            RetrySchedule((7,)) if retries is None else retries.schedule("order.paid", RetrySchedule((7,)))
+        )
+        return found.delays_ms, found.max_age_ms
+
+    async def change(defaults: TenantDefaults) -> None:
+        await store.write(lambda connection: tenants.change(connection, "default", {"defaults": defaults}))
+        await second.write(lambda _: None)
+
+    await add_endpoint(store, vault, 1)
+    await add_endpoint(store, vault, 2)
+    settings = EndpointSettings(retry=RetryPolicy(max_age_s=9))
+    await store.write(
+        lambda connection: endpoints.change(connection, vault, text_id(2), {"settings": settings}, now_ms=NOW)
+    )
+    assert store.roster.endpoints[raw(1)].retries is None
+    await change(TenantDefaults(retry=RetryPolicy(delays_s=(1, 2), max_age_s=60)))
+    for one in (store, second):
+        assert schedule(one, 1) == ((1_000, 2_000), 60_000)
+        assert schedule(one, 2) == ((1_000, 2_000), 9_000)
+    await add_endpoint(store, vault, 3)
+    assert schedule(store, 3) == schedule(store, 1)
+    await change(TenantDefaults())
+    for one in (store, second):
+        assert one.roster.endpoints[raw(1)].retries is None
+        assert schedule(one, 2) == ((7,), 9_000)

@@ -131,7 +131,7 @@ async def test_ten_processes_can_open_an_empty_database_at_once(tmp_path: Path, 
     assert [process.returncode for process in started] == [0] * 10, results
     store = SqliteStore(path, vault)
     await store.open()
-    assert store.roster.tenants.keys() == {"default", *(f"tenant_{n}" for n in range(10))}
+    assert store.roster.tenants.keys() == {"default", "@tellwire", *(f"tenant_{n}" for n in range(10))}
     await store.close()
 
 
@@ -212,7 +212,7 @@ async def test_a_change_that_fills_the_disk_takes_back_all_of_it(store: SqliteSt
         await store.write(change)
     await pragma(store, "max_page_count = 1000000")
     assert await count_events(store) == 0
-    assert store.roster.tenants.keys() == {"default"}
+    assert store.roster.tenants.keys() == {"default", "@tellwire"}
     await store.write(partial(tenants.create, id="acme", name="Acme", now_ms=NOW))
 
 

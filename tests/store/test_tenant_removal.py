@@ -140,7 +140,7 @@ async def test_a_marked_tenant_is_routed_to_no_more(store: Store, second: Store,
     await store.write(partial(tenants.mark_deleted, id="acme", now_ms=NOW))
     await until(lambda: second.roster.revision == store.roster.revision)
     for one in (store, second):
-        assert one.roster.tenants.keys() == {"default"}
+        assert one.roster.tenants.keys() == {"default", "@tellwire"}
         assert one.roster.endpoints.keys() == {raw(1_000)}
         assert one.roster.targets("acme", "order.paid", b"{}") == ()
     room = await store.write(
@@ -163,7 +163,7 @@ async def test_an_id_is_free_again_when_everything_is_gone(store: Store, second:
     await store.write(partial(tenants.create, id="acme", name="New", now_ms=LATER))
     await until(lambda: second.roster.revision == store.roster.revision)
     for one in (store, second):
-        assert one.roster.tenants.keys() == {"default", "acme"}
+        assert one.roster.tenants.keys() == {"default", "@tellwire", "acme"}
         assert one.roster.endpoints.keys() == {raw(1_000)}
         assert {key.caller.tenant for key in one.roster.keys.values()} == {"default"}
 

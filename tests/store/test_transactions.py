@@ -56,8 +56,8 @@ async def test_a_change_that_raises_changes_nothing(store: Store) -> None:
     for error in (ConflictError("no"), RuntimeError("a fault of ours")):
         with pytest.raises(type(error)):
             await store.write(create_then_refuse(error))
-    assert await tenant_ids(store) == {"default"}
-    assert store.roster.tenants.keys() == {"default"}
+    assert await tenant_ids(store) == {"default", "@tellwire"}
+    assert store.roster.tenants.keys() == {"default", "@tellwire"}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ async def test_a_change_that_raises_takes_nobody_with_it(store: Store, error: Ex
     assert found[7] is error
     survivors = [f"tenant_{n}" for n in range(20) if n != 7]
     assert found[:7] + found[8:] == survivors
-    assert await tenant_ids(store) == {"default", *survivors}
-    assert store.roster.tenants.keys() == {"default", *survivors}
+    assert await tenant_ids(store) == {"default", "@tellwire", *survivors}
+    assert store.roster.tenants.keys() == {"default", "@tellwire", *survivors}
 
 
 async def test_reads_see_what_was_written_before(store: Store) -> None:
@@ -118,7 +118,7 @@ async def test_a_read_cannot_write(store: Store) -> None:
     """A query that tries to write is refused by the database itself."""
     with pytest.raises(Exception, match=r"readonly|read-only"):
         await store.read(lambda connection: tenants.create(connection, "acme", "Acme", now_ms=NOW))
-    assert await tenant_ids(store) == {"default"}
+    assert await tenant_ids(store) == {"default", "@tellwire"}
 
 
 async def test_what_is_submitted_together_shares_transactions(store: Store) -> None:

@@ -16,14 +16,15 @@ from tellwire.model.portal import DEFAULT_LIFETIME_S, Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.subscription import Envelope, Subscription
-from tellwire.model.tenant import TenantLimits
+from tellwire.model.tenant import TenantDefaults, TenantLimits
 from tellwire.model.verification import Verification
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
 
-from .setting_fields import GivenSettings, settings_of
+from .setting_fields import GivenSettings, schemas_of, settings_of
 
 _DAY_S: Final = 86_400
+_DEFAULTS: Final = schemas_of(TenantDefaults)
 
 
 def _time(value: object) -> datetime:
@@ -380,6 +381,14 @@ class TenantLimitsBody(Body):
         return TenantLimits(**dict(self))
 
 
+class TenantDefaultsBody(Body):
+    """What endpoints of a tenant have where they do not say it themselves."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"retry": {"delays_s": [5, 300, 3600]}}]})
+
+    retry: Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema(_DEFAULTS["retry"])] = None
+
+
 class TenantBody(Body):
     """A new tenant."""
 
@@ -400,6 +409,7 @@ class TenantBody(Body):
     name: str | None = Field(default=None, description="The id if not given.")
     metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
     limits: TenantLimitsBody | None = None
+    defaults: TenantDefaultsBody | None = None
     verification: Annotated[Verification, Field(strict=False)] | None = Field(
         default=None,
         description="How new URLs of its endpoints are verified; as the server says if not given.",
@@ -416,6 +426,9 @@ class TenantPatch(Body):
     name: str | None = Field(default=None, description="Cleared, it is the id again.")
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
     limits: TenantLimitsBody | None = Field(default=None, description="Merged limit by limit.")
+    defaults: TenantDefaultsBody | None = Field(
+        default=None, description="Merged field by field; they hold for endpoints that are there, too."
+    )
     verification: Annotated[Verification, Field(strict=False)] | None = Field(
         default=None, description="How new URLs of its endpoints are verified; null: as the server says."
     )

@@ -6,6 +6,7 @@ Times are RFC 3339 in UTC with milliseconds. Every field is always there; null s
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from tellwire.clock import rfc3339, to_ms
@@ -21,10 +22,10 @@ from tellwire.model.portal import Capability
 from tellwire.model.replay import Again, ReplayState
 from tellwire.model.stats import Span
 from tellwire.model.subscription import Envelope
-from tellwire.model.tenant import TenantState
+from tellwire.model.tenant import TenantDefaults, TenantState
 from tellwire.model.verification import Verification
 
-from .setting_fields import ShownSettings
+from .setting_fields import ShownSettings, schemas_of
 
 T = TypeVar("T")
 
@@ -393,6 +394,14 @@ class TenantLimitsOutput(Output):
     publish_per_s: int | None
 
 
+class TenantDefaultsOutput(Output):
+    """What endpoints of a tenant have where they do not say it themselves; null where the server's holds."""
+
+    retry: Annotated[
+        Any, PlainSerializer(msgspec.to_builtins), WithJsonSchema(schemas_of(TenantDefaults)["retry"])
+    ]
+
+
 class TenantOutput(Output):
     """One of your customers."""
 
@@ -400,6 +409,7 @@ class TenantOutput(Output):
     name: str
     metadata: dict[str, str]
     limits: TenantLimitsOutput
+    defaults: TenantDefaultsOutput
     state: TenantState = Field(description="`deleting` while what is left of it is being removed.")
     created_at: Time
     verification: Verification | None = Field(

@@ -20,9 +20,9 @@ def settings_of(model: object) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _schemas() -> dict[str, Any]:
-    """The JSON Schema of each setting, with all that it refers to inside."""
-    [reference], components = msgspec.json.schema_components([EndpointSettings], ref_template="{name}")
+def schemas_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of each field, with all that it refers to inside."""
+    [reference], components = msgspec.json.schema_components([struct], ref_template="{name}")
     properties: dict[str, Any] = _inlined(components[reference["$ref"]], components)["properties"]
     return properties
 
@@ -53,14 +53,14 @@ else:
             Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema({"default": None, **schema})],
             Field(default=None),
         )
-        for name, schema in _schemas().items()
+        for name, schema in schemas_of(EndpointSettings).items()
     }
     _SHOWN = {
         name: (
             Annotated[Any, WithJsonSchema(schema)],
             Field(default=msgspec.to_builtins(getattr(DEFAULT_SETTINGS, name))),
         )
-        for name, schema in _schemas().items()
+        for name, schema in schemas_of(EndpointSettings).items()
     }
     GivenSettings = create_model("GivenSettings", **_GIVEN)
     ShownSettings = create_model("ShownSettings", **_SHOWN)

@@ -22,6 +22,7 @@ async def create_tenant(tellwire: Hub, tag: Tag, asked: TenantBody) -> TenantOut
                 metadata=asked.metadata,
                 limits=None if asked.limits is None else asked.limits.limits(),
                 verification=asked.verification,
+                defaults=None if asked.defaults is None else asked.defaults.model_dump(exclude_unset=True),
             )
         )
     )

@@ -6,7 +6,7 @@ import typer
 
 from ..model.tenant import TenantLimits
 from ..model.verification import Verification
-from .given import Cursor, Limit, pairs
+from .given import Cursor, Limit, json_object, pairs
 from .groups import group
 from .local import on_database
 from .show import Shown, listed, one
@@ -51,6 +51,15 @@ ServerVerification = Annotated[
     bool, typer.Option("--server-verification", help="Verify as the server says again.")
 ]
 
+Defaults = Annotated[
+    str | None,
+    typer.Option(
+        "--defaults",
+        metavar="JSON",
+        help='What its endpoints have where they do not say it themselves: {"retry": {"delays_s": [5, 300]}}.',
+    ),
+]
+
 
 async def create(
     tellwire: "Tellwire",
@@ -61,6 +70,7 @@ async def create(
     max_payload_bytes: MaxPayload = None,
     max_events_per_s: MaxPerSecond = None,
     verification: Verify = None,
+    defaults: Defaults = None,
 ) -> Shown:
     """Make a tenant known."""
     kept = {key: value or "" for key, value in pairs(metadata or (), "--metadata", "=").items()}
@@ -68,7 +78,14 @@ async def create(
         endpoints=max_endpoints, payload_bytes=max_payload_bytes, publish_per_s=max_events_per_s
     )
     return one(
-        await tellwire.tenants.create(id, name=name, metadata=kept, limits=limits, verification=verification)
+        await tellwire.tenants.create(
+            id,
+            name=name,
+            metadata=kept,
+            limits=limits,
+            verification=verification,
+            defaults=None if defaults is None else json_object(defaults, "--defaults"),
+        )
     )
 
 
@@ -83,6 +100,7 @@ async def update(
     server_limits: ServerLimits = False,
     verification: Verify = None,
     server_verification: ServerVerification = False,
+    defaults: Defaults = None,
 ) -> Shown:
     """Change a tenant; metadata with an empty value (NAME=) is taken away."""
     patch: dict[str, Any] = {} if name is None else {"name": name}
@@ -98,6 +116,8 @@ async def update(
         patch["limits"] = limits
     if verification is not None or server_verification:
         patch["verification"] = verification
+    if defaults is not None:
+        patch["defaults"] = json_object(defaults, "--defaults")
     return one(await tellwire.tenants.update(id, patch))
 
 

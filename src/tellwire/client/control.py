@@ -36,6 +36,7 @@ class RemoteTenants:
         metadata: Mapping[str, str] | None = None,
         limits: TenantLimits | None = None,
         verification: Verification | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Tenant:
         """Make a tenant known."""
         body = {
@@ -44,6 +45,7 @@ class RemoteTenants:
             "metadata": metadata,
             "limits": limits,
             "verification": verification,
+            "defaults": defaults,
         }
         return answers.noun((await self._wire.ask("POST", "/v1/tenants", body)).json(), Tenant)
 

@@ -32,9 +32,9 @@ def settings_after(
     if not given:
         return None
     try:
-        return msgspec.convert(_merged(msgspec.to_builtins(before), given), EndpointSettings)
+        return msgspec.convert(merged_deep(msgspec.to_builtins(before), given), EndpointSettings)
     except msgspec.ValidationError as error:
-        raise InvalidInputError([_fault(str(error))]) from None
+        raise InvalidInputError([fault_of(str(error))]) from None
 
 
 def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faults) -> None:
@@ -49,7 +49,8 @@ def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faul
     check_batch(settings, faults)
 
 
-def _merged(before: Any, patch: Any) -> Any:
+def merged_deep(before: Any, patch: Any) -> Any:
+    """Plain JSON after a merge patch (RFC 7396), in which secrets that an answer had masked stay."""
     if isinstance(patch, list | tuple):
         return [_with_secrets(one, before) for one in _plain(patch)]
     if not isinstance(patch, Mapping):
@@ -63,7 +64,7 @@ def _merged(before: Any, patch: Any) -> Any:
         elif value == MASK and name in SECRET_FIELDS and name in merged:
             continue  # what an answer showed comes back: the secret stays
         else:
-            merged[name] = _merged(merged.get(name), value)
+            merged[name] = merged_deep(merged.get(name), value)
     return merged
 
 
@@ -90,7 +91,7 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def _fault(text: str) -> FieldError:
+def fault_of(text: str) -> FieldError:
     """The place and the words of an error of msgspec: ``Expected `int`, got `str` - at `$.rate_limit.limit```."""
     msg, _, path = text.partition(" - at `$")
     loc = tuple(name or int(index) for name, index in _STEP.findall(path.removesuffix("`")) if name or index)

@@ -26,6 +26,7 @@ from tellwire.store.store import Store
 
 from .asked import asked_limit, check_metadata, check_name, merged
 from .audit import Audit, Note
+from .tenant_defaults import defaults_after
 
 
 class Tenants:
@@ -45,6 +46,7 @@ class Tenants:
         metadata: Mapping[str, str] | None = None,
         limits: TenantLimits | None = None,
         verification: Verification | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Tenant:
         """Make a tenant known.
 
@@ -54,6 +56,7 @@ class Tenants:
             metadata: yours; Tellwire only keeps it.
             limits: its own, where they are to differ from the server's.
             verification: how new URLs of its endpoints are verified; as the server says if not given.
+            defaults: of its endpoints, by the names of ``TenantDefaults``.
 
         Raises:
             InvalidInputError: the id has other characters than ``A-Z a-z 0-9 . _ -``, or more than 64; a limit that
@@ -68,6 +71,7 @@ class Tenants:
         name = id if name is None else name
         metadata, limits = dict(metadata or {}), limits or TenantLimits()
         self._check(name, metadata, limits)
+        its_defaults = defaults_after(defaults)
         now_ms = self._clock.now_ms()
 
         def create(connection: Connection, note: Note) -> Tenant:
@@ -78,6 +82,7 @@ class Tenants:
                 metadata=metadata,
                 limits=limits,
                 verification=verification,
+                defaults=its_defaults,
                 now_ms=now_ms,
             )
             note(id, id, None, tenant)
@@ -100,7 +105,8 @@ class Tenants:
         """Change what ``patch`` names, as a JSON merge patch: None clears, ``metadata`` and ``limits`` merge.
 
         Keys: ``name`` (cleared, it is the id again), ``metadata``, ``limits`` (a mapping with the fields of
-        ``TenantLimits``), ``verification`` (cleared, it is as the server says).
+        ``TenantLimits``), ``verification`` (cleared, it is as the server says), ``defaults`` (a mapping with the
+        fields of ``TenantDefaults``, which merges too; all endpoints of the tenant go by what comes of it).
 
         Raises:
             NotFoundError: there is no such tenant.
@@ -120,6 +126,8 @@ class Tenants:
                 fields["metadata"] = merged(before.metadata, patch["metadata"])
             if "verification" in patch:
                 fields["verification"] = _verification(patch["verification"])
+            if "defaults" in patch:
+                fields["defaults"] = defaults_after(patch["defaults"], before.defaults)
             if "limits" in patch:
                 fields["limits"] = _limits(before.limits, patch["limits"])
             self._check(

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from .retry import RetryPolicy
 from .verification import Verification
 
 DEFAULT_TENANT: Final = "default"
@@ -45,10 +47,34 @@ class TenantLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     publish_per_s: int | None = None
 
 
+class TenantDefaults(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What endpoints of a tenant have where they do not say it themselves; None leaves it with the server.
+
+    Attributes:
+        retry: when a failed attempt is followed by another. An endpoint's own ``retry`` comes first, part by part.
+    """
+
+    retry: (
+        Annotated[
+            RetryPolicy,
+            Meta(
+                description="When a failed attempt is followed by another, where an endpoint does not say it itself; "
+                "as the server says if null.",
+                examples=[{"delays_s": [5, 300, 3600], "max_age_s": 86_400}],
+            ),
+        ]
+        | None
+    ) = None
+
+
+NO_DEFAULTS: Final = TenantDefaults()
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """One of your customers, under the id that you call them by.
 
-    ``verification`` is how new URLs of its endpoints are verified; None: as the server says.
+    ``verification`` is how new URLs of its endpoints are verified; None: as the server says. ``defaults`` hold for its
+    endpoints, also for those that were there before.
     """
 
     id: str
@@ -58,6 +84,7 @@ class Tenant(msgspec.Struct, frozen=True):
     state: TenantState
     created_at: datetime
     verification: Verification | None = None
+    defaults: TenantDefaults = NO_DEFAULTS
 
 
 def is_tenant_id(text: str) -> bool:

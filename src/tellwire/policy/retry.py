@@ -79,22 +79,31 @@ class Retries(msgspec.Struct, frozen=True, eq=False):
 
     every: Rule
     by_type: tuple[tuple[Matcher, Rule], ...] = ()
+    tenants: Rule = Rule()
 
     def schedule(self, type: str, default: RetrySchedule) -> RetrySchedule:
         """The schedule for events of ``type``; what no policy says is as in ``default``."""
-        schedule = self.every.over(default)
+        schedule = self.every.over(self.tenants.over(default))
         for matcher, rule in self.by_type:
             if matcher.matches(type):
                 return rule.over(schedule)
         return schedule
 
 
-def compile_retries(policy: RetryPolicy | None, by_type: Sequence[TypedRetryPolicy] = ()) -> Retries | None:
-    """Compile the policies of an endpoint; None where it has none."""
-    if policy is None and not by_type:
+def compile_retries(
+    policy: RetryPolicy | None,
+    by_type: Sequence[TypedRetryPolicy] = (),
+    tenants: RetryPolicy | None = None,
+) -> Retries | None:
+    """Compile the policies of an endpoint, and its tenant's for what they do not say; None where there are none."""
+    if policy is None and not by_type and tenants is None:
         return None
     typed = ((compile_patterns(one.events), compile_policy(one)) for one in by_type)
-    return Retries(Rule() if policy is None else compile_policy(policy), tuple(typed))
+    return Retries(
+        Rule() if policy is None else compile_policy(policy),
+        tuple(typed),
+        Rule() if tenants is None else compile_policy(tenants),
+    )
 
 
 def compile_policy(policy: RetryPolicy) -> Rule:

@@ -5,11 +5,11 @@ its own transaction; whoever holds an older picture reads only the rows that are
 transaction costs one small query per commit, and is never out of date.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, or_, select, update
 
 from tellwire.ids import ENDPOINT, KEY, encode
 from tellwire.model.endpoint import EndpointState
@@ -17,7 +17,7 @@ from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 from tellwire.model.key import Caller, Scope, with_implied
 from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
 from tellwire.model.subscription import Subscription
-from tellwire.model.tenant import TenantLimits
+from tellwire.model.tenant import NO_DEFAULTS, TenantDefaults, TenantLimits
 from tellwire.policy.filtering import Filter, Meter, any_matches, event_of
 from tellwire.policy.retry import Retries, compile_retries
 from tellwire.policy.schema import Schema
@@ -82,12 +82,13 @@ class LiveTenant(msgspec.Struct, frozen=True):
     """What publishing needs of a tenant. One that is being deleted is not in the roster.
 
     ``created_ms`` tells it from another that had the same id before. ``payload_bytes`` is what the data of its events
-    may have at most, ``publish_per_s`` its own rate, if any.
+    may have at most, ``publish_per_s`` its own rate, if any. ``defaults`` are resolved in its endpoints already.
     """
 
     created_ms: int
     payload_bytes: int = MAX_PAYLOAD_HARD_BYTES
     publish_per_s: int | None = None
+    defaults: TenantDefaults = NO_DEFAULTS
 
 
 class LiveKey(msgspec.Struct, frozen=True):
@@ -231,10 +232,21 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
     if revision < roster.revision:  # a change that was seen has been rolled back: start anew
         roster = Roster()
     seen = roster.revision
+    changed_tenants = _changed_tenants(connection, seen)
+
+    def defaults_of(id: str) -> TenantDefaults:
+        live = changed_tenants[id] if id in changed_tenants else roster.tenants.get(id)
+        return NO_DEFAULTS if live is None else live.defaults
+
+    anew = [
+        id
+        for id, tenant in changed_tenants.items()
+        if tenant is not None and id in roster.tenants and tenant.defaults != roster.tenants[id].defaults
+    ]
     return roster.with_changes(
         revision,
-        _changed_tenants(connection, seen),
-        _changed_endpoints(connection, seen, vault),
+        changed_tenants,
+        _changed_endpoints(connection, seen, vault, anew, defaults_of),
         _changed_keys(connection, seen),
         live_schemas(connection, seen),
     )
@@ -242,31 +254,42 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
 
 def _changed_tenants(connection: Connection, seen: int) -> dict[str, LiveTenant | None]:
     rows = connection.execute(
-        select(tenants.c.id, tenants.c.created_ms, tenants.c.limits, tenants.c.deleted_ms).where(
-            tenants.c.revision > seen
-        )
+        select(
+            tenants.c.id, tenants.c.created_ms, tenants.c.limits, tenants.c.defaults, tenants.c.deleted_ms
+        ).where(tenants.c.revision > seen)
     )
     return {
-        id: None if deleted_ms is not None else _live_tenant(created_ms, limits)
-        for id, created_ms, limits, deleted_ms in rows
+        id: None if deleted_ms is not None else _live_tenant(created_ms, limits, defaults)
+        for id, created_ms, limits, defaults, deleted_ms in rows
     }
 
 
-def _live_tenant(created_ms: int, text: str) -> LiveTenant:
+def _live_tenant(created_ms: int, text: str, defaults: str) -> LiveTenant:
     limits = msgspec.json.decode(text, type=TenantLimits)
     payload_bytes = MAX_PAYLOAD_HARD_BYTES if limits.payload_bytes is None else limits.payload_bytes
-    return LiveTenant(created_ms, payload_bytes, limits.publish_per_s)
+    its_defaults = msgspec.json.decode(defaults, type=TenantDefaults)
+    return LiveTenant(created_ms, payload_bytes, limits.publish_per_s, its_defaults)
 
 
-def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[bytes, LiveEndpoint | None]:
-    changed = connection.execute(select(endpoints).where(endpoints.c.revision > seen)).mappings().all()
+def _changed_endpoints(
+    connection: Connection,
+    seen: int,
+    vault: Vault,
+    anew: Collection[str],
+    defaults_of: Callable[[str], TenantDefaults],
+) -> dict[bytes, LiveEndpoint | None]:
+    """The endpoints that have changed, and those of the tenants ``anew``, whose defaults have."""
+    since = endpoints.c.revision > seen
+    if anew:
+        since = or_(since, endpoints.c.tenant.in_(anew))
+    changed = connection.execute(select(endpoints).where(since)).mappings().all()
     if not changed:
         return {}
     # Not ordered by the database: that would make SQLite go through all secrets in order, after every change.
     rows = connection.execute(
         select(secrets)
         .join(endpoints, endpoints.c.id == secrets.c.endpoint_id)
-        .where(endpoints.c.revision > seen, endpoints.c.deleted_ms.is_(None))
+        .where(since, endpoints.c.deleted_ms.is_(None))
     ).mappings()
     secrets_of: dict[bytes, list[LiveSecret]] = {}
     for row in sorted(
@@ -279,12 +302,14 @@ def _changed_endpoints(connection: Connection, seen: int, vault: Vault) -> dict[
     return {
         row["id"]: None
         if row["deleted_ms"] is not None
-        else _live_endpoint(row, secrets_of.get(row["id"], []), vault)
+        else _live_endpoint(row, secrets_of.get(row["id"], []), vault, defaults_of(row["tenant"]))
         for row in changed
     }
 
 
-def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault) -> LiveEndpoint:
+def _live_endpoint(
+    row: RowMapping, live_secrets: list[LiveSecret], vault: Vault, defaults: TenantDefaults
+) -> LiveEndpoint:
     subscriptions = msgspec.json.decode(row["subscriptions"], type=list[Subscription])
     settings = opened_settings(vault, row["id"], row["settings"])
     return LiveEndpoint(
@@ -298,7 +323,7 @@ def _live_endpoint(row: RowMapping, live_secrets: list[LiveSecret], vault: Vault
         secrets=signers(live_secrets, settings.signing, vault),
         settings=settings,
         exclusive=settings.exclusive,
-        retries=compile_retries(settings.retry, settings.retry_by_type),
+        retries=compile_retries(settings.retry, settings.retry_by_type, defaults.retry),
         shapes=compile_shapes(subscriptions),
         order=None if settings.order == "none" else settings.order,
     )

@@ -69,6 +69,7 @@ tenants = Table(
     Column("endpoints", Integer, nullable=False, server_default="0", comment="how many it has"),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("limits", Text, nullable=False, server_default="{}", comment="JSON: its own limits"),
+    Column("defaults", Text, nullable=False, server_default="{}", comment="JSON: of its endpoints"),
     Column("verification", String(16), comment="off, ping or handshake; else as the server says"),
     Column("deleted_ms", BigInteger, comment="its removal was asked for"),
     Column("removed_up_to", LargeBinary(16), comment="the last event that its removal has looked at"),

@@ -65,7 +65,15 @@ def remove_piece(connection: Connection, *, now_ms: int) -> tuple[Piece, str]:
     connection.execute(
         update(tenants)
         .where(tenants.c.id == tenant.id)
-        .values(name="", metadata="{}", limits="{}", endpoints=0, removed_up_to=None, removed_ms=now_ms)
+        .values(
+            name="",
+            metadata="{}",
+            limits="{}",
+            defaults="{}",
+            endpoints=0,
+            removed_up_to=None,
+            removed_ms=now_ms,
+        )
     )
     return Piece.LAST, tenant.id
 

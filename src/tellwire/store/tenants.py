@@ -9,7 +9,14 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from tellwire.clock import to_datetime
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.page import Page
-from tellwire.model.tenant import OPERATIONAL_TENANT, Tenant, TenantLimits, TenantState
+from tellwire.model.tenant import (
+    NO_DEFAULTS,
+    OPERATIONAL_TENANT,
+    Tenant,
+    TenantDefaults,
+    TenantLimits,
+    TenantState,
+)
 from tellwire.model.verification import Verification
 
 from .paging import decode_text_cursor, page
@@ -27,6 +34,7 @@ def create(
     metadata: Mapping[str, str] | None = None,
     limits: TenantLimits = TenantLimits(),  # noqa: B008 - frozen
     verification: Verification | None = None,
+    defaults: TenantDefaults = NO_DEFAULTS,
     now_ms: int,
 ) -> Tenant:
     """Store a new tenant. Raises ConflictError where the id is taken, be it by one that is being removed."""
@@ -37,7 +45,13 @@ def create(
         more = "" if row.deleted_ms is None else ", which is being deleted: wait until it is gone"
         raise ConflictError(f"there is a tenant {id!r} already{more}")
     values = _columns(
-        {"name": name, "metadata": metadata or {}, "limits": limits, "verification": verification}
+        {
+            "name": name,
+            "metadata": metadata or {},
+            "limits": limits,
+            "verification": verification,
+            "defaults": defaults,
+        }
     )
     connection.execute(insert(tenants).values(id=id, created_ms=now_ms, revision=revision, **values))
     return get(connection, id)
@@ -109,4 +123,5 @@ def _tenant(row: RowMapping) -> Tenant:
         TenantState.ACTIVE if row["deleted_ms"] is None else TenantState.DELETING,
         to_datetime(row["created_ms"]),
         None if row["verification"] is None else Verification(row["verification"]),
+        msgspec.json.decode(row["defaults"], type=TenantDefaults),
     )
