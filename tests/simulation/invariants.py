@@ -39,9 +39,6 @@ def check(notes: Notes) -> None:
     keys_name_one_event(notes)
     statistics_are_exact(notes)
     batches_are_what_their_id_says(notes)
-    order_is_kept(notes)
-    limits_hold(notes)
-    replays_bring_what_they_should(notes)
     for life in notes.lives.values():
         states_are_legal(life)
         attempts_are_bounded(life)
@@ -59,6 +56,9 @@ def check(notes: Notes) -> None:
         it_is_claimed_on_time(notes, life)
         what_is_off_gets_nothing(notes, life)
         it_is_signed_with_the_secrets_in_force(notes, life)
+    order_is_kept(notes)
+    limits_hold(notes)
+    replays_bring_what_they_should(notes)
 
 
 # Events

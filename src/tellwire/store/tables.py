@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0022"
+SCHEMA_VERSION: Final = "0023"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
