@@ -32,7 +32,7 @@ from .conftest import WAIT_S, Received, Receiver, Reply, Server
 from .test_authentication import identity
 
 NAMED_LIKE_SECRETS = re.compile(r"secret|password|token|key|credential|private|passphrase", re.IGNORECASE)
-NO_SECRETS = {"token_url", "token_type", "idempotency_key", "keys"}
+NO_SECRETS = {"token_url", "token_type", "idempotency_key", "keys", "ordering_key"}
 """Fields whose names only sound so."""
 
 
