@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 
 class Process:

@@ -24,7 +24,7 @@ from tellwire.deliver.engine import EngineOptions
 from tellwire.server import build_app, http_server
 
 ADMIN_KEY = "tw_admin_of_the_tests"
-WAIT_S = 30.0
+WAIT_S = 90.0
 """How long tests wait for what must happen; only a failing test waits that long."""
 
 LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),), allow_http=True)

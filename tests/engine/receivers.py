@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 """How long tests wait for what must happen; only a failing test waits that long."""
 
 Answer = tuple[int, dict[str, str]]
