@@ -12,7 +12,7 @@ import msgspec
 
 from tellwire.model.lane_settings import CircuitSettings, RateLimit
 
-from .clocks import ROUNDING_MS
+from .clocks import DRIFT, ROUNDING_MS
 from .observer import LaneChange, seconds
 from .receivers import Moods, Sent
 
@@ -157,7 +157,8 @@ def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circ
             if begins and opened_s is not None:
                 wait_s = at_s - opened_s + (sent.doubt_ms + ROUNDING_MS) / 1000
                 _require(
-                    wait_s >= circuit.probe_after_s, f"{sent.url} was probed after {wait_s} s, at {at_s} s"
+                    wait_s * (1 + 2 * DRIFT) >= circuit.probe_after_s,
+                    f"{sent.url} was probed after {wait_s} s, at {at_s} s",
                 )
                 _require(probe is None, f"two probes of {sent.url} at {at_s} s")
                 probe = sent
@@ -218,11 +219,17 @@ def _a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Se
     """
     if notes.simulation.seed % 2:
         return
+    simulation = notes.simulation
+    unhealthy = {
+        *simulation.limited,
+        *simulation.batches,
+        *simulation.in_line,
+    }  # there one may wait for others
     for life in notes.lives.values():
-        simulation, theirs = notes.simulation, requests.get(life.url, [])
+        theirs = requests.get(life.url, [])
         switched = [switch for switch in notes.switches[life.url] if switch.state != "enabled"]
         slowed = any(sent.answer in {"429", "502", "503", "504", "timeout"} for sent in theirs)
-        if slowed or switched or life.url in simulation.limited or life.url in simulation.batches:
+        if slowed or switched or life.url in unhealthy:
             continue
         for change, after in zip(life.changes, [*life.changes[1:], None], strict=True):
             at_s = seconds(change.at_ms)
