@@ -1,5 +1,6 @@
 """Replays over HTTP and from the command line."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -105,16 +106,18 @@ async def test_replay_from_the_command_line(
     receiver.respond = lambda request: Reply()
     await server.client.post(f"/v1/endpoints/{endpoint}/enable")
 
-    def run(*arguments: str) -> dict[str, Any]:
+    async def run(*arguments: str) -> dict[str, Any]:
         database = ("--database-url", f"sqlite:///{tmp_path / 'tellwire.db'}", "--json")
         process = Process(tmp_path, "replays", *arguments, *database)
-        assert process.wait() == 0, process.rest("err")
+        assert await asyncio.to_thread(process.wait) == 0, process.rest("err")  # the server works meanwhile
         found: dict[str, Any] = json.loads(process.line())
         return found
 
-    started = run("start", endpoint, "--since", "1h", "--type", "order.*,invoice.*", "--state", "exhausted")
+    started = await run(
+        "start", endpoint, "--since", "1h", "--type", "order.*,invoice.*", "--state", "exhausted"
+    )
     assert (started["state"], started["types"]) == ("running", ["order.*", "invoice.*"])
     await receiver.met(2)
     await ended(server, started["id"])
-    assert run("get", started["id"])["retried"] == 1
-    assert [one["id"] for one in run("list", "--state", "succeeded")["data"]] == [started["id"]]
+    assert (await run("get", started["id"]))["retried"] == 1
+    assert [one["id"] for one in (await run("list", "--state", "succeeded"))["data"]] == [started["id"]]
