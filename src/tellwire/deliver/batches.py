@@ -19,7 +19,7 @@ from tellwire.ids import BATCH, encode
 from tellwire.model.attempt import Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
-from tellwire.policy.outcome import Verdict, judge
+from tellwire.policy.outcome import Verdict
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.group_commit import settle
 from tellwire.store.roster import LiveEndpoint
@@ -28,6 +28,7 @@ from tellwire.telemetry import BatchSent, StoreFailed, Telemetry
 
 from .batch_request import batch_id_of, batch_request_for
 from .expirer import Expirer
+from .judging import verdict_of
 from .lanes import Lane
 from .recorder import Recorder, Result
 
@@ -174,17 +175,8 @@ class Batches:
         ended_ms, chance = self._clock.now_ms(), self._random.random()
         results: list[Result] = []
         for claim in claims:
-            schedule = self._schedule
-            if endpoint.retries is not None:
-                schedule = endpoint.retries.schedule(claim.type, schedule)
-            verdict = judge(
-                evidence,
-                attempts_made=claim.schedule_step + 1,
-                schedule=schedule,
-                now_ms=ended_ms,
-                random_unit=chance,
-                since_ms=0 if schedule.max_age_ms is None else claim.since_ms,
-                expires_ms=claim.expires_ms,
+            verdict = verdict_of(
+                evidence, claim, endpoint, self._schedule, now_ms=ended_ms, random_unit=chance
             )
             if results:  # once is enough
                 verdict = msgspec.structs.replace(verdict, disable_endpoint=False)

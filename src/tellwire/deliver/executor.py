@@ -10,7 +10,7 @@ from tellwire.clock import Clock
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
-from tellwire.policy.outcome import Verdict, judge
+from tellwire.policy.outcome import Verdict
 from tellwire.policy.retry import RetrySchedule
 from tellwire.policy.shaping import Shapes
 from tellwire.policy.transforming import TransformError
@@ -21,6 +21,7 @@ from tellwire.telemetry import Telemetry
 from .batches import Batches
 from .credentials import Credentials
 from .expirer import Expirer
+from .judging import verdict_of
 from .lanes import Lane
 from .recorder import Recorder, Result
 from .request import request_for
@@ -127,17 +128,8 @@ class Executor:
             headers, body = request_for(claim, endpoint, started_ms, made)
             evidence = await self._send(endpoint, headers, body)
         ended_ms = self._clock.now_ms()
-        schedule = self._schedule
-        if endpoint.retries is not None:
-            schedule = endpoint.retries.schedule(claim.type, schedule)
-        verdict = judge(
-            evidence,
-            attempts_made=claim.schedule_step + 1,
-            schedule=schedule,
-            now_ms=ended_ms,
-            random_unit=self._random.random(),
-            since_ms=0 if schedule.max_age_ms is None else claim.since_ms,
-            expires_ms=claim.expires_ms,
+        verdict = verdict_of(
+            evidence, claim, endpoint, self._schedule, now_ms=ended_ms, random_unit=self._random.random()
         )
         if made is not evidence:  # a request was sent, which says something of the receiver
             self._follow(lane, endpoint, evidence, verdict, ended_ms)
