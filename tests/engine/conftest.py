@@ -7,7 +7,7 @@ async def test_arrives(server: Server, receiver: Receiver) -> None:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -22,6 +22,8 @@ from tellwire.api.asgi import App
 from tellwire.deliver.egress import EgressPolicy
 from tellwire.deliver.engine import EngineOptions
 from tellwire.server import build_app, http_server
+
+from .cli_process import Process
 
 ADMIN_KEY = "tw_admin_of_the_tests"
 WAIT_S = 90.0
@@ -162,3 +164,13 @@ async def serving(tellwire: Tellwire, app: App) -> AsyncIterator[Server]:
     finally:
         web.should_exit = True
         await task
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Process]]:
+    """Those that a test starts; what is left of them in the end is killed."""
+    started: list[Process] = []
+    yield started
+    for one in started:
+        one.process.kill()
+        one.wait()

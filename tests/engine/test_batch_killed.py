@@ -1,10 +1,7 @@
 """Batches through a crash: the process that was sending one is killed, another one goes on."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
@@ -13,37 +10,7 @@ from tellwire.model.delivery import State
 from .cli_process import Process
 from .embedded import KEY, LOOPBACK, all_are
 from .receivers import HeldReceiver
-
-FLAGS = [
-    "--secret-key",
-    KEY,
-    "--dev",
-    "--json",
-    "--log-format",
-    "json",
-    "--delivery-timeout",
-    "1",
-    "--lease",
-    "12",
-]
-"""A lease must be twice what an attempt may take; with it, the test takes so many seconds."""
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Process]]:
-    """Those that a test starts; what is left of them in the end is killed."""
-    started: list[Process] = []
-    yield started
-    for one in started:
-        one.process.kill()
-        one.wait()
-
-
-async def worker(workers: list[Process], folder: Path, url: str) -> Process:
-    """Start one more, and wait until it works."""
-    workers.append(Process(folder, "worker", *FLAGS, "--database-url", url))
-    await asyncio.to_thread(workers[-1].line)
-    return workers[-1]
+from .workers import worker
 
 
 async def test_a_batch_survives_the_process_that_sent_it(tmp_path: Path, workers: list[Process]) -> None:

@@ -1,11 +1,8 @@
 """The limits of an endpoint through a crash: the process that owns its lane is killed, another one goes on."""
 
-import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
@@ -14,38 +11,9 @@ from tellwire.model.delivery import State
 from .cli_process import Process
 from .embedded import KEY, LOOPBACK, all_are
 from .receivers import HeldReceiver
+from .workers import LEASE_S, worker
 
 EVENTS, BURST, PER_S = 80, 2, 20
-LEASE_S = 12  # twice what an attempt may take, with a timeout of one second
-FLAGS = [
-    "--secret-key",
-    KEY,
-    "--dev",
-    "--json",
-    "--log-format",
-    "json",
-    "--delivery-timeout",
-    "1",
-    "--lease",
-    "12",
-]
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Process]]:
-    """Those that a test starts; what is left of them in the end is killed."""
-    started: list[Process] = []
-    yield started
-    for one in started:
-        one.process.kill()
-        one.wait()
-
-
-async def worker(workers: list[Process], folder: Path, url: str) -> Process:
-    """Start one more, and wait until it works."""
-    workers.append(Process(folder, "worker", *FLAGS, "--database-url", url))
-    await asyncio.to_thread(workers[-1].line)
-    return workers[-1]
 
 
 async def test_the_rate_holds_when_the_owner_is_killed(tmp_path: Path, workers: list[Process]) -> None:

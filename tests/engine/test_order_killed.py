@@ -1,11 +1,9 @@
 """Order through a crash: a worker is killed in the middle of its lines, another one goes on with them."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
@@ -14,24 +12,13 @@ from tellwire.model.delivery import State
 from .cli_process import Process
 from .embedded import KEY, LOOPBACK, all_are
 from .lines import KEYS, Line, publish
-from .test_lane_killed import FLAGS, worker
+from .workers import worker
 
 EVENTS = 60
 
 
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[list[Process]]:
-    """Those that a test starts; what is left of them in the end is killed."""
-    started: list[Process] = []
-    yield started
-    for one in started:
-        one.process.kill()
-        one.wait()
-
-
 async def test_order_holds_when_a_worker_is_killed(tmp_path: Path, workers: list[Process]) -> None:
     """Takes as long as a lease. Each line arrives in order; what comes twice is a stretch, again from its first on."""
-    assert "--lease" in FLAGS
     url, whole, keyed = database_in(tmp_path), Line(), Line()
     options = Options(secret_key=KEY, egress=LOOPBACK, deliver=False)
     async with whole.receiver as one, keyed.receiver as two, Tellwire(url, options) as tellwire:
