@@ -127,7 +127,7 @@ async def test_a_member_that_is_cancelled_drops_out(tmp_path: Path) -> None:
         HeldReceiver(lambda n: (200 if n > 1 else 500, {})) as receiver,
         tellwire_at(tmp_path, delays_ms=(3_600_000,)) as tellwire,
     ):
-        await batching(tellwire, receiver, batch={"max_events": 3, "max_wait_s": 0.1})
+        id = await batching(tellwire, receiver, batch={"max_events": 3, "max_wait_s": LONG_S})
         ids = await publish(tellwire, 3)
 
         async def failed() -> list[Delivery]:
@@ -135,6 +135,7 @@ async def test_a_member_that_is_cancelled_drops_out(tmp_path: Path) -> None:
             return found if all(one.attempt_count for one in found) else []
 
         found = await until(failed)
+        await tellwire.endpoints.update(id, {"batch": {"max_wait_s": 0.1}})
         await tellwire.deliveries.cancel(found[1].id)
         await tellwire.deliveries.retry(found[0].id)
         await tellwire.deliveries.retry(found[2].id)
@@ -168,7 +169,7 @@ async def test_one_that_is_cancelled_while_it_waits_is_not_sent(tmp_path: Path) 
 async def test_the_body_stays_below_its_limit(tmp_path: Path) -> None:
     """A request goes when the next event would not fit; an event that is larger alone goes alone."""
     async with HeldReceiver() as receiver, tellwire_at(tmp_path) as tellwire:
-        await batching(tellwire, receiver, batch={"max_events": 100, "max_wait_s": 0.5, "max_bytes": 4_096})
+        await batching(tellwire, receiver, batch={"max_events": 100, "max_wait_s": 2, "max_bytes": 4_096})
         for size in (1_000, 1_000, 1_000, 1_000, 9_000, 1_000):
             await tellwire.publish("order.paid", {"text": "x" * size})
         await all_are(tellwire, State.SUCCEEDED, 6)
