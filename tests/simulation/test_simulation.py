@@ -63,7 +63,7 @@ def test_wrong_clocks_break_promises_where_they_rule(template: Path) -> None:
     """Were processes to go by the clocks of their hosts, leases would be stolen and deliveries claimed early: so the
     clocks of the simulation are wrong enough to tell."""
     missing = {"a lease was taken away", "claimed"}
-    for seed in range(SEEDS):
+    for seed in reversed(range(SEEDS)):  # the last ones tell soonest
         if missing:
             found = run(seed, template, measured=False)
             gc.collect()
