@@ -84,3 +84,53 @@ async def test_a_circuit_that_is_taken_back_frees_what_waits(tmp_path: Path) -> 
         down = False
         await tellwire.endpoints.update(endpoint.id, {"circuit": None})
         await all_are(tellwire, State.SUCCEEDED, 20)
+
+
+async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
+    """Where none is set, what is down is left alone after many failures, quietly, and tried again soon."""
+    facts: list[Fact] = []
+    down = True
+    async with (
+        HeldReceiver(lambda number: (500 if down else 200, {})) as sick,
+        HeldReceiver() as healthy,
+        tellwire_at(tmp_path, delays_ms=(3_600_000,) * 9) as tellwire,
+    ):
+        tellwire.telemetry.subscribe(facts.append)
+        await tellwire.endpoints.create(sick.url, events=["*"])
+        await tellwire.endpoints.create(healthy.url, events=["*"])
+        count = 300
+        for start in range(0, count, 100):
+            await tellwire.publish_many(
+                [{"type": "order.paid", "data": {"n": start + n}} for n in range(100)]
+            )
+        await healthy.met(count)
+
+        async def waits() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            return sum(one.waiting_for is WaitingFor.CIRCUIT for one in pending) > count / 2
+
+        await until(waits)
+        assert 50 <= len(sick.bodies) < 100  # those in the air when it opened, and a few probes
+        assert await tellwire.deliveries.lag_ms() == 0, "what waits for a circuit is not late"
+        down = False
+        tried = len(sick.bodies)
+
+        async def flows() -> bool:
+            return len(await deliveries(tellwire, State.PENDING)) <= tried + 1
+
+        await until(flows)
+        assert not [fact for fact in facts if isinstance(fact, LaneOpened | LaneClosed)]
+
+
+async def test_successes_in_between_keep_it_closed(tmp_path: Path) -> None:
+    """An endpoint that refuses most of what it gets is not down."""
+    async with (
+        HeldReceiver(lambda number: (200 if number % 10 == 0 else 422, {})) as picky,
+        tellwire_at(tmp_path, delays_ms=()) as tellwire,
+    ):
+        await tellwire.endpoints.create(picky.url, events=["*"])
+        for _ in range(3):
+            await tellwire.publish_many([{"type": "order.paid", "data": {"n": n}} for n in range(100)])
+        await picky.met(300)
+        pending = await deliveries(tellwire, State.PENDING)
+        assert not [one for one in pending if one.waiting_for is WaitingFor.CIRCUIT]

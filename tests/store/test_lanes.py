@@ -122,3 +122,28 @@ async def tell(store: Store, owner: int, why: WaitingFor | None, circuit: Circui
 async def told(store: Store) -> str | None:
     query = select(table.c.waiting_for).where(table.c.endpoint_id == raw(1))
     return await store.read(lambda connection: connection.execute(query).scalar_one())
+
+
+async def note(store: Store, owner: int, now_ms: int) -> None:
+    def run(connection: Connection) -> None:
+        why = WaitingFor.CIRCUIT
+        lanes.note(connection, [raw(1), raw(2)], owner, why, now_ms=now_ms, until_ms=now_ms + 15_000)
+
+    await store.write(run)
+
+
+async def broken(store: Store, now_ms: int) -> set[bytes]:
+    return await store.read(lambda connection: lanes.broken(connection, now_ms))
+
+
+async def test_what_nobody_owns_may_be_noted(store: Store) -> None:
+    """A note is believed for a while, taken back by whoever wrote it, and takes no lane from its owner."""
+    await take(store, 2, B, NOW)
+    await note(store, A, NOW)
+    assert await broken(store, NOW + 14_999) == {raw(1)}
+    assert await broken(store, NOW + 15_000) == set()
+    await note(store, B, NOW + 1_000)
+    assert await broken(store, NOW + 15_500) == {raw(2)}, "the note on 1 is A's as long as it holds"
+    await note(store, A, NOW + 10_000)
+    await tell(store, A, None)
+    assert raw(1) not in await broken(store, NOW + 10_001)

@@ -94,7 +94,7 @@ class Engine:
         self._lanes = Lanes(options.bounds, self._start, clock)
         self._releases = store.batched(self._release, self._released, max_weight=1_000, stage="release")
         owner = self.token()
-        self._holding = Holding(store, self._lanes, telemetry, owner=owner)
+        self._holding = Holding(store, self._lanes, clock, telemetry, owner=owner)
         self._ownership = Ownership(
             store,
             clock,

@@ -10,6 +10,7 @@ from tellwire.clock import Clock
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
+from tellwire.policy.circuit import CLOSED
 from tellwire.policy.outcome import Verdict
 from tellwire.policy.retry import RetrySchedule
 from tellwire.policy.shaping import Shapes
@@ -59,8 +60,8 @@ class Executor:
         """``let_go(claim, release)`` gives a claim up unsent with what goes along, ``let_one_go`` only itself; ``owns``
         tells whether an exclusive lane is ours; ``needed_ms`` is what an attempt may take at most.
 
-        ``changed`` hears of an endpoint that is not as its lane knows it, ``judged`` whether an attempt to one with a
-        circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        ``changed`` hears of an endpoint that is not as its lane knows it, ``judged`` whether an attempt that says
+        something of its circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
         ``hold(lane, until_ms)`` holds a lane back.
         """
         self._store = store
@@ -159,15 +160,17 @@ class Executor:
         self, lane: Lane, endpoint: LiveEndpoint, evidence: Evidence, verdict: Verdict, ended_ms: int
     ) -> None:
         """Do to the lane what a request and its verdict say."""
-        self._ended(endpoint.id, ended_ms, evidence.succeeded)
+        succeeded = evidence.succeeded
+        self._ended(endpoint.id, ended_ms, succeeded)
         _adapt(lane, evidence, verdict.slow_down)
         if verdict.hold_ms:
             self._hold(lane, ended_ms + verdict.hold_ms)
-        if lane.circuit is not None:
-            self._judged(lane, endpoint, evidence.succeeded)
+        if not succeeded or lane.circuit is not CLOSED or endpoint.settings.circuit is not None:
+            self._judged(lane, endpoint, succeeded)
 
 
 def _adapt(lane: Lane, evidence: Evidence, slow_down: bool) -> None:
+    lane.took_ms += (evidence.duration_ms - lane.took_ms) / 16
     # A receiver that does not answer in time is overloaded too, and holds slots for longest.
     if slow_down or evidence.error is AttemptError.TIMEOUT:
         lane.limit = lane.limit.slowed()

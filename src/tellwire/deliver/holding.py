@@ -1,8 +1,8 @@
 """Holding back: tells the store which lanes of this process hold deliveries back, and why, so that these can show it.
 
-Only the owner of a lane knows; others look at what it wrote, and the next owner goes on with a circuit that is open.
-A lane that goes on by itself within a second is not told. Nothing else moves in such a lane, so this is also where it
-learns that its limits have changed.
+Where a lane has an owner, only that knows; others look at what it wrote, and the next owner goes on with a circuit that
+is open. Where it has none, whoever holds back notes it, anew as long as it lasts. A lane that goes on by itself within
+a second is not told. Nothing else moves in such a lane, so this is also where it learns that its limits have changed.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from tellwire.clock import Clock
 from tellwire.errors import StoreError
+from tellwire.model.delivery import WaitingFor
 from tellwire.store import lanes
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
@@ -18,17 +20,22 @@ from tellwire.telemetry import StoreFailed, Telemetry
 from .lanes import HeldBack, Lanes
 
 _LOOK_EVERY_S: Final = 1.0
+_NOTED_MS: Final = 15_000
+"""So long a note is believed; it is written anew when half of that is over."""
+_NOTE: Final = HeldBack(WaitingFor.CIRCUIT, shared=True)
 
 
 class Holding:
     """Looks at the lanes that hold something back, as long as there are any."""
 
-    def __init__(self, store: Store, lanes: Lanes, telemetry: Telemetry, *, owner: int) -> None:
+    def __init__(self, store: Store, lanes: Lanes, clock: Clock, telemetry: Telemetry, *, owner: int) -> None:
         self._store = store
         self._lanes = lanes
+        self._clock = clock
         self._telemetry = telemetry
         self._owner = owner
         self._told: dict[bytes, HeldBack] = {}
+        self._noted_ms = 0
 
     async def run(self) -> None:
         """Tell until cancelled; costs nothing while no lane holds anything back."""
@@ -50,17 +57,28 @@ class Holding:
         """Write down what has changed."""
         freed = self._told.keys() - now.keys()
         new = {id: why for id, why in now.items() if self._told.get(id) != why}
-        if not new and not freed:
+        notes = {id for id, why in now.items() if why == _NOTE}
+        now_ms = self._clock.now_ms()
+        again = bool(notes) and not 0 <= now_ms - self._noted_ms < _NOTED_MS / 2
+        if not new and not freed and not again:
             return
         alike: dict[HeldBack, set[bytes]] = {}
-        for id, why in new.items():
-            alike.setdefault(why, set()).add(id)
+        for id in new.keys() - notes:
+            alike.setdefault(new[id], set()).add(id)
+        noted = notes if again else notes & new.keys()
 
         def tell(connection: Connection) -> None:
             if freed:
                 lanes.tell(connection, freed, self._owner, None)
             for why, ids in alike.items():
                 lanes.tell(connection, ids, self._owner, why.waiting_for, why.circuit)
+            if noted:
+                until_ms = now_ms + _NOTED_MS
+                lanes.note(
+                    connection, noted, self._owner, _NOTE.waiting_for, now_ms=now_ms, until_ms=until_ms
+                )
 
         await self._store.write(tell)
         self._told = now
+        if again:
+            self._noted_ms = now_ms

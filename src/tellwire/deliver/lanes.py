@@ -25,6 +25,12 @@ from .gathering import Gathering
 
 HELD_PER_SLOT: Final = 256
 """How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
+AHEAD_MS: Final = 2_000
+"""How many claims a lane may hold: what it sends in so long, by what its attempts took of late. A claim that waits for
+long in memory only costs the extension of its lease."""
+LEAST_PER_SLOT: Final = 4
+FIRST_MS: Final = 100
+"""What an attempt of a new lane is thought to take."""
 HELD_MS: Final = 15_000
 """How many claims a lane with a rate may hold: what it sends in so long."""
 HELD_BYTES: Final = 64 * 1024 * 1024
@@ -40,10 +46,11 @@ class LaneBounds(msgspec.Struct, frozen=True):
 
 
 class HeldBack(NamedTuple):
-    """Why a lane holds deliveries back; with its circuit, where that is open."""
+    """Why a lane holds deliveries back; with its circuit, where that is open, or ``shared``, where others send too."""
 
     waiting_for: WaitingFor
     circuit: Circuit | None = None
+    shared: bool = False
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -51,7 +58,8 @@ class Load(msgspec.Struct, frozen=True):
 
     ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that
     have due deliveries left in the store, ``broken`` those whose circuit is open. ``waiting_ms`` tells for how long
-    the oldest claim that waits has been due, without the time for which it may wait for others to go along.
+    the oldest claim that waits has been due, without the time for which it may wait for others to go along, and without
+    those that wait for a circuit.
     """
 
     in_flight: int
@@ -69,7 +77,7 @@ class Lane:
 
     __slots__ = (
         "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
-        "queued", "timer", "waiting",
+        "queued", "timer", "took_ms", "waiting",
     )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
@@ -83,7 +91,8 @@ class Lane:
         self.queued = False  # stands in line for a slot of the process
         self.endpoint: LiveEndpoint | None = None  # as its settings were last looked at
         self.bucket: Bucket | None = None
-        self.circuit: Circuit | None = None
+        self.circuit = CLOSED
+        self.took_ms: float = FIRST_MS  # an attempt, of late
         self.timer: asyncio.Handle | None = None  # until there is a token
 
     @property
@@ -91,7 +100,12 @@ class Lane:
         """How many claims this lane may hold by its own bound."""
         if self.is_open:
             return self.per_request  # for a probe
-        most = self.limit.allowed * max(HELD_PER_SLOT, self.per_request)
+        ahead = (
+            min(max(int(AHEAD_MS / self.took_ms), LEAST_PER_SLOT), HELD_PER_SLOT)
+            if self.took_ms
+            else HELD_PER_SLOT
+        )
+        most = self.limit.allowed * max(ahead, self.per_request)
         if self.bucket is not None:
             most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)
         return most
@@ -99,7 +113,7 @@ class Lane:
     @property
     def is_open(self) -> bool:
         """Whether its circuit breaker lets nothing through but probes."""
-        return self.circuit is not None and self.circuit.is_open
+        return self.circuit.opened_ms is not None
 
     @property
     def since_ms(self) -> int | None:
@@ -112,7 +126,8 @@ class Lane:
     def held_back(self) -> HeldBack | None:
         """Why it sends nothing at present, if there is a reason that lasts."""
         if self.is_open:
-            return HeldBack(WaitingFor.CIRCUIT, self.circuit)
+            exclusive = self.endpoint is not None and self.endpoint.exclusive
+            return HeldBack(WaitingFor.CIRCUIT, self.circuit if exclusive else None, shared=not exclusive)
         if self.timer is not None and self.waiting:
             return HeldBack(WaitingFor.RATE)
         gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
@@ -204,9 +219,7 @@ class Lanes:
         elif before is None or before.settings.rate_limit != rate:
             # Empty at first: whoever owned the lane before may have spent all that there was.
             lane.bucket = Bucket(rate.per_ms, rate.at_once, 0, self._clock.now_ms())
-        if settings.circuit is None:
-            lane.circuit = None
-        elif lane.circuit is None:
+        if before is not None and (before.settings.circuit is None) != (settings.circuit is None):
             lane.circuit = CLOSED
         self._line_up(lane, settings.batch)
         if lane.timer is not None:  # for a token that the lane may no longer need
@@ -261,7 +274,7 @@ class Lanes:
         ``circuit`` is as the last owner left it.
         """
         lane = self[endpoint_id]
-        if lane.circuit is not None and circuit is not None:
+        if circuit is not None and lane.endpoint is not None and lane.endpoint.settings.circuit is not None:
             lane.circuit = circuit
         bucket = lane.bucket
         if bucket is not None:
@@ -326,7 +339,9 @@ class Lanes:
     def load(self, now_ms: int) -> Load:
         """What they hold; goes through all lanes, so not to be asked for each claim."""
         lanes = list(self._lanes.values())
-        oldest_ms = min((ms for lane in lanes if (ms := lane.since_ms) is not None), default=now_ms)
+        oldest_ms = min(
+            (ms for lane in lanes if not lane.is_open and (ms := lane.since_ms) is not None), default=now_ms
+        )
         return Load(
             self.in_flight,
             self.held,
@@ -351,7 +366,9 @@ class Lanes:
     def forget_idle(self, owns: Callable[[bytes], bool]) -> None:
         """Drop the lanes that have nothing to remember, so that memory follows the work and not history."""
         for endpoint_id, lane in list(self._lanes.items()):
-            remembers = lane.bucket is not None or lane.circuit is not None
+            remembers = lane.bucket is not None or (
+                lane.endpoint is not None and lane.endpoint.settings.circuit is not None
+            )
             if lane.at_rest and not (remembers and owns(endpoint_id)):
                 del self._lanes[endpoint_id]
 
@@ -372,10 +389,10 @@ class Lanes:
     def _may_begin(self, lane: Lane) -> bool:
         """Whether circuit and rate allow an attempt now, and a token is taken; else the lane goes on by itself."""
         bucket, circuit = lane.bucket, lane.circuit
-        if bucket is None and circuit is None:
+        if bucket is None and circuit.opened_ms is None:
             return True
         now_ms = self._clock.now_ms()
-        if circuit is not None and circuit.is_open:
+        if circuit.is_open:
             if lane.in_flight:
                 return False  # one probe at a time
             if circuit.probe_ms > now_ms:

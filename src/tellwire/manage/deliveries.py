@@ -15,7 +15,7 @@ from tellwire.model.event import StoredEvent
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import is_pattern
-from tellwire.store import backlog, deliveries, events
+from tellwire.store import backlog, deliveries, events, lanes
 from tellwire.store.backlog import LaneBacklog
 from tellwire.store.order import glances
 from tellwire.store.store import Store
@@ -202,14 +202,18 @@ class Deliveries:
         """For how long the oldest due delivery of an enabled endpoint has been waiting in the store; 0 if none is.
 
         What a process has claimed waits with that process (see ``Engine.load``). Takes one index seek for each endpoint
-        that has pending deliveries, however many they are; in order, some for up to fifty keys.
+        that has pending deliveries, however many they are; in order, some for up to fifty keys. Those of an endpoint
+        whose circuit is open are not late.
         """
-        lanes = await self._store.read(lambda connection: _first_ready(self._store, connection))
         now_ms, endpoints = self._clock.now_ms(), self._store.roster.endpoints
+        ready, broken = await self._store.read(
+            lambda connection: (_first_ready(self._store, connection), lanes.broken(connection, now_ms))
+        )
         ages = [
             now_ms - ready_ms
-            for endpoint_id, ready_ms in lanes
-            if (endpoint := endpoints.get(endpoint_id)) is not None
+            for endpoint_id, ready_ms in ready
+            if endpoint_id not in broken
+            and (endpoint := endpoints.get(endpoint_id)) is not None
             and endpoint.state is EndpointState.ENABLED
         ]
         return max([0, *ages])

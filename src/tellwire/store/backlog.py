@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, case, func, select, text, union_all
 
 from tellwire.ids import ENDPOINT, encode
+from tellwire.model.delivery import WaitingFor
 from tellwire.model.endpoint import EndpointState
 
 from .tables import STILL_PENDING, deliveries, endpoints, lanes
@@ -37,6 +38,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
     lease_ms = deliveries.c.lease_until_ms
     stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
     due = deliveries.c.due_ms <= now_ms
+    noted = (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
     halves = union_all(
         *(
             select(
@@ -68,7 +70,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
             endpoints.c.tenant,
             endpoints.c.state,
             endpoints.c.state_reason,
-            (lanes.c.circuit.is_not(None)).label("broken"),
+            (lanes.c.circuit.is_not(None) | noted).label("broken"),
         )
         .join(endpoints, endpoints.c.id == pending.c.endpoint_id)
         .outerjoin(lanes, lanes.c.endpoint_id == pending.c.endpoint_id)

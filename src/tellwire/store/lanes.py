@@ -1,6 +1,7 @@
 """Queries on lanes: which process owns the lane of an endpoint whose limits hold across processes, and until when.
 
-There are rows only for such endpoints. An owner that has died owns until its lease ends; nobody takes a lane before.
+An owner that has died owns until its lease ends; nobody takes a lane before. For other endpoints there is a row only
+while a process notes why it holds deliveries back (``note``); that lane belongs to nobody.
 """
 
 from collections.abc import Collection
@@ -37,6 +38,19 @@ _TAKE = text("""
     bindparam("endpoint_id", type_=lanes.c.endpoint_id.type),
     bindparam("owner", type_=lanes.c.owner.type),
     bindparam("until_ms", type_=lanes.c.until_ms.type),
+    bindparam("now_ms", type_=lanes.c.until_ms.type),
+)
+
+_NOTE = text("""
+    INSERT INTO lanes (endpoint_id, owner, until_ms, waiting_for)
+    VALUES (:endpoint_id, :owner, :until_ms, :waiting_for)
+    ON CONFLICT (endpoint_id) DO UPDATE SET
+        owner = excluded.owner, until_ms = excluded.until_ms, waiting_for = excluded.waiting_for
+    WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms""").bindparams(
+    bindparam("endpoint_id", type_=lanes.c.endpoint_id.type),
+    bindparam("owner", type_=lanes.c.owner.type),
+    bindparam("until_ms", type_=lanes.c.until_ms.type),
+    bindparam("waiting_for", type_=lanes.c.waiting_for.type),
     bindparam("now_ms", type_=lanes.c.until_ms.type),
 )
 
@@ -87,6 +101,26 @@ def tell(
             circuit=None if circuit is None else msgspec.json.encode(circuit).decode(),
         )
     )
+
+
+def note(
+    connection: Connection,
+    endpoint_ids: Collection[bytes],
+    owner: int,
+    waiting_for: WaitingFor,
+    *,
+    now_ms: int,
+    until_ms: int,
+) -> None:
+    """Write down why a process holds deliveries back in lanes that are nobody's: true until ``until_ms``."""
+    values = {"owner": owner, "until_ms": until_ms, "now_ms": now_ms, "waiting_for": str(waiting_for)}
+    connection.execute(_NOTE, [{"endpoint_id": id, **values} for id in endpoint_ids])
+
+
+def broken(connection: Connection, now_ms: int) -> set[bytes]:
+    """The endpoints whose deliveries wait for a circuit, as somebody says who may know."""
+    waits = (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
+    return set(connection.execute(select(lanes.c.endpoint_id).where(waits)).scalars())
 
 
 def give_up(connection: Connection, owner: int, *, now_ms: int) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from tellwire.clock import SystemClock
-from tellwire.deliver.lanes import HELD_PER_SLOT, Admission, Lane, LaneBounds, Lanes
+from tellwire.deliver.lanes import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, Admission, Lane, LaneBounds, Lanes
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import EndpointSettings
@@ -149,9 +149,21 @@ def test_a_slowed_lane_holds_less() -> None:
     """What a lane may hold follows the slots that it has at present."""
     lanes = World(LaneBounds(per_endpoint=4)).lanes
     lane = lanes[lane_id(1)]
+    lane.took_ms = 1
     assert lanes.room(lane) == 4 * HELD_PER_SLOT
     lane.limit = lane.limit.slowed()
     assert lanes.room(lane) == 2 * HELD_PER_SLOT
+
+
+def test_a_slow_lane_holds_what_it_sends_in_a_while() -> None:
+    """What attempts took of late says how many claims are worth holding; a new lane is neither fast nor slow."""
+    lanes = World(LaneBounds(per_endpoint=4)).lanes
+    lane = lanes[lane_id(1)]
+    assert 4 * LEAST_PER_SLOT < lanes.room(lane) < 4 * HELD_PER_SLOT
+    lane.took_ms = 50.0
+    assert lanes.room(lane) == 4 * AHEAD_MS // 50
+    lane.took_ms = 10_000.0
+    assert lanes.room(lane) == 4 * LEAST_PER_SLOT
 
 
 def test_after_the_stop_nothing_starts() -> None:
