@@ -23,6 +23,7 @@ from .scenarios.growth import growth
 from .scenarios.idle import idle
 from .scenarios.isolation import isolation
 from .scenarios.latency import latency
+from .scenarios.recovery import recovery
 from .scenarios.throughput import CASES, throughput
 from .scenarios.tls import tls
 from .served import has_cli
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Run], Table]] = {
     "tls": tls,
     "idle": idle,
     "isolation": isolation,
+    "recovery": recovery,
     "batching": batching,
 }
 NAMES = (*CASES, *SCENARIOS)
@@ -74,6 +76,7 @@ def _asked(given: argparse.Namespace, here: Path) -> Asked:
     return Asked(
         stores=tuple(given.store),
         quick=given.quick,
+        processes=given.processes,
         seconds=given.seconds,
         profile=here / "profile" if given.profile else None,
         keep=given.keep,
@@ -95,6 +98,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", choices=[*NAMES, "all"], default=DEFAULT, metavar="NAME",
         help=f"what to measure: {' '.join(NAMES)}, or all; default: {' '.join(DEFAULT)}")  # fmt: skip
     add("--store", nargs="+", choices=STORES, default=STORES, help="on these stores")
+    add("--processes", type=int, default=2, help="Tellwire processes on PostgreSQL (SQLite: one)")
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--plots", action="store_true", help="draw plots into benchmarks/plots")
     add("--profile", action="store_true", help="cProfile of every thread, at full speed")

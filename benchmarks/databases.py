@@ -123,10 +123,10 @@ class PostgresDatabase:
     """See ``Database``."""
 
     store = POSTGRES
-    processes = 2
 
-    def __init__(self, server: PostgresServer, name: str) -> None:
+    def __init__(self, server: PostgresServer, name: str, processes: int = 2) -> None:
         self.server = server
+        self.processes = processes
         self.name = name
         self.url = server.url_of(name)
 

@@ -18,6 +18,7 @@ class Asked:
 
     stores: tuple[str, ...]
     quick: bool = False
+    processes: int = 2
     seconds: float | None = None
     profile: Path | None = None
     keep: Path | None = None
@@ -58,7 +59,7 @@ class Run:
         name = f"bench{self._made}"
         self.postgres.create(name)
         try:
-            yield PostgresDatabase(self.postgres, name)
+            yield PostgresDatabase(self.postgres, name, self.asked.processes)
         finally:
             self.postgres.drop(name)
 

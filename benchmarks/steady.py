@@ -7,6 +7,7 @@ two threads would wait for each other.
 """
 
 import argparse
+import contextlib
 import json
 import select
 import socket
@@ -48,11 +49,15 @@ class Line:
     def send(self, turn: int, request: bytes) -> None:
         """Send the request of ``turn``."""
         self.turn = turn
-        self.socket.sendall(request)
+        with contextlib.suppress(ConnectionError):  # ``read`` will tell
+            self.socket.sendall(request)
 
     def read(self) -> bool | None:
         """Read what has come: whether the answer is there; None if the server has closed the connection."""
-        data = self.socket.recv(65_536)
+        try:
+            data = self.socket.recv(65_536)
+        except ConnectionError:
+            return None
         if not data:
             return None
         self._parser.feed_data(data)
@@ -134,20 +139,23 @@ class Offer:
             server.free.append(line)
 
     def _replace(self, line: Line) -> None:
-        """A server closes connections that are idle for long."""
-        if line not in line.server.free:
-            raise SystemExit("the server has closed a connection instead of answering")
-        line.server.free.remove(line)
+        """A server closes connections that are idle for long, sometimes just as one is used: then it is sent again."""
         del self._lines[line.socket.fileno()]
         line.socket.close()
         fresh = Line(line.server)
-        line.server.free.insert(0, fresh)
         self._listen(fresh)
+        if line in line.server.free:
+            line.server.free.remove(line)
+            line.server.free.insert(0, fresh)
+        else:
+            fresh.send(line.turn, self._requests[line.turn])
 
 
-def requests_of(size: int, lanes: int, count: int, first: int) -> list[bytes]:
+def requests_of(size: int, lanes: int, count: int, first: int, first_lane: int = 0) -> list[bytes]:
     """Requests with numbered bodies, made beforehand: that costs more than sending them."""
-    blank = [request_bytes("/v1/events", published(size, lane, FIRST_NUMBER)) for lane in range(lanes)]
+    blank = [
+        request_bytes("/v1/events", published(size, first_lane + lane, FIRST_NUMBER)) for lane in range(lanes)
+    ]
     mark = b'"bench":%d' % FIRST_NUMBER
     return [
         blank[turn % lanes].replace(mark, b'"bench":%d' % (FIRST_NUMBER + first + turn), 1)
@@ -164,8 +172,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--lanes", type=int, required=True)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--first-lane", type=int, default=0)
     asked = parser.parse_args()
-    offer = Offer(asked.ports, requests_of(asked.size, asked.lanes, asked.count, asked.first), asked.rate)
+    requests = requests_of(asked.size, asked.lanes, asked.count, asked.first, asked.first_lane)
+    offer = Offer(asked.ports, requests, asked.rate)
     put_first()
     start_ns = offer.run()
     acknowledged = list(offer.acknowledged_ns)
