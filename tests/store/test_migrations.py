@@ -1,19 +1,21 @@
 """Opening a database: migrated to this version's tables, or refused with what to do."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from tellwire.errors import SettingsError, StoreVersionError
 from tellwire.model.key import Scope
 from tellwire.signing.vault import Vault
-from tellwire.store.migrations.migrate import _config
+from tellwire.store.migrations.new_sqlite import SCRIPT, render
+from tellwire.store.migrations.upgrade import upgrade
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.store import Store
 from tellwire.store.tables import metadata
@@ -45,6 +47,38 @@ async def test_migrations_make_the_tables_as_declared(store: Store) -> None:
         return list(compare_metadata(context, metadata))
 
     assert await store.read(compare) == []
+
+
+async def test_a_new_database_is_as_the_migrations_make_it(vault: Vault, tmp_path: Path) -> None:
+    """SQLite's file is made at once, by SQL that is kept: it has the tables, indexes and rows of all migrations."""
+    assert SCRIPT.read_text(encoding="utf-8") == render(), "write it anew: make docs"
+    engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with engine.begin() as connection:
+        upgrade(connection)
+    engine.dispose()
+    store = SqliteStore(sqlite_path(tmp_path), vault)
+    await store.open()
+    await store.close()
+    made, migrated = [_contents(path) for path in (sqlite_path(tmp_path), tmp_path / "migrated.db")]
+    assert made == migrated
+
+
+def _contents(path: Path) -> list[str]:
+    """Everything in a file but the key check, which opening adds; spaces aside."""
+    with closing(sqlite3.connect(path)) as connection:
+        lines = [" ".join(line.replace(";", " ;").split()) for line in connection.iterdump()]
+        return [line for line in lines if not line.startswith('INSERT INTO "facts"')]
+
+
+async def test_tables_of_others_stay(vault: Vault, tmp_path: Path) -> None:
+    """A file in which somebody keeps tables already gets ours beside them."""
+    with closing(sqlite3.connect(sqlite_path(tmp_path))) as connection:
+        connection.execute("CREATE TABLE orders (id)")
+    store = SqliteStore(sqlite_path(tmp_path), vault)
+    await store.open()
+    tables = await store.read(lambda connection: set(inspect(connection).get_table_names()))
+    await store.close()
+    assert {"orders", "events", "deliveries"} <= tables
 
 
 async def test_a_newer_database_is_refused(backend: Backend, vault: Vault, tmp_path: Path) -> None:
@@ -101,9 +135,7 @@ def _write_old_keys(path: Path) -> None:
     """A database as of the version before, with a key for everything and one for little."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0004")
+        upgrade(connection, "0004")
         for name, scopes in (("a", "publish manage read"), ("b", "publish read")):
             connection.execute(
                 text(

@@ -8,16 +8,15 @@ from typing import Any
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, insert
-from tests.postgres import database_in
+from sqlalchemy import insert
+from tests.postgres import database_in, empty_database_in
 
 from tellwire.deliver.pruner import Pruner
 from tellwire.ids import DELIVERY, EVENT, encode
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, events, migrations
+from tellwire.store import deliveries, events
 from tellwire.store.events import known_by_keys
+from tellwire.store.migrations.upgrade import upgrade
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.postgres_connections import pool_of
 from tellwire.store.postgres_days import DAY_MS, days_of, make_ahead
@@ -174,17 +173,10 @@ async def test_keys_go_with_their_events(store: PostgresStore, driver: Any) -> N
 
 async def test_a_database_from_before_keeps_its_rows(tmp_path: Path) -> None:
     """What was stored before there were partitions is there afterwards, and its idempotency keys still count."""
-    url, folder = database_in(tmp_path), str(Path(migrations.__file__).parent)
-
-    def upgrade(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", folder)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-
+    url = empty_database_in(tmp_path)
     engine = pool_of(url, 1)
     async with engine.begin() as connection:
-        await connection.run_sync(upgrade)
+        await connection.run_sync(upgrade, "0003")
         for number, key in ((1, "k"), (2, None)):
             columns = event_row(number, key=key)._asdict()
             await connection.execute(insert(event_table).values(columns))

@@ -77,7 +77,7 @@ def _known_version() -> str:
 
 
 def _print_sql(dialect: str, *, as_json: bool) -> None:
-    from ..store.migrations.migrate import print_sql
+    from ..store.migrations.upgrade import print_sql
 
     written = io.StringIO()
     with redirect_stdout(written):

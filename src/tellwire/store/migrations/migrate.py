@@ -1,15 +1,11 @@
 """Brings a database to this version's tables. Cheap when there is nothing to do: one query, Alembic not even loaded."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from sqlalchemy import Connection, inspect, text
 
 from tellwire.errors import StoreVersionError
 from tellwire.store.tables import SCHEMA_VERSION
 
-if TYPE_CHECKING:
-    from alembic.config import Config
+from .new_sqlite import make_new
 
 
 def stored_version(connection: Connection) -> str | None:
@@ -33,26 +29,18 @@ def migrate(connection: Connection) -> bool:
             f"the database is at version {version}, this Tellwire knows {SCHEMA_VERSION} at most: "
             "upgrade Tellwire (nothing was changed)"
         )
-    from alembic import command
+    if (
+        version is None
+        and connection.dialect.name == "sqlite"
+        and _is_empty(connection)
+        and make_new(connection)
+    ):
+        return True
+    from .upgrade import upgrade
 
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    upgrade(connection)
     return True
 
 
-def print_sql(dialect: str) -> None:
-    """Write the SQL of all migrations for ``dialect`` to standard output, without a database."""
-    from alembic import command
-
-    config = _config()
-    config.attributes["dialect"] = dialect
-    command.upgrade(config, "head", sql=True)
-
-
-def _config() -> "Config":
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    return config
+def _is_empty(connection: Connection) -> bool:
+    return not inspect(connection).get_table_names()
