@@ -95,8 +95,8 @@ async def test_endpoints(client: Client, tellwire: Tellwire) -> None:
     assert await client.endpoints.rotate_secret(id, overlap_s=0) == await tellwire.endpoints.secret(id)
     changed = await client.endpoints.update(id, {"description": None, "user_agent": None, "events": ["x"]})
     assert (changed.description, changed.settings.user_agent) == ("", None)
-    assert (await client.endpoints.subscribe(id, ["y"])).subscriptions == (Subscription(("x", "y")),)
-    assert (await client.endpoints.unsubscribe(id, ["x"])).subscriptions == (Subscription(("y",)),)
+    assert (await client.endpoints.subscribe(id, ["y"])).subscriptions[0].events == ("x", "y")
+    assert (await client.endpoints.unsubscribe(id, ["x"])).subscriptions[0].events == ("y",)
     for name in ("pause", "resume", "disable", "enable"):
         await getattr(client.endpoints, name)(id)
     delivery = await client.endpoints.test(id, type="order.paid")

@@ -126,3 +126,58 @@ async def test_a_method_of_its_own(server: Server, receiver: Receiver) -> None:
     assert (await server.client.patch(path, json={"method": None})).json()["method"] == "POST"
     assert (await published(server, receiver)).method == "POST"
     assert locs(await server.client.patch(path, json={"method": "GET"})) == [["method"]]
+
+
+async def test_a_new_subscription_takes_the_envelope_of_its_tenant(
+    server: Server, receiver: Receiver
+) -> None:
+    """However it is made: with the endpoint, by a patch, by subscribing. One that says its own keeps that."""
+    await server.client.patch("/v1/tenants/default", json={"defaults": {"envelope": "cloudevents"}})
+    made = await created(server, url=receiver.url, events=["order.*"])
+    path = f"/v1/endpoints/{made['id']}"
+    assert made["subscriptions"][0]["envelope"] == "cloudevents"
+    request = await published(server, receiver)
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    both = {"subscriptions": [{"events": ["a"], "envelope": "standard"}, {"events": ["b"], "envelope": None}]}
+    changed = (await server.client.patch(path, json=both)).json()["subscriptions"]
+    assert [one["envelope"] for one in changed] == ["standard", "cloudevents"]
+    await server.client.patch(path, json={"subscriptions": []})
+    subscribed = await server.client.post(f"{path}/subscribe", json={"events": ["c"]})
+    assert [one["envelope"] for one in subscribed.json()["subscriptions"]] == ["cloudevents"]
+    body: dict[str, Any] = {"subscriptions": [{"events": ["order.*"]}], "bodies": True}
+    (previewed,) = (await server.client.post("/v1/subscriptions/preview", json=body)).json()["data"]
+    assert previewed["request"]["content_type"] == "application/cloudevents+json"
+
+
+async def test_subscriptions_that_are_there_keep_their_envelope(server: Server, receiver: Receiver) -> None:
+    """Receivers read the form that they have always got, whatever their tenant's default becomes."""
+    made = await created(server, url=receiver.url, events=["order.*"])
+    await server.client.patch("/v1/tenants/default", json={"defaults": {"envelope": "raw"}})
+    request = await published(server, receiver)
+    assert json.loads(request.body)["type"] == "order.paid"
+    path = f"/v1/endpoints/{made['id']}"
+    shown = (await server.client.get(path)).json()
+    assert shown["subscriptions"][0]["envelope"] == "standard"
+    again = await server.client.patch(path, json={"subscriptions": shown["subscriptions"]})
+    assert again.json()["subscriptions"] == shown["subscriptions"]
+    wider = await server.client.post(f"{path}/subscribe", json={"events": ["more"]})
+    assert wider.json()["subscriptions"][0]["envelope"] == "standard"
+
+
+async def test_an_envelope_by_default_has_to_suit_the_endpoint(server: Server, receiver: Receiver) -> None:
+    """What cannot be together is refused with the same words as if it had been asked for; nothing is stored."""
+    await server.client.patch("/v1/tenants/default", json={"defaults": {"envelope": "raw"}})
+    body: dict[str, Any] = {"url": receiver.url, "events": ["a"], "batch": {}}
+    answer = await server.client.post("/v1/endpoints", json=body)
+    assert locs(answer) == [["batch"]]
+    assert "envelope is raw" in answer.json()["errors"][0]["msg"]
+    body["subscriptions"] = [{"events": ["a"], "envelope": "standard"}]
+    del body["events"]
+    made = await created(server, **body)
+    await server.client.patch(f"/v1/endpoints/{made['id']}", json={"subscriptions": []})
+    answer = await server.client.post(f"/v1/endpoints/{made['id']}/subscribe", json={"events": ["b"]})
+    assert locs(answer) == [["batch"]]
+    wrong = await server.client.patch("/v1/tenants/default", json={"defaults": {"envelope": "xml"}})
+    assert locs(wrong) == [["defaults", "envelope"]]
+    cleared = await server.client.patch("/v1/tenants/default", json={"defaults": {"envelope": None}})
+    assert cleared.json()["defaults"] == {"retry": None, "envelope": None}

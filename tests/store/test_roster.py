@@ -11,7 +11,7 @@ from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.key import Scope
 from tellwire.model.retry import RetryPolicy
-from tellwire.model.subscription import Subscription
+from tellwire.model.subscription import Envelope, Subscription, with_envelope
 from tellwire.model.tenant import OPERATIONAL_TENANT, TenantDefaults
 from tellwire.policy.retry import RetrySchedule
 from tellwire.signing.vault import Vault
@@ -77,7 +77,7 @@ async def test_a_filter_decides_event_by_event(store: Store, vault: Vault) -> No
     changed = await store.write(
         lambda connection: endpoints.change(connection, vault, text_id(2), fields, now_ms=NOW)
     )
-    assert changed.subscriptions == subscriptions
+    assert changed.subscriptions == with_envelope(subscriptions, Envelope.STANDARD)
     for type, data, wanted in [
         ("order.paid", b'{"amount":99.50000000000000000001}', [every, some]),
         ("order.paid", b'{"amount":99.5}', [every]),

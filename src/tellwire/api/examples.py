@@ -153,7 +153,7 @@ _TENANT: Final[dict[str, Any]] = {
     "name": "Acme Inc.",
     "metadata": {"plan": "gold"},
     "limits": {"endpoints": 500, "payload_bytes": None, "publish_per_s": 100},
-    "defaults": {"retry": {"delays_s": [5, 300, 3600]}},
+    "defaults": {"retry": {"delays_s": [5, 300, 3600]}, "envelope": None},
     "state": "active",
     "created_at": _BEFORE,
     "verification": None,
@@ -308,7 +308,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         **_TENANT,
         "name": "Acme Corp.",
         "limits": {"endpoints": 500, "payload_bytes": 65_536, "publish_per_s": 100},
-        "defaults": {"retry": {"delays_s": [5, 300, 3600]}},
+        "defaults": {"retry": {"delays_s": [5, 300, 3600]}, "envelope": None},
     },
     "delete_tenant": {**_TENANT, "state": "deleting"},
     "make_portal_token": {

@@ -173,7 +173,9 @@ class SubscriptionBody(Body):
         examples=[_FILTER],
     )
     envelope: Annotated[Envelope, Field(strict=False)] | None = Field(
-        default=None, description="The form in which what it wants is sent: `standard` if not given."
+        default=None,
+        description="The form in which what it wants is sent: as the tenant's `defaults` say if not given, "
+        "else `standard`.",
     )
     fields: list[str] | None = Field(
         default=None,
@@ -192,7 +194,7 @@ class SubscriptionBody(Body):
         return Subscription(
             tuple(self.events),
             self.filter,
-            self.envelope or Envelope.STANDARD,
+            self.envelope,
             None if self.fields is None else tuple(self.fields),
             self.transform,
         )
@@ -387,6 +389,11 @@ class TenantDefaultsBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"retry": {"delays_s": [5, 300, 3600]}}]})
 
     retry: Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema(_DEFAULTS["retry"])] = None
+    envelope: Annotated[Envelope, Field(strict=False)] | None = Field(
+        default=None,
+        description="The form in which new subscriptions send events, where they do not say it themselves; "
+        "`standard` if null. Subscriptions that are there stay as they are.",
+    )
 
 
 class TenantBody(Body):
@@ -427,7 +434,7 @@ class TenantPatch(Body):
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
     limits: TenantLimitsBody | None = Field(default=None, description="Merged limit by limit.")
     defaults: TenantDefaultsBody | None = Field(
-        default=None, description="Merged field by field; they hold for endpoints that are there, too."
+        default=None, description="Merged field by field; `retry` holds for endpoints that are there, too."
     )
     verification: Annotated[Verification, Field(strict=False)] | None = Field(
         default=None, description="How new URLs of its endpoints are verified; null: as the server says."

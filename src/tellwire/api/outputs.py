@@ -400,6 +400,9 @@ class TenantDefaultsOutput(Output):
     retry: Annotated[
         Any, PlainSerializer(msgspec.to_builtins), WithJsonSchema(schemas_of(TenantDefaults)["retry"])
     ]
+    envelope: Envelope | None = Field(
+        description="The form of new subscriptions that do not say it themselves; `standard` if null."
+    )
 
 
 class TenantOutput(Output):

@@ -96,7 +96,7 @@ def subscription(
     return Subscription(
         tuple(events),
         None if filter is None else json_object(filter, "--filter"),
-        envelope or Envelope.STANDARD,
+        envelope,
         tuple(patterns(fields)) if fields else None,
         transform,
     )

@@ -56,7 +56,8 @@ Defaults = Annotated[
     typer.Option(
         "--defaults",
         metavar="JSON",
-        help='What its endpoints have where they do not say it themselves: {"retry": {"delays_s": [5, 300]}}.',
+        help='What its endpoints have where they do not say it themselves: {"retry": {"delays_s": [5, 300]}, '
+        '"envelope": "cloudevents"}.',
     ),
 ]
 

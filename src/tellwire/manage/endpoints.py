@@ -34,6 +34,7 @@ from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
 from .faults import CheckUrl
 from .signing_checks import schemes_fault
+from .tenant_defaults import in_form
 from .verifying import Verifying
 
 DEFAULT_OVERLAP_S = 86_400
@@ -110,7 +111,6 @@ class Endpoints:
             fields["settings"] = settings_after(settings)
         fields = self._checked(fields, shorthand=events is not None)
         secret = _checked_secret(secret)
-        check_together(**fields, secret=secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         endpoint = Endpoint(
             id=encode(ENDPOINT, endpoint_id),
@@ -123,8 +123,10 @@ class Endpoints:
         )
 
         def create(connection: Connection, note: Note) -> Endpoint:
+            fields["subscriptions"] = in_form(connection, tenant, fields["subscriptions"])
+            check_together(**fields, secret=secret)
             state = self._verifying.switched_on(connection, tenant, url)
-            made = msgspec.structs.replace(endpoint, **state)
+            made = msgspec.structs.replace(endpoint, subscriptions=fields["subscriptions"], **state)
             self._check_room(tenant, endpoints.create(connection, self._vault, made))
             endpoints.add_secret(
                 connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
@@ -171,6 +173,8 @@ class Endpoints:
         def change(connection: Connection, note: Note) -> tuple[Endpoint, bool]:
             before = endpoints.get(connection, self._vault, id)
             fields = self._checked(_merged(before, patch), shorthand="events" in patch)
+            if "subscriptions" in fields:
+                fields["subscriptions"] = in_form(connection, before.tenant, fields["subscriptions"])
             secret = endpoints.current_secret(connection, self._vault, id) if patch.get("signing") else None
             check_together(**(msgspec.structs.asdict(before) | fields), secret=secret)
             moved = fields.get("url", before.url) != before.url
@@ -353,7 +357,9 @@ class Endpoints:
 
         def change(connection: Connection, note: Note) -> Endpoint:
             before = endpoints.get(connection, self._vault, id)
-            fields = self._checked({"subscriptions": changed(before.subscriptions)}, shorthand=True)
+            subscriptions = in_form(connection, before.tenant, changed(before.subscriptions))
+            fields = self._checked({"subscriptions": subscriptions}, shorthand=True)
+            check_together(**(msgspec.structs.asdict(before) | fields))
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
             return after

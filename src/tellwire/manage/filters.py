@@ -29,6 +29,7 @@ from .asked import asked_limit
 from .endpoint_checks import checked_subscriptions
 from .endpoints import EXAMPLE_TYPE
 from .faults import Faults
+from .tenant_defaults import in_form
 
 _MAX_EXPLAINED: Final = 5
 _MAX_REASONS: Final = 20
@@ -150,9 +151,10 @@ class Filters:
                 lambda connection: endpoints.get(connection, self._vault, endpoint)
             )
             tenant, asked = known.tenant, known.subscriptions if asked is None else asked
-        wants = [compile_subscriptions([one]) for one in asked or ()]
+        asked = await self._in_form(tenant, asked or ())
+        wants = [compile_subscriptions([one]) for one in asked]
         previewed = await self._previewed(tenant, wants, limit)
-        shapes = compile_shapes(asked or (), always=True)
+        shapes = compile_shapes(asked, always=True)
         return previewed if shapes is None or not bodies else await self._with_bodies(previewed, shapes)
 
     def _asked(
@@ -167,6 +169,10 @@ class Filters:
         elif subscriptions is not None:
             return checked_subscriptions(subscriptions, self._limits, faults)
         return None
+
+    async def _in_form(self, tenant: str, asked: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+        """The subscriptions as they would be stored."""
+        return await self._store.read(lambda connection: in_form(connection, tenant, asked))
 
     async def _previewed(self, tenant: str, wants: Sequence[Wants], limit: int) -> list[PreviewedEvent]:
         def look(connection: Connection) -> Page[StoredEvent]:

@@ -1,6 +1,7 @@
 """Subscription: the event-type patterns that an endpoint listens to, and what else an event must be like."""
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
@@ -23,21 +24,31 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
 
     An event is delivered once, however many subscriptions want it. ``filter`` is plain JSON
     (docs/reference/filters.md); ``{"data": {"amount": {"$gt": 100}}}``, for example. ``envelope`` is the form in
-    which it is sent. ``fields`` are dotted paths: nothing else of its data is sent. ``transform`` is a JMESPath
-    expression over the event (``id``, ``type``, ``tenant``, ``timestamp``, ``data``): its result is sent instead of the
-    data. A subscription has at most one of these two. The first subscription that wants an event decides.
+    which it is sent; None, in what is asked for, leaves it to the tenant's defaults: what is stored says it. ``fields``
+    are dotted paths: nothing else of its data is sent. ``transform`` is a JMESPath expression over the event (``id``,
+    ``type``, ``tenant``, ``timestamp``, ``data``): its result is sent instead of the data. A subscription has at most
+    one of these two. The first subscription that wants an event decides.
     """
 
     events: tuple[str, ...]
     filter: dict[str, Any] | None = None
-    envelope: Envelope = Envelope.STANDARD
+    envelope: Envelope | None = None
     fields: tuple[str, ...] | None = None
     transform: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether it sends events in the usual form."""
-        return self.envelope is Envelope.STANDARD and self.fields is None and self.transform is None
+        usual = self.envelope in (None, Envelope.STANDARD)
+        return usual and self.fields is None and self.transform is None
+
+
+def with_envelope(subscriptions: Iterable[Subscription], envelope: Envelope) -> tuple[Subscription, ...]:
+    """The subscriptions, those without an envelope with this one."""
+    return tuple(
+        msgspec.structs.replace(one, envelope=envelope) if one.envelope is None else one
+        for one in subscriptions
+    )
 
 
 def is_pattern(text: str, max_chars: int = 128) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from .retry import RetryPolicy
+from .subscription import Envelope
 from .verification import Verification
 
 DEFAULT_TENANT: Final = "default"
@@ -52,6 +53,8 @@ class TenantDefaults(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unk
 
     Attributes:
         retry: when a failed attempt is followed by another. An endpoint's own ``retry`` comes first, part by part.
+        envelope: the form in which a new subscription sends events. It is written into the subscription when that is
+            made, because a receiver that is there already reads the form that it has always got.
     """
 
     retry: (
@@ -65,6 +68,17 @@ class TenantDefaults(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unk
         ]
         | None
     ) = None
+    envelope: (
+        Annotated[
+            Envelope,
+            Meta(
+                description="The form in which new subscriptions send events, where they do not say it themselves; "
+                "`standard` if null. Subscriptions that are there stay as they are.",
+                examples=["cloudevents"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 NO_DEFAULTS: Final = TenantDefaults()
@@ -73,8 +87,8 @@ NO_DEFAULTS: Final = TenantDefaults()
 class Tenant(msgspec.Struct, frozen=True):
     """One of your customers, under the id that you call them by.
 
-    ``verification`` is how new URLs of its endpoints are verified; None: as the server says. ``defaults`` hold for its
-    endpoints, also for those that were there before.
+    ``verification`` is how new URLs of its endpoints are verified; None: as the server says. ``defaults`` are those
+    of its endpoints.
     """
 
     id: str

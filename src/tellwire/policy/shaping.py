@@ -111,7 +111,7 @@ def compile_shapes(subscriptions: Sequence[Subscription], *, always: bool = Fals
             compile_patterns(one.events),
             None if one.filter is None else compile_filter(one.filter),
             Shape(
-                one.envelope,
+                one.envelope or Envelope.STANDARD,
                 None if one.fields is None else compile_fields(one.fields),
                 None if one.transform is None else compile_transform(one.transform),
             ),

@@ -12,7 +12,7 @@ from tellwire.ids import ENDPOINT, decode, encode
 from tellwire.model.delivery import State
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.page import Page
-from tellwire.model.subscription import Subscription
+from tellwire.model.subscription import Envelope, Subscription, with_envelope
 from tellwire.model.tenant import TenantLimits
 from tellwire.signing.vault import Vault
 
@@ -266,7 +266,9 @@ def _endpoint(row: RowMapping, vault: Vault) -> Endpoint:
         tenant=row["tenant"],
         url=row["url"],
         description=row["description"],
-        subscriptions=msgspec.json.decode(row["subscriptions"], type=tuple[Subscription, ...]),
+        subscriptions=with_envelope(
+            msgspec.json.decode(row["subscriptions"], type=tuple[Subscription, ...]), Envelope.STANDARD
+        ),
         headers=msgspec.json.decode(vault.open(row["headers"], row["id"]), type=dict[str, str]),
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         state=EndpointState(row["state"]),

@@ -96,6 +96,12 @@ def verification_of(connection: Connection, id: str) -> Verification | None:
     return None if own is None else Verification(own)
 
 
+def defaults_of(connection: Connection, id: str) -> TenantDefaults:
+    """What endpoints of a tenant have where they do not say it themselves; nothing if it is not there."""
+    text = connection.execute(select(tenants.c.defaults).where(tenants.c.id == id)).scalar_one_or_none()
+    return NO_DEFAULTS if text is None else msgspec.json.decode(text, type=TenantDefaults)
+
+
 def list_page(connection: Connection, *, limit: int, cursor: str | None) -> Page[Tenant]:
     """Tenants by id, without Tellwire's own."""
     listed = (tenants.c.removed_ms.is_(None), tenants.c.id != OPERATIONAL_TENANT)
