@@ -77,12 +77,14 @@ async def serve(
     started: Callable[[str], None],
     *,
     sockets: list[socket.socket] | None = None,
+    watch_sockets: list[socket.socket] | None = None,
     metrics: Metrics | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``started`` is told the address once requests are answered.
 
-    ``sockets`` are bound already; without them, the address of the settings is listened on. ``metrics`` are those of
-    this process, where they share a board with others.
+    ``sockets`` are bound already; without them, the address of the settings is listened on. On ``watch_sockets``, where
+    they are given, health and metrics are answered, and nothing else. ``metrics`` are those of this process, where they
+    share a board with others.
 
     On a signal: no new requests, those under way may finish, then the engine stops (see ``Engine.stop``). A second
     signal ends the process at once.
@@ -99,6 +101,7 @@ async def serve(
         tellwire,
         _sampled(metrics),
         _beside(issuer.run if issuer else None),
+        _watched(tellwire, settings, watch_sockets, metrics),
     ):
         rates = Rates(per_key=settings.key_rate, per_tenant=settings.tenant_rate)
         app = build_app(
@@ -135,25 +138,52 @@ async def work(
     async with traced_by(tellwire, settings), tellwire, _sampled(metrics):
         _spare_the_collector()
         if sockets is not None:
-            page = _page_of(tellwire, metrics, settings.metrics)
-            gate = Gate(tellwire, Rates(), SystemClock())
-            door = Door(tellwire)
-            watch = build_watch(
-                tellwire, _request_ids(), door, gate, page, metrics_open=settings.metrics == "open"
-            )
-            server = http_server(
-                watch,
-                settings.host,
-                settings.metrics_port,
-                grace_s=settings.grace,
-                started=lambda _: started(),
-            )
+            server = _watch_server(tellwire, settings, metrics, started)
             await server.serve(sockets=sockets)
             return
         stop = asyncio.Event()
         with _signals(lambda *_: stop.set()):
             started()
             await stop.wait()
+
+
+def _watch_server(
+    tellwire: Tellwire,
+    settings: Settings,
+    metrics: Metrics | None,
+    started: Callable[[], None],
+    *,
+    heeds_signals: bool = True,
+) -> uvicorn.Server:
+    """The server of health and metrics alone."""
+    page = _page_of(tellwire, metrics, settings.metrics)
+    gate, door = Gate(tellwire, Rates(), SystemClock()), Door(tellwire)
+    watch = build_watch(tellwire, _request_ids(), door, gate, page, metrics_open=settings.metrics == "open")
+    return http_server(
+        watch,
+        settings.host,
+        settings.metrics_port,
+        grace_s=settings.grace,
+        started=lambda _: started(),
+        heeds_signals=heeds_signals,
+    )
+
+
+@asynccontextmanager
+async def _watched(
+    tellwire: Tellwire, settings: Settings, sockets: list[socket.socket] | None, metrics: Metrics | None
+) -> AsyncIterator[None]:
+    """Meanwhile, answer health and metrics on ``sockets`` too."""
+    if sockets is None:
+        yield
+        return
+    server = _watch_server(tellwire, settings, metrics, lambda: None, heeds_signals=False)
+    running = asyncio.create_task(server.serve(sockets=sockets), name="tellwire-watch")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
 def _issuer_of(settings: Settings, tellwire: Tellwire) -> Issuer | None:
@@ -222,9 +252,18 @@ async def _sampled(metrics: Metrics | None) -> AsyncIterator[None]:
 
 
 def http_server(
-    app: App, host: str, port: int, *, grace_s: float, started: Callable[[str], None]
+    app: App,
+    host: str,
+    port: int,
+    *,
+    grace_s: float,
+    started: Callable[[str], None],
+    heeds_signals: bool = True,
 ) -> uvicorn.Server:
-    """The server of ``app`` as ``serve`` runs it: limits, time limits, quiet. Port 0 takes a free one."""
+    """The server of ``app`` as ``serve`` runs it: limits, time limits, quiet. Port 0 takes a free one.
+
+    One that does not heed signals ends when its ``should_exit`` is set.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -242,7 +281,7 @@ def http_server(
         ws="none",
         proxy_headers=False,
     )
-    return _Server(config, started)
+    return _Server(config, started, heeds_signals=heeds_signals)
 
 
 def _max_connections() -> int:
@@ -273,9 +312,12 @@ def _spare_the_collector() -> None:
 class _Server(uvicorn.Server):
     """uvicorn, but exits 0 after a signal, and tells when and where it listens."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[str], None], *, heeds_signals: bool
+    ) -> None:
         super().__init__(config)
         self._tell = started
+        self._heeds_signals = heeds_signals
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -284,6 +326,9 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        if not self._heeds_signals:
+            yield
+            return
         # uvicorn raises the signal again after it has stopped, so that the process would end as if killed.
         with _signals(self.handle_exit):
             yield

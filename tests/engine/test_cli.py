@@ -38,6 +38,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Runs one command in this process, on a database in an empty folder."""
 
@@ -286,17 +294,44 @@ def test_serve_without_a_key_says_how_to_make_one(start: Callable[..., Process])
     assert server.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize("command", ["serve", "receive"])
-def test_taken_port(start: Callable[..., Process], command: str, tmp_path: Path) -> None:
+def test_a_server_is_watched_on_a_port_of_its_own(start: Callable[..., Process], unused_port: int) -> None:
+    """That port answers health and metrics, and nothing of the API; both ports end with the server."""
+    flags = ["--port", "0", "--metrics-port", str(unused_port), "--metrics", "open", "--json"]
+    server = start("serve", "--dev", *flags)
+    said = json.loads(server.line())
+    assert said["watch_url"] == f"http://127.0.0.1:{unused_port}"
+    with httpx.Client(trust_env=False) as client:
+        for url in (said["url"], said["watch_url"]):
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert client.get(url + path).status_code == 200
+        key = {"authorization": f"Bearer {said['admin_key']}"}
+        event = {"type": "a", "data": {}}
+        assert client.post(said["url"] + "/v1/events", json=event, headers=key).status_code == 202
+        assert "tellwire_events_published_total 1" in client.get(said["watch_url"] + "/metrics").text
+        for path in ("/v1/events", "/openapi.json", "/docs"):
+            refused = client.get(said["watch_url"] + path, headers=key)
+            assert (refused.status_code, refused.json()["status"]) == (404, 404)
+    assert server.stop() == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(said["watch_url"] + "/healthz", trust_env=False)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["serve", "--port"], ["receive", "--port"], ["serve", "--port", "0", "--metrics-port"]],
+    ids=["serve", "receive", "watch"],
+)
+def test_taken_port(start: Callable[..., Process], flags: list[str], tmp_path: Path) -> None:
     """A port that is taken is named in one sentence, nothing is made, and the exit code is 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start(command, "--port", str(port))
+        process = start(*flags, str(port))
         code = process.wait()
 
     said = process.rest("err")
     assert code == 1
     assert f"port {port}: address already in use" in said
+    assert f"choose another {flags[-1]}" in said
     assert len(said.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

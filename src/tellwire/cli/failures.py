@@ -91,9 +91,9 @@ def warn(sentences: Iterable[str]) -> None:
         complain(sentence, "warning")
 
 
-def not_listening(host: str, port: int, error: OSError) -> RefusalError:
+def not_listening(host: str, port: int, error: OSError, flag: str = "--port") -> RefusalError:
     """The refusal where an address cannot be listened on; libraries put long words into ``strerror``."""
     numbered = error.errno is not None and error.errno > 0
     why = os.strerror(error.errno or 0) if numbered else error.strerror or str(error)
-    advice = "stop what listens there, or choose another --port or --host"
+    advice = f"stop what listens there, or choose another {flag} or --host"
     return RefusalError(f"cannot listen on {host} port {port}: {why.lower()}; {advice}")

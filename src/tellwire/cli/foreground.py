@@ -1,15 +1,17 @@
 """What ``serve`` and ``worker`` have in common: they run in the foreground, alone or as several processes."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 import typer
 
+from ..listening import bound_sockets
 from ..settings import Loaded, Settings
 from ..version import __version__
-from .failures import Code, RefusalError
+from .failures import Code, RefusalError, not_listening
 from .local import database_path
 from .show import write_json
 from .supervisor import Child, Supervisor
@@ -70,6 +72,16 @@ def board_of(settings: Settings) -> "Board | None":
     from ..observe.families import CELLS
 
     return Board(settings.processes, CELLS)
+
+
+def watch_sockets(settings: Settings) -> list[socket.socket] | None:
+    """What health and metrics are answered on, bound already; None where no port is set. Raises RefusalError."""
+    if settings.metrics_port == 0:
+        return None
+    try:
+        return bound_sockets(settings.host, settings.metrics_port)
+    except OSError as error:
+        raise not_listening(settings.host, settings.metrics_port, error, "--metrics-port") from error
 
 
 def tell_started(settings: Settings, sentence: str, fields: dict[str, object], *, as_json: bool) -> None:

@@ -50,8 +50,8 @@ _HEAD = """\
 _NOTES = {
     "serve": """\
 On standard output stands one line, `Tellwire VERSION listens on URL` (with `--json`: `{"url", "pid", "version"}`,
-`processes` if they are several, and `admin_key` if it made one), as soon as requests are answered; log lines go to
-standard error.
+`processes` if they are several, `watch_url` with `--metrics-port`, and `admin_key` if it made one), as soon as requests
+are answered; log lines go to standard error.
 
 With `--dev`, and no admin key set, a key is made on the first start and kept in `tellwire.dev-key` (mode 0600) beside
 the database, so that copied curl lines go on working. The flags of settings are explained in [Settings](settings.md).

@@ -16,7 +16,7 @@ from .banner import banner, without_key
 from .dev_key import dev_key_beside
 from .failures import complain, not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import board_of, check_processes, run_processes, tell_started
+from .foreground import board_of, check_processes, run_processes, tell_started, watch_sockets
 from .local import database_path
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
         sockets = bound_sockets(settings.host, settings.port)
     except OSError as error:
         raise not_listening(settings.host, settings.port, error) from error
+    watch = watch_sockets(settings)
     dev_key: str | None = None
     if settings.dev and settings.admin_key is None:
         dev_key = dev_key_beside(database_path(settings) or Path("tellwire.db"))
@@ -68,10 +69,11 @@ def _run(loaded: Loaded, *, as_json: bool) -> None:
                 hints.add(asyncio.create_task(_hint_at_keys(tellwire)))
 
         metrics = None if board is None else Metrics(tellwire, board, number)
-        await serve(tellwire, settings, started, sockets=sockets, metrics=metrics)
+        await serve(tellwire, settings, started, sockets=sockets, watch_sockets=watch, metrics=metrics)
 
     def announce() -> None:
-        _announce(settings, dev_key, url_of(sockets[0]), as_json=as_json)
+        watch_url = None if watch is None else url_of(watch[0])
+        _announce(settings, dev_key, url_of(sockets[0]), watch_url, as_json=as_json)
 
     run_processes(settings, loaded, run, announce, deliver=settings.engine)
 
@@ -81,7 +83,9 @@ def _warn_of_listeners(settings: Settings) -> None:
         complain(f"a development server listens beyond this machine, on {settings.host}", "warning")
 
 
-def _announce(settings: Settings, dev_key: str | None, url: str, *, as_json: bool) -> None:
+def _announce(
+    settings: Settings, dev_key: str | None, url: str, watch_url: str | None, *, as_json: bool
+) -> None:
     if settings.dev and not as_json:
         sys.stdout.write(banner(url, dev_key))
         sys.stdout.flush()
@@ -89,7 +93,11 @@ def _announce(settings: Settings, dev_key: str | None, url: str, *, as_json: boo
     fields: dict[str, object] = {"url": url, "pid": os.getpid()}
     if dev_key:
         fields["admin_key"] = dev_key
-    tell_started(settings, f"listens on {url}", fields, as_json=as_json)
+    watched = ""
+    if watch_url:
+        fields["watch_url"] = watch_url
+        watched = f", and is watched on {watch_url}"
+    tell_started(settings, f"listens on {url}{watched}", fields, as_json=as_json)
 
 
 async def _hint_at_keys(tellwire: "Tellwire") -> None:

@@ -1,17 +1,16 @@
 """``tellwire worker``: deliveries only, in the foreground, until SIGTERM or Ctrl-C."""
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..listening import bound_sockets, url_of
-from ..settings import TABLE, Settings, load
+from ..listening import url_of
+from ..settings import TABLE, load
 from ..settings.table import LIMITS
-from .failures import not_listening, told
+from .failures import told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import board_of, check_processes, run_processes, tell_started
+from .foreground import board_of, check_processes, run_processes, tell_started, watch_sockets
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
@@ -32,7 +31,7 @@ def worker() -> Callable[..., None]:
             loaded = load(os.environ, config, flags)
             settings = loaded.settings
             check_processes(settings)
-            sockets = _sockets(settings)
+            sockets = watch_sockets(settings)
             board = board_of(settings) if sockets and settings.metrics != "off" else None
 
             async def run(tellwire: "Tellwire", number: int, ready: Callable[[], None]) -> None:
@@ -54,12 +53,3 @@ def worker() -> Callable[..., None]:
     names = [one.name for one in TABLE if one.group != LIMITS and one.name not in _OF_THE_API]
     parameters = [keyword("config", ConfigFile, None), *setting_options(*names), keyword("json", Json, False)]
     return signed(command, parameters, worker)
-
-
-def _sockets(settings: Settings) -> list[socket.socket] | None:
-    if settings.metrics_port == 0:
-        return None
-    try:
-        return bound_sockets(settings.host, settings.metrics_port)
-    except OSError as error:
-        raise not_listening(settings.host, settings.metrics_port, error) from error

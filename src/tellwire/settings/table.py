@@ -416,8 +416,8 @@ TABLE: tuple[Setting, ...] = (
         "metrics_port",
         whole(0, 65535),
         LOGS,
-        "The port on which `tellwire worker` answers `/metrics`, `/healthz` and `/readyz`; with 0 it listens nowhere. "
-        "A server answers them beside its API.",
+        "A port that answers `/metrics`, `/healthz` and `/readyz` and nothing else: all that `tellwire worker` listens "
+        "on, and for a server besides its own, where it answers them too. None with 0.",
     ),
     Setting(
         "traces",

@@ -66,6 +66,8 @@ def store_for(
         )
     vault = Vault.from_setting(secret_key)
     with _driver_needed():
+        import greenlet  # noqa: F401 - SQLAlchemy would ask for it later, and in words of its own
+
         from .postgres import PostgresStore
         from .postgres_clock import ServerClock
     servers = ServerClock(clock)
@@ -81,6 +83,8 @@ async def stored_version(url: str) -> str | None:
     if not is_postgres(url):
         return stored_version_in(sqlite_path(url))
     with _driver_needed():
+        import greenlet  # noqa: F401 - see above
+
         from .postgres import stored_version_at
     return await stored_version_at(url)
 

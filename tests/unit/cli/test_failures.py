@@ -1,5 +1,6 @@
 """Expected errors end in a sentence and a code."""
 
+import os
 import subprocess
 import sys
 
@@ -65,6 +66,24 @@ def test_missing_extra_is_explained(missing: str) -> None:
     assert ended.returncode == 1
     assert "pip install 'tellwire[server]'" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("missing", ["asyncpg", "greenlet"])
+@pytest.mark.parametrize("command", ["serve", "doctor"])
+def test_a_missing_driver_is_explained(missing: str, command: str) -> None:
+    """With a database on PostgreSQL and without its extra, the command says what to install, and nothing is tried."""
+    script = f"import sys; sys.modules[{missing!r}] = None; from tellwire.cli import main; main()"
+    url = "postgresql://127.0.0.1:1/tellwire"
+    environment = {**os.environ, "TELLWIRE_SECRET_KEY": "c" * 43 + "="}
+    flags = [command, "--database-url", url]
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *flags], capture_output=True, text=True, check=False, env=environment
+    )
+
+    assert ended.returncode == 6
+    assert ended.stderr == (
+        f"error: PostgreSQL needs the package {missing}: install it with `pip install 'tellwire[postgres]'`\n"
+    )
 
 
 @pytest.mark.parametrize(
