@@ -4,14 +4,20 @@ import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import Server
+from tests.engine.conftest import Server, serving
+from tests.engine.embedded import until
 
 from tellwire import Tellwire
 from tellwire.api import bodies
+from tellwire.api.app import build_watch
+from tellwire.api.auth import Door
+from tellwire.api.gate import Gate, Rates
 from tellwire.api.patience import PatientProtocol
+from tellwire.clock import SystemClock
 
 
 async def _answer(server: Server, request: bytes) -> bytes:
@@ -162,3 +168,64 @@ async def test_the_database_is_private(tellwire: Tellwire, tmp_path: Path) -> No
 
 def _modes(folder: Path) -> set[int]:
     return {stat.S_IMODE(file.stat().st_mode) for file in folder.rglob("*.db*")}
+
+
+@pytest.fixture
+def three_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the server that is started after this."""
+    monkeypatch.setattr("tellwire.server._max_connections", lambda: 3)
+
+
+_HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def _connected(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that the server has taken, and answered on."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(_HEALTH)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    return reader, writer
+
+
+async def test_a_connection_too_many_is_refused_with_a_problem(
+    three_connections: None, server: Server
+) -> None:
+    """On any route, with the time to try again; the others go on, and there is room when one of them has gone."""
+    kept = [await _connected(server) for _ in range(2)]
+    body = b'{"type":"a","data":{}}'
+    event = f"POST /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {server.key}\r\n"
+    event += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    for request in (_HEALTH, event.encode() + body):
+        head, _, document = (await _answer(server, request)).partition(b"\r\n\r\n")
+        lines = head.decode().lower().split("\r\n")
+        assert lines[0] == "http/1.1 503 service unavailable"
+        assert {"content-type: application/problem+json", "retry-after: 2", "connection: close"} <= set(lines)
+        told = json.loads(document)
+        assert told["type"].endswith("/problems/unavailable")
+        assert told["stored"] is False
+        assert f"x-request-id: {told['request_id']}" in lines
+    assert (await server.tellwire.events.list()).data == []
+    for _, writer in kept:
+        writer.close()
+        await writer.wait_closed()
+    last = _HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+
+    async def has_room() -> bool:
+        return (await _answer(server, last)).startswith(b"HTTP/1.1 200 ")
+
+    await until(has_room)
+
+
+async def test_what_is_no_http_is_told_so_by_every_server(tellwire: Tellwire) -> None:
+    """Also by one without publish routes, such as that of a worker's health: with a problem document."""
+    ids = (f"req_{number}" for number in count())
+    gate, door = Gate(tellwire, Rates(), SystemClock()), Door(tellwire)
+    watch = build_watch(tellwire, lambda: next(ids), door, gate, None, metrics_open=False)
+    async with serving(tellwire, watch) as server:
+        head, _, document = (await _answer(server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).partition(
+            b"\r\n\r\n"
+        )
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(document)["type"].endswith("/problems/malformed")
+        assert (await server.client.get("/healthz")).status_code == 200

@@ -18,8 +18,8 @@ from tellwire.model.event import Receipt
 from tellwire.publish.publisher import Answer
 
 from .asgi import SAFE
-from .patience import HEAD_BYTES, PatientProtocol
-from .problems import HEAD_TOO_LARGE, MALFORMED, Problem, RefusedError
+from .patience import HEAD_BYTES, PatientProtocol, written
+from .problems import Problem
 
 PREFIX: Final = b"POST /v1/events HTTP/1.1\r\n"
 _UNUSUAL: Final = (b"expect", b"upgrade")
@@ -44,14 +44,6 @@ class Taker(Protocol):
 
     def problem_to(self, error: Exception) -> tuple[Problem, bytes]:
         """The answer to one that is not, and its request id."""
-
-
-def _written(problem: Problem, request_id: bytes, *more: str) -> bytes:
-    head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
-    head += [f"{name}: {value}" for name, value in problem.headers.items()]
-    head += [f"{name.decode()}: {value.decode()}" for name, value in SAFE]
-    head += [f"content-length: {len(problem.body)}", f"x-request-id: {request_id.decode()}", *more, "", ""]
-    return "\r\n".join(head).encode() + problem.body
 
 
 class _Request:
@@ -164,21 +156,7 @@ class ShortcutProtocol(PatientProtocol):
         problem, request_id = self._taker.problem_to(error)
         if problem.status == 500:
             _log.error("request %s failed", request_id.decode(), exc_info=error)
-        self._reply(_written(problem, request_id))
-
-    def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP, or too much of it: tell so as the API tells every error, and hang up."""
-        if self._taker is None:
-            super().send_400_response(msg)
-            return
-        refused = RefusedError(MALFORMED, "the bytes that came are no HTTP/1.1 request")
-        if self.head_is_too_large:
-            refused = RefusedError(
-                HEAD_TOO_LARGE, f"target and headers have more than {HEAD_BYTES} bytes together"
-            )
-        problem, request_id = self._taker.problem_to(refused)
-        self.transport.write(_written(problem, request_id, "connection: close"))
-        self.transport.close()
+        self._reply(written(problem, request_id))
 
     def _is_free(self) -> bool:
         cycle = self.cycle
@@ -189,7 +167,7 @@ class ShortcutProtocol(PatientProtocol):
             and not self.pipeline
             and not self.flow.write_paused
             and not self.transport.is_closing()
-            and (self.limit_concurrency is None or len(self.connections) < self.limit_concurrency)
+            and (self.most_connections is None or len(self.connections) < self.most_connections)
         )
 
     def _read(self, data: bytes) -> None:
