@@ -71,8 +71,7 @@ def limits_hold(notes: "Notes") -> None:
         _only_the_owner_sends(notes, url, sends)
         if limited.max_in_flight is not None:
             _few_are_in_the_air(notes, sends, limited.max_in_flight)
-        # A batch is written down between its token and its sending, which takes as long as the database does.
-        if limited.rate is not None and url not in notes.simulation.batches:
+        if limited.rate is not None:
             _the_rate_is_kept(notes, sends, limited.rate)
         if limited.circuit is not None:
             _an_open_circuit_lets_probes_through(notes, sends, limited.circuit)
@@ -190,9 +189,12 @@ def _reigns(notes: "Notes", sends: list[Sent]) -> Iterator[list[Sent]]:
 
 
 def _moments(reign: list[Sent]) -> list[tuple[float, int, bool, Sent]]:
-    """Beginnings and ends of requests."""
+    """Beginnings and ends of requests. What follows an end at once, in the same millisecond, is allowed by a success,
+    and was begun before a failure."""
     found = [(seconds(sent.at_ms), sent.order, True, sent) for sent in reign]
-    found += [(sent.answered_s + 0.002, 0, False, sent) for sent in reign]
+    found += [
+        (sent.answered_s + (-0.001 if sent.answer == "200" else 0.002), 0, False, sent) for sent in reign
+    ]
     return sorted(found, key=lambda one: one[:3])
 
 

@@ -41,9 +41,15 @@ class Send(Protocol):
     """Sends a request as the endpoint's settings say."""
 
     def __call__(
-        self, endpoint: LiveEndpoint, headers: dict[str, str], body: bytes, kept_bytes: int | None
-    ) -> Awaitable[Evidence]:
-        """Gives what came of it. Never raises, cancellation excepted."""
+        self,
+        lane: Lane,
+        claim: Claim,
+        endpoint: LiveEndpoint,
+        headers: dict[str, str],
+        body: bytes,
+        kept_bytes: int | None,
+    ) -> Awaitable[Evidence | None]:
+        """Gives what came of it, None where it may not be sent now. Never raises, cancellation excepted."""
 
 
 class _Seal(NamedTuple):
@@ -114,7 +120,10 @@ class Batches:
             self._give_back([one for one in claims if one not in late])
             return
         headers, body = batch_request_for(claims, batch_id, endpoint, endpoint.settings.batch, started_ms)
-        evidence = await self._send(endpoint, headers, body, KEPT_BYTES)
+        evidence = await self._send(lane, claim, endpoint, headers, body, KEPT_BYTES)
+        if evidence is None:
+            self._give_back(claims)
+            return
         self._conclude(lane, endpoint, claims, evidence, started_ms)
         self._telemetry.emit(
             BatchSent(

@@ -5,7 +5,9 @@ all others never come by.
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
+from typing import cast
 
 import msgspec
 
@@ -38,9 +40,21 @@ class Credentials:
         self, shown: Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner = PLAIN
     ) -> Evidence:
         """Send as ``Transport.send`` does, showing ``shown``. Never raises, cancellation excepted."""
+        return cast(Evidence, await self.send_if(_always, shown, url, headers, body, manner))
+
+    async def send_if(
+        self,
+        may_send: Callable[[], bool],
+        shown: Authentication,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        manner: Manner = PLAIN,
+    ) -> Evidence | None:
+        """The same, where ``may_send`` is asked right before each request; None where not even the first was sent."""
         match shown:
             case OAuth2Authentication():
-                return await self._send_with_token(shown, url, headers, body, manner)
+                return await self._send_with_token(may_send, shown, url, headers, body, manner)
             case MutualTls():
                 manner = msgspec.structs.replace(manner, identity=shown)
             case BasicAuthentication():
@@ -49,28 +63,41 @@ class Credentials:
                 headers["authorization"] = f"Bearer {shown.token}"
             case ApiKeyAuthentication():
                 headers[shown.header.lower()] = shown.key
-        return await self._transport.send(url, headers, body, manner)
+        return await self._transport.send(url, headers, body, manner) if may_send() else None
 
     async def aclose(self) -> None:
         """Stop asking for tokens."""
         await self._tokens.aclose()
 
     async def _send_with_token(
-        self, shown: OAuth2Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner
-    ) -> Evidence:
+        self,
+        may_send: Callable[[], bool],
+        shown: OAuth2Authentication,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        manner: Manner,
+    ) -> Evidence | None:
         started = monotonic()
         try:
             async with asyncio.timeout(self._timeout_s):
                 token = await self._tokens.token(shown)
                 headers["authorization"] = f"Bearer {token}"
+                if not may_send():
+                    return None
                 evidence = await self._transport.send(url, headers, body, manner)
                 if evidence.status_code == _UNAUTHORIZED and self._tokens.renewed(shown, token):
                     # Revoked before its time, perhaps: once more with a new one, in what is left of the attempt.
                     headers["authorization"] = f"Bearer {await self._tokens.token(shown)}"
-                    evidence = await self._transport.send(url, headers, body, manner)
+                    if may_send():
+                        evidence = await self._transport.send(url, headers, body, manner)
         except TokenError as error:
             evidence = Evidence(error=AttemptError.AUTHENTICATION, detail=str(error))
         except TimeoutError:
             detail = f"no token and answer within {self._timeout_s:g} s"
             evidence = Evidence(error=AttemptError.TIMEOUT, detail=detail)
         return msgspec.structs.replace(evidence, duration_ms=int((monotonic() - started) * 1000))
+
+
+def _always() -> bool:
+    return True

@@ -128,6 +128,7 @@ class Engine:
             let_one_go=self._let_one_go,
             owns=self._ownership.holds,
             changed=self._lanes.of,
+            may_send=self._lanes.may_send,
             judged=circuits.judged,
             lease_ms=self.lease_ms,
             needed_ms=needed_ms,
@@ -298,14 +299,14 @@ class Engine:
                 through = await self._executor.attempt(lane, claim)
             except asyncio.CancelledError:
                 self._give_back(claim)
-                self._lanes.landed(lane)
+                self._lanes.landed(lane, claim)
                 raise
             except Exception as error:
                 self._telemetry.emit(EngineFaulted(encode(DELIVERY, claim.delivery_id), repr(error)))
                 self._let_go(claim, False)  # another try when the lease ends
             if claim.follower is not None or claim.along:
                 self._follow(lane, claim, through)
-            next_claim = self._lanes.landed(lane)
+            next_claim = self._lanes.landed(lane, claim)
 
     def _follow(self, lane: Lane, claim: Claim, through: bool) -> None:
         """Let what follows a claim be sent if that was received, and else go back: it has to wait."""

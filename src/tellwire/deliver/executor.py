@@ -2,6 +2,7 @@
 
 import random as _random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -51,6 +52,7 @@ class Executor:
         let_one_go: Callable[[Claim, bool], None],
         owns: Callable[[bytes], bool],
         changed: Callable[[LiveEndpoint], object],
+        may_send: Callable[[Lane, Claim], bool],
         judged: Callable[[Lane, LiveEndpoint, bool], None],
         lease_ms: int,
         needed_ms: int,
@@ -60,8 +62,9 @@ class Executor:
         """``let_go(claim, release)`` gives a claim up unsent with what goes along, ``let_one_go`` only itself; ``owns``
         tells whether an exclusive lane is ours; ``needed_ms`` is what an attempt may take at most.
 
-        ``changed`` hears of an endpoint that is not as its lane knows it, ``judged`` whether an attempt that says
-        something of its circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        ``changed`` hears of an endpoint that is not as its lane knows it, ``may_send`` is asked right before a
+        request to one with a rate or a circuit that is open, ``judged`` whether an attempt that says something of its
+        circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
         ``hold(lane, until_ms)`` holds a lane back.
         """
         self._store = store
@@ -76,6 +79,7 @@ class Executor:
         self._let_go = let_go
         self._owns = owns
         self._changed = changed
+        self._may_send = may_send
         self._judged = judged
         self._needed_ms = needed_ms
         self._ended = ended
@@ -127,7 +131,11 @@ class Executor:
             evidence = made
         else:
             headers, body = request_for(claim, endpoint, started_ms, made)
-            evidence = await self._send(endpoint, headers, body)
+            sent = await self._send(lane, claim, endpoint, headers, body)
+            if sent is None:
+                self._let_go(claim, True)
+                return False
+            evidence = sent
         ended_ms = self._clock.now_ms()
         verdict = verdict_of(
             evidence, claim, endpoint, self._schedule, now_ms=ended_ms, random_unit=self._random.random()
@@ -145,16 +153,28 @@ class Executor:
             return Evidence(error=AttemptError.TRANSFORM, detail=str(error))
 
     def _send(
-        self, endpoint: LiveEndpoint, headers: dict[str, str], body: bytes, kept_bytes: int | None = None
-    ) -> Awaitable[Evidence]:
-        """Send a request as the endpoint's settings say."""
+        self,
+        lane: Lane,
+        claim: Claim,
+        endpoint: LiveEndpoint,
+        headers: dict[str, str],
+        body: bytes,
+        kept_bytes: int | None = None,
+    ) -> Awaitable[Evidence | None]:
+        """Send a request as the endpoint's settings say; gives None where its limits forbid it at this moment."""
         manner = PLAIN if endpoint.settings.method == "POST" else _PUT
         if kept_bytes is not None:
             manner = msgspec.structs.replace(manner, kept_bytes=kept_bytes)
         authentication = endpoint.settings.authentication
-        if authentication is None:
-            return self._transport.send(endpoint.url, headers, body, manner)
-        return self._credentials.send(authentication, endpoint.url, headers, body, manner)
+        limited = lane.bucket is not None or lane.is_open
+        if authentication is not None and limited:
+            may_send = partial(self._may_send, lane, claim)
+            return self._credentials.send_if(may_send, authentication, endpoint.url, headers, body, manner)
+        if authentication is not None:
+            return self._credentials.send(authentication, endpoint.url, headers, body, manner)
+        if limited and not self._may_send(lane, claim):
+            return _nothing()
+        return self._transport.send(endpoint.url, headers, body, manner)
 
     def _follow(
         self, lane: Lane, endpoint: LiveEndpoint, evidence: Evidence, verdict: Verdict, ended_ms: int
@@ -167,6 +187,10 @@ class Executor:
             self._hold(lane, ended_ms + verdict.hold_ms)
         if not succeeded or lane.circuit is not CLOSED or endpoint.settings.circuit is not None:
             self._judged(lane, endpoint, succeeded)
+
+
+async def _nothing() -> None:
+    """What comes of a request that is not sent."""
 
 
 def _adapt(lane: Lane, evidence: Evidence, slow_down: bool) -> None:

@@ -3,7 +3,8 @@
 A lane holds claims that wait for a slot and counts those in the air. Three bounds: slots per lane, slots per process,
 claims in memory. A claim that finds no room stays in the store, and its lane is marked to have a backlog there, which
 the claimer fetches in order as room appears. What an endpoint can take by its settings is seen to here too: its own
-number of slots, and the rate at which attempts begin.
+number of slots, its circuit, and the rate of its requests. A request takes its token when it is sent, and an attempt
+begins only when there is one for it: what lies between (a batch is sealed, say) brings no two requests closer.
 """
 
 import asyncio
@@ -77,7 +78,7 @@ class Lane:
 
     __slots__ = (
         "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
-        "queued", "timer", "took_ms", "waiting",
+        "queued", "timer", "took_ms", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
@@ -94,6 +95,7 @@ class Lane:
         self.circuit = CLOSED
         self.took_ms: float = FIRST_MS  # an attempt, of late
         self.timer: asyncio.Handle | None = None  # until there is a token
+        self.unsent: set[Claim] = set()  # begun, and for each there is a token that it has not taken yet
 
     @property
     def capacity(self) -> int:
@@ -309,18 +311,40 @@ class Lanes:
         """The attempt before has landed: let the claim that follows wait for a slot too, behind those that wait."""
         lane.waiting.append(claim)
 
-    def landed(self, lane: Lane) -> Claim | None:
-        """An attempt has ended and its slot is free: gives the claim to send next in it, if that is this lane's."""
+    def may_send(self, lane: Lane, claim: Claim) -> bool:
+        """A request is to be sent now, at this very moment: takes its token, if it has a limit to keep to.
+
+        False where it must not be sent any more: the circuit has opened since it began, or its limit is a new one.
+        """
+        circuit, bucket = lane.circuit, lane.bucket
+        now_ms = self._clock.now_ms()
+        if circuit.is_open and (circuit.probe_ms > now_ms or lane.in_flight > 1):
+            return False
+        if bucket is None:
+            return True
+        taken = bucket.taken(now_ms)
+        if taken is None:
+            return False
+        lane.bucket = taken
+        lane.unsent.discard(claim)
+        if lane.timer is None:
+            self._fill(lane)
+        return True
+
+    def landed(self, lane: Lane, claim: Claim) -> Claim | None:
+        """The attempt of ``claim`` has ended and its slot is free: gives the one to send next in it, if that is this
+        lane's."""
+        lane.unsent.discard(claim)
         may_go_on = (
             not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not lane.is_open
         )
         if may_go_on and not self._stopped and self._may_begin(lane):
-            claim = lane.waiting.popleft()
+            following = self._next(lane)
             if (
                 lane.in_flight < lane.limit.allowed
             ):  # it has recovered, and may have more in the air than before
                 self._fill(lane)
-            return claim
+            return following
         lane.in_flight -= 1
         self.in_flight -= 1
         self._queue(lane)  # at the end of the line: no lane serves itself first while others wait
@@ -384,10 +408,16 @@ class Lanes:
             lane.in_flight += 1
             self.in_flight += 1
             started += 1
-            self._start(lane, lane.waiting.popleft())
+            self._start(lane, self._next(lane))
+
+    def _next(self, lane: Lane) -> Claim:
+        claim = lane.waiting.popleft()
+        if lane.bucket is not None:
+            lane.unsent.add(claim)
+        return claim
 
     def _may_begin(self, lane: Lane) -> bool:
-        """Whether circuit and rate allow an attempt now, and a token is taken; else the lane goes on by itself."""
+        """Whether circuit and rate allow an attempt now; if not, the lane goes on by itself."""
         bucket, circuit = lane.bucket, lane.circuit
         if bucket is None and circuit.opened_ms is None:
             return True
@@ -399,11 +429,11 @@ class Lanes:
                 return self._hold(lane, circuit.probe_ms - now_ms)
         if bucket is None:
             return True
-        taken = bucket.taken(now_ms)
-        if taken is None:
-            return self._hold(lane, bucket.wait_ms(now_ms))
-        lane.bucket = taken
-        return True
+        others = len(lane.unsent)
+        if others >= bucket.burst:
+            return False  # until one of them is sent, or lands
+        wait_ms = bucket.wait_ms(now_ms, others + 1)
+        return self._hold(lane, wait_ms) if wait_ms else True
 
     def _hold(self, lane: Lane, wait_ms: int) -> bool:
         if lane.timer is None:

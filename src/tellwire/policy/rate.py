@@ -81,9 +81,9 @@ class Bucket(msgspec.Struct, frozen=True):
             return None
         return Bucket(self.per_ms, self.burst, tokens - 1, max(now_ms, self.at_ms))
 
-    def wait_ms(self, now_ms: int) -> int:
-        """How long until there is a token: 0 where there is one, else a millisecond or more."""
-        missing = 1 - self._tokens(now_ms)
+    def wait_ms(self, now_ms: int, count: int = 1) -> int:
+        """How long until there are ``count`` tokens (up to ``burst``): 0 where there are, else 1 or more."""
+        missing = count - self._tokens(now_ms)
         return 0 if missing <= 0 else max(1, math.ceil(missing / self.per_ms))
 
     def _tokens(self, now_ms: int) -> float:

@@ -7,7 +7,8 @@ from tellwire.deliver.lanes import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, Admi
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import EndpointSettings
-from tellwire.model.lane_settings import RateLimit
+from tellwire.model.lane_settings import CircuitSettings, RateLimit
+from tellwire.policy.circuit import Circuit
 from tellwire.policy.subscribing import compile_subscriptions
 from tellwire.store.roster import LiveEndpoint
 
@@ -43,7 +44,7 @@ class World:
 
     def land(self, index: int = 0) -> None:
         lane, claim = self.in_air.pop(index)
-        following = self.lanes.landed(lane)
+        following = self.lanes.landed(lane, claim)
         if following is not None:
             self._start(lane, following)
         self.lanes.settled(lane, claim)
@@ -245,3 +246,52 @@ def test_a_lane_that_nobody_has_owned_begins_with_its_burst() -> None:
     first = lane.bucket.taken(SystemClock().now_ms())
     assert first is not None
     assert first.tokens < 1.5
+
+
+async def test_a_token_is_taken_when_the_request_is_sent() -> None:
+    """So many attempts begin as there are tokens, however long each takes until it sends; one that ends without a
+    request leaves its token to the next."""
+    world = World(LaneBounds())
+    lane = world.lanes.of(endpoint(1, EndpointSettings(rate_limit=RateLimit(1, "minute", 2))))
+    world.lanes.own(lane.endpoint_id, None, None)
+    world.take(1, 5)
+    assert len(world.in_air) == 2
+    assert lane.bucket is not None
+    assert lane.bucket.tokens == 2
+    assert world.lanes.may_send(lane, world.in_air[0][1])
+    assert lane.bucket.tokens == 1
+    assert len(world.in_air) == 2
+    world.land(1)  # unsent
+    assert len(world.started) == 3
+    assert world.lanes.may_send(lane, world.started[2])
+    assert lane.bucket.tokens < 1
+    world.land()
+    world.land()
+    assert len(world.started) == 3
+    world.lanes.stop()
+
+
+async def test_a_request_whose_limit_has_changed_meanwhile_is_not_sent() -> None:
+    """A new limit begins with an empty bucket, for those that had begun under the old one too."""
+    world = World(LaneBounds())
+    lane = world.lanes.of(endpoint(1, EndpointSettings(rate_limit=RateLimit(1, "minute", 2))))
+    world.lanes.own(lane.endpoint_id, None, None)
+    world.take(1, 1)
+    world.lanes.of(endpoint(1, EndpointSettings(rate_limit=RateLimit(1, "minute", 1))))
+    assert not world.lanes.may_send(lane, world.in_air[0][1])
+    world.lanes.of(endpoint(1))
+    assert world.lanes.may_send(lane, world.in_air[0][1])
+
+
+def test_nothing_is_sent_any_more_where_the_circuit_has_opened() -> None:
+    """What had begun, and was not sent yet, waits like all the others; only one alone may go, as the probe."""
+    world = World(LaneBounds())
+    lane = world.lanes.of(endpoint(1, EndpointSettings(circuit=CircuitSettings())))
+    world.take(1, 2)
+    now_ms = SystemClock().now_ms()
+    lane.circuit = Circuit(opened_ms=now_ms, probe_ms=now_ms + 600_000)
+    assert not world.lanes.may_send(lane, world.in_air[0][1])
+    lane.circuit = Circuit(opened_ms=now_ms, probe_ms=now_ms - 1)
+    assert not world.lanes.may_send(lane, world.in_air[0][1])
+    world.land(1)
+    assert world.lanes.may_send(lane, world.in_air[0][1])
