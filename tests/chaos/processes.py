@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -119,9 +119,9 @@ class Server(Process):
             content = None if body is None else msgspec.json.encode(body)
             return await client.request(method, self.url + path, content=content, headers=self.headers)
 
-    async def subscribe(self, url: str) -> dict[str, Any]:
+    async def subscribe(self, url: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A new endpoint for everything; it holds the secret."""
-        response = await self.ask("POST", "/v1/endpoints", {"url": url, "events": ["*"]})
+        response = await self.ask("POST", "/v1/endpoints", {"url": url, "events": ["*"], **(settings or {})})
         assert response.status_code == 201, response.text
         endpoint: dict[str, Any] = response.json()
         return endpoint

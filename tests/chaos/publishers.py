@@ -4,10 +4,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 
 import httpx
 import msgspec
 
+from .members import members
 from .processes import Received, Server
 
 _PAUSE_S = 0.02
@@ -21,6 +23,11 @@ class Entry(msgspec.Struct):
     number: int
     data: bytes
     key: str | None
+    ordering_key: str | None = None
+    began: int = 0
+    """When it was sent first, counted in what publishers did; 0 before."""
+    told: int = 0
+    """When it was acknowledged."""
     id: str | None = None
     refused: bool = False
     """The last answer was 503, and said that nothing was stored."""
@@ -28,6 +35,8 @@ class Entry(msgspec.Struct):
 
     def rendered(self) -> bytes:
         key = b"" if self.key is None else b',"idempotency_key":"%b"' % self.key.encode()
+        if self.ordering_key is not None:
+            key += b',"ordering_key":"%b"' % self.ordering_key.encode()
         return b'{"type":"chaos.happened","data":%b%b}' % (self.data, key)
 
 
@@ -38,12 +47,21 @@ class Book:
         self.entries: list[Entry] = []
         self.unknown = 0
         self.surprises: list[str] = []
+        self.moments = count(1)
+        """In the order in which publishers began and were told."""
 
-    def open(self, rng: random.Random, *, keyed: bool, pad_bytes: int | None = None) -> Entry:
+    def open(
+        self,
+        rng: random.Random,
+        *,
+        keyed: bool,
+        pad_bytes: int | None = None,
+        ordering_key: str | None = None,
+    ) -> Entry:
         number = len(self.entries)
         pad = "x" * (rng.randrange(_MOST_BYTES) if pad_bytes is None else pad_bytes)
         data = b'{"number":%d,"amount":%d.10,"pad":"%b"}' % (number, number, pad.encode())
-        entry = Entry(number, data, f"key-{number}" if keyed else None)
+        entry = Entry(number, data, f"key-{number}" if keyed else None, ordering_key)
         self.entries.append(entry)
         return entry
 
@@ -56,13 +74,17 @@ class Book:
 
         Whatever arrived must have been published, byte for byte, and no publication may have become two events.
         """
-        arrived = Counter((request.target, request.id) for request in requests if request.status == 200)
+        arrived: Counter[tuple[str, str]] = Counter()
         ids: dict[int, set[str]] = {}
+        batched = 0
         for request in requests:
-            data = request.body[request.body.index(b'"data":') + len(b'"data":') : -1]
-            number = msgspec.json.decode(data)["number"]
-            assert data == self.entries[number].data
-            ids.setdefault(number, set()).add(request.id)
+            parts = members(request)
+            for one in parts:
+                assert one.data == self.entries[one.number].data
+                ids.setdefault(one.number, set()).add(one.id)
+                arrived[request.target, one.id] += request.status == 200
+            batched += len(parts) if len(parts) > 1 else 0
+        arrived = +arrived
         twice = {number: found for number, found in ids.items() if len(found) > 1}
         assert not twice, f"published once, became several events: {twice}"
         others = [e for e in self.acknowledged if ids.get(e.number, {e.id}) != {e.id}]
@@ -77,6 +99,7 @@ class Book:
             "delivered": len(arrived),
             "duplicates": arrived.total() - len(arrived),
             "requests": len(requests),
+            "in batches": batched,
             "lost": sum((target, e.id) not in arrived for e in self.acknowledged for target in targets),
         }
         print("ledger:", ", ".join(f"{name} {count}" for name, count in ledger.items()))
@@ -89,8 +112,10 @@ async def send(client: httpx.AsyncClient, server: Server, book: Book, entries: S
     single = len(entries) == 1
     content = b",".join(entry.rendered() for entry in entries)
     path = "/v1/events" if single else "/v1/events/batch"
+    moment = next(book.moments)
     for entry in entries:
         entry.sent += 1
+        entry.began = entry.began or moment
     try:
         response = await client.post(
             server.url + path,
@@ -112,8 +137,9 @@ async def send(client: httpx.AsyncClient, server: Server, book: Book, entries: S
         book.surprises.append(f"{response.status_code}: {response.text[:300]}")
         return False
     receipts = [response.json()] if single else response.json()["data"]
+    told = next(book.moments)
     for entry, receipt in zip(entries, receipts, strict=True):
-        entry.id = receipt["id"]
+        entry.id, entry.told = receipt["id"], told
     return True
 
 
@@ -134,8 +160,14 @@ class Current:
         self.servers = [server]
 
 
-async def publish_on(current: Current, book: Book, seed: float, stop: asyncio.Event) -> None:
-    """Publish until ``stop``: singles and batches, some with idempotency keys.
+async def publish_on(
+    current: Current,
+    book: Book,
+    seed: float,
+    stop: asyncio.Event,
+    ordering_keys: Sequence[str | None] = (None,),
+) -> None:
+    """Publish until ``stop``: singles and batches, some with idempotency keys, each with one of ``ordering_keys``.
 
     What has keys is published again until it is acknowledged; the rest is left to its fate.
     """
@@ -143,8 +175,10 @@ async def publish_on(current: Current, book: Book, seed: float, stop: asyncio.Ev
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         while not stop.is_set():
             keyed = rng.random() < 0.4
-            count = rng.randint(2, 12) if rng.random() < 0.2 else 1
-            entries = [book.open(rng, keyed=keyed) for _ in range(count)]
+            many = rng.randint(2, 12) if rng.random() < 0.2 else 1
+            entries = [
+                book.open(rng, keyed=keyed, ordering_key=rng.choice(ordering_keys)) for _ in range(many)
+            ]
             while not await send(client, current.server, book, entries):
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
                 if not keyed:

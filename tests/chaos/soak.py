@@ -1,9 +1,10 @@
 """``make soak MINUTES=n``: real processes on both stores, half of the time each, with every fault at random; a ledger.
 
 Two servers and a worker are published to without a pause. Meanwhile they are killed, stopped gracefully and frozen, one
-or several at a time, PostgreSQL is restarted, and a receiver fails now and then. In the end all is well again, and
-everything that was acknowledged has to have arrived: ``lost`` must be 0. Ends with 1 if it is not, or if the database
-does not say the same. ``SEED=n`` makes the same choices again (their times are the machine's).
+or several at a time, PostgreSQL is restarted, and receivers fail now and then. Some of them get everything in order, or
+what has the same ordering key, or batches. In the end all is well again, and everything that was acknowledged has to
+have arrived: ``lost`` must be 0, and so must ``out of order``. Ends with 1 if they are not, or if the database does not
+say the same. ``SEED=n`` makes the same choices again (their times are the machine's).
 """
 
 import argparse
@@ -14,19 +15,30 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from .evidence import check_all_succeeded, check_all_succeeded_on, database
 from .postgres import Cluster
-from .processes import Process, Received, ReceiverProcess, Server, Worker
+from .processes import Process, ReceiverProcess, Server, Worker
 from .publishers import Book, Current, publish_on
+from .standing import batches_are_whole, out_of_order
 
 PUBLISHERS = 4
-TARGETS = ("/steady", "/flaky", "/steady?ms=50")
+KEYS = [None, *(f"order {number}" for number in range(20))]
+TARGETS: dict[str, dict[str, Any]] = {
+    "/steady": {},
+    "/flaky": {},
+    "/steady?ms=50": {},
+    "/steady?order=endpoint": {"order": "endpoint", "on_exhausted": "block"},
+    "/flaky?order=key": {"order": "key", "on_exhausted": "block"},
+    "/flaky?batch": {"batch": {"max_events": 20, "max_wait_s": 0.2}},
+}
+"""What receives, and its settings; what its answers are, the path says (see ``receiver.py``)."""
 FLAGS = (
     "--lease", "12s", "--delivery-timeout", "1s", "--log-level", "warning",
     "--retry-schedule", "200ms,300ms,500ms," + ",".join(["1s"] * 27),
@@ -117,10 +129,14 @@ async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str,
         fleet = Fleet(where, folder, rng, cluster)
         stack.callback(fleet.kill_all)
         await fleet.start()
-        secrets = {t: (await fleet.servers[0].subscribe(receiver.url + t))["secret"] for t in TARGETS}
+        secrets = {
+            target: (await fleet.servers[0].subscribe(receiver.url + target, settings))["secret"]
+            for target, settings in TARGETS.items()
+        }
         current = Current(*fleet.servers)
         publishers = [
-            asyncio.create_task(publish_on(current, book, rng.random(), stop)) for _ in range(PUBLISHERS)
+            asyncio.create_task(publish_on(current, book, rng.random(), stop, KEYS))
+            for _ in range(PUBLISHERS)
         ]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -136,7 +152,10 @@ async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str,
         await _drained(fleet.servers[0])
         await fleet.stop()
         requests = receiver.verified(secrets)
-        ledger = book.settle(requests, TARGETS) | {"out of order": out_of_order(requests, book)}
+        ordered = {target: settings["order"] for target, settings in TARGETS.items() if "order" in settings}
+        late = out_of_order(requests, book, ordered)
+        ledger = book.settle(requests, list(TARGETS)) | {"out of order": late}
+        batches_are_whole(requests)
         if cluster is None:
             with database(folder / "tellwire.db") as connection:
                 check_all_succeeded(connection)
@@ -144,6 +163,8 @@ async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str,
             await check_all_succeeded_on(cluster.url)
     print(f"{store}: {dict(fleet.happened)}")
     assert ledger["lost"] == 0, "acknowledged events are lost"
+    assert ledger["out of order"] == 0, "events came before others that stood before them"
+    assert ledger["in batches"] > 0, "nothing came in batches"
     return ledger
 
 
@@ -162,22 +183,6 @@ async def _drained(server: Server) -> None:
 async def _finished(server: Server) -> int:
     total = (await server.ask("GET", "/v1/stats")).json()["total"]
     return int(total["succeeded"] + total["exhausted"])
-
-
-def out_of_order(requests: Sequence[Received], book: Book) -> int:
-    """How many events came first after one that was acknowledged later: no endpoint has asked for order."""
-    numbers = {entry.id: entry.number for entry in book.acknowledged}
-    latest: dict[str, int] = {}
-    seen: set[tuple[str, str]] = set()
-    late = 0
-    for request in requests:
-        number = numbers.get(request.id)
-        if request.status != 200 or number is None or (request.target, request.id) in seen:
-            continue
-        seen.add((request.target, request.id))
-        late += number < latest.get(request.target, -1)
-        latest[request.target] = max(number, latest.get(request.target, -1))
-    return late
 
 
 def main() -> int:
