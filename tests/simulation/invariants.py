@@ -14,7 +14,7 @@ from tellwire.store.tables import STATE_CODES, STATES
 
 from .clocks import DRIFT, ROUNDING_MS
 from .limits import LONGEST_PROBE_S, limits_hold
-from .lines import line_of, order_is_kept, through_s
+from .lines import TAKES_EFFECT_S, a_new_order_is_kept, line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
 from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
@@ -26,8 +26,6 @@ PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in Stat
 MOST_ATTEMPTS = len(SCHEDULE.delays_ms) + 1
 ASKED_MS = {20_000, 120_000}
 """What the simulated receivers ask for in ``Retry-After``."""
-TAKES_EFFECT_S = 1.5
-"""Within this time, a change of an endpoint is known to every process that is well."""
 
 
 def check(notes: Notes) -> None:
@@ -57,6 +55,7 @@ def check(notes: Notes) -> None:
         what_is_off_gets_nothing(notes, life)
         it_is_signed_with_the_secrets_in_force(notes, life)
     order_is_kept(notes)
+    a_new_order_is_kept(notes)
     limits_hold(notes)
     replays_bring_what_they_should(notes)
 
@@ -395,7 +394,8 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
             continue
         due_s = max(due_s, min(_held_until_s(notes, life.url, claimed_s), claimed_s))
         if line_of(notes, life) is not None:
-            if notes.simulation.in_line[life.url].on_exhausted == "block":
+            blocks = notes.simulation.in_line[life.url].on_exhausted == "block"
+            if blocks or life.url in notes.simulation.new_orders:
                 continue  # perhaps until somebody decides
             due_s = max(due_s, min(through_s(notes, life, change.order), claimed_s))
         turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from tellwire.model.lane_settings import CircuitSettings, RateLimit
+from tellwire.policy.circuit import Circuit
 
 from .clocks import DRIFT, ROUNDING_MS
 from .observer import LaneChange, seconds
@@ -26,6 +27,8 @@ LONGEST_PROBE_S = 20.0
 """No circuit of a simulation waits longer for its next probe."""
 _AT_ONCE_S = 1.0
 """Within this time an attempt begins that nothing holds back."""
+_WRITTEN_DOWN_S = 3.0
+"""Within this time the database knows why a lane holds deliveries back."""
 
 
 class Limited(NamedTuple):
@@ -49,6 +52,8 @@ def choose(world: "Simulation", url: str) -> dict[str, Any]:
     if limited == (None, None, None):
         return {}
     world.limited[url] = limited
+    if limited.circuit is not None and chance.random() < 0.7:  # else it hardly ever opens
+        world.moods[url] = Moods(fails=0.85)
     named = zip(("max_in_flight", "rate_limit", "circuit"), limited, strict=True)
     return {name: msgspec.to_builtins(value) for name, value in named if value is not None}
 
@@ -75,6 +80,7 @@ def limits_hold(notes: "Notes") -> None:
             _the_rate_is_kept(notes, sends, limited.rate)
         if limited.circuit is not None:
             _an_open_circuit_lets_probes_through(notes, sends, limited.circuit)
+            _a_circuit_goes_with_the_lane(notes, url, sends)
     _a_healthy_lane_waits_for_nobody(notes, requests)
 
 
@@ -149,8 +155,10 @@ def _the_rate_is_kept(notes: "Notes", sends: list[Sent], rate: RateLimit) -> Non
 
 
 def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circuit: CircuitSettings) -> None:
-    """An owner that has seen enough failures in a row sends one probe at a time, and none before its time."""
+    """An owner that has seen enough failures in a row sends one probe at a time, and none before its time; and soon it
+    has written down that the circuit is open, for whoever comes after it."""
     for reign in _reigns(notes, sends):
+        spans: list[tuple[float, float]] = []
         streak, opened_s, probe = 0, None, None
         for at_s, _, begins, sent in _moments(reign):
             if begins and opened_s is not None:
@@ -164,6 +172,8 @@ def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circ
                 notes.simulation.happened["probe"] += 1
             elif not begins and sent.answer == "200":
                 notes.simulation.happened["circuit closed"] += opened_s is not None
+                if opened_s is not None:
+                    spans.append((opened_s, at_s))
                 streak, opened_s, probe = 0, None, None
             elif not begins:
                 streak += 1
@@ -172,6 +182,46 @@ def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circ
                 elif opened_s is None and streak >= (circuit.failures or 0):
                     opened_s = at_s
                     notes.simulation.happened["circuit opened"] += 1
+        if opened_s is not None:
+            spans.append((opened_s, opened_s + _WRITTEN_DOWN_S))
+        for start_s, end_s in spans:
+            _it_is_written_down(notes, reign[0], start_s, end_s)
+
+
+def _it_is_written_down(notes: "Notes", one: Sent, start_s: float, end_s: float) -> None:
+    """What a circuit that is open since ``start_s``, until ``end_s`` at least, looks like in the database."""
+    by_s = start_s + _WRITTEN_DOWN_S
+    changes = [change for change in notes.lanes[one.url] if seconds(change.at_ms) <= by_s]
+    last = changes[-1]
+    if end_s < by_s or last.writer != one.sender or not notes.was_well(one.sender, start_s - 0.1, by_s):
+        return
+    if seconds(last.until) <= by_s or one.sender in notes.stopped:
+        return
+    _require(
+        last.circuit is not None, f"the circuit of {one.url} is open since {start_s} s, and nobody knows"
+    )
+    notes.simulation.happened["circuit written down"] += 1
+
+
+def _a_circuit_goes_with_the_lane(notes: "Notes", url: str, sends: list[Sent]) -> None:
+    """Who takes a lane whose circuit was left open sends a probe when its time has come, and nothing before."""
+    changes = notes.lanes[url]
+    for number, change in enumerate(changes):
+        if change.owner in (change.owner_before, None) or change.circuit is None:
+            continue
+        circuit = msgspec.json.decode(change.circuit, type=Circuit)
+        told = next(one for one in reversed(changes[:number]) if one.circuit == change.circuit)
+        theirs = [one for one in sends if one.order > change.order and one.sender == change.writer]
+        if circuit.is_open and theirs:
+            early_ms = circuit.probe_ms - theirs[0].at_ms
+            most_ms = theirs[0].doubt_ms + told.doubt_ms + ROUNDING_MS
+            at_s = seconds(theirs[0].at_ms)
+            _require(
+                early_ms <= most_ms, f"{change.writer} sent to {url} at {at_s} s, and its circuit is open"
+            )
+            notes.simulation.happened["circuit taken over"] += seconds(change.at_ms) < seconds(
+                circuit.probe_ms
+            )
 
 
 def _reigns(notes: "Notes", sends: list[Sent]) -> Iterator[list[Sent]]:

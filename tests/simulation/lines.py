@@ -11,7 +11,10 @@ from .clocks import ROUNDING_MS
 from .notes import Life, Notes
 from .observer import Change, seconds
 from .receivers import Sent
+from .simulation import NewOrder
 
+TAKES_EFFECT_S = 1.5
+"""Within this time, a change of an endpoint is known to every process that is well."""
 _PENDING, _EXHAUSTED = STATE_CODES[State.PENDING], STATE_CODES[State.EXHAUSTED]
 
 
@@ -23,6 +26,8 @@ def lines(notes: Notes) -> Iterator[tuple[bool, list[Life]]]:
         if name is not None:
             found[life.url, name].append(life)
     for (url, _), lives in found.items():
+        if url in notes.simulation.new_orders:
+            continue
         blocks = notes.simulation.in_line[url].on_exhausted == "block"
         yield blocks, sorted(lives, key=lambda life: life.changes[0].order)
 
@@ -33,9 +38,13 @@ def line_of(notes: Notes, life: Life) -> str | None:
     What is published ahead of its time stands elsewhere, and is not judged.
     """
     has = notes.simulation.in_line.get(life.url)
-    if has is None or life.deliver_ms is not None or life.changes[0].trigger != "schedule":
+    return None if has is None else _line_under(notes, life, has.order)
+
+
+def _line_under(notes: Notes, life: Life, order: str) -> str | None:
+    if order == "none" or life.deliver_ms is not None or life.changes[0].trigger != "schedule":
         return None
-    if has.order == "endpoint":
+    if order == "endpoint":
         return "*"
     return notes.simulation.keys.get(json.loads(notes.events[life.event][1])["n"])
 
@@ -54,6 +63,48 @@ def order_is_kept(notes: Notes) -> None:
                         _is_through(notes, before, sent, blocks),
                         f"{sent.sender} sent at {seconds(sent.at_ms)} s before {before.id.hex()} was through",
                     )
+
+
+def a_new_order_is_kept(notes: Notes) -> None:
+    """Where the order of an endpoint changes, whatever waits there takes its place in the new one, by its id: from
+    soon after the change on, as before, nothing is sent before what stands before it. What was exhausted by then has
+    stepped aside; that something blocks is not looked at."""
+    for url, changes in notes.simulation.new_orders.items():
+        lives = [life for life in notes.lives.values() if life.url == url]
+        for life in lives:
+            for sent in life.sent:
+                since = _order_at(notes, changes, sent)
+                line = None if since is None else _line_under(notes, life, since.order)
+                if since is None or line is None:
+                    continue
+                for before in lives:
+                    if (
+                        _stands_before(before, life, since)
+                        and _line_under(notes, before, since.order) == line
+                    ):
+                        notes.simulation.happened["waited for in a new order"] += 1
+                        life.require(
+                            _is_through(notes, before, sent, False),
+                            f"{sent.sender} sent at {seconds(sent.at_ms)} s before {before.id.hex()} was through",
+                        )
+
+
+def _order_at(notes: Notes, changes: list[NewOrder], sent: Sent) -> NewOrder | None:
+    """The order that a request had to keep; None where that is not certain."""
+    begun = [change for change in changes if change.began < sent.order]
+    if not begun or any(change.told_s is None or change.told > sent.order for change in begun):
+        return None
+    last = max(begun, key=lambda change: change.told)
+    if any(change.told > last.began for change in begun if change is not last) or last.told_s is None:
+        return None  # two at the same time: either is right
+    sent_s = seconds(sent.at_ms)
+    well = notes.was_well(sent.sender, last.told_s - 0.1, sent_s)
+    return last if well and sent_s >= last.told_s + TAKES_EFFECT_S else None
+
+
+def _stands_before(before: Life, life: Life, since: NewOrder) -> bool:
+    stored, mine = before.changes[0].order, life.changes[0].order
+    return before.id < life.id and (stored < mine or max(stored, mine) < since.began)
 
 
 def _is_through(notes: Notes, before: Life, sent: Sent, blocks: bool) -> bool:

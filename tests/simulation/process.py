@@ -118,6 +118,7 @@ class Process:
     def die(self, where: str) -> None:
         """As on SIGKILL."""
         self.alive, self.died = False, True
+        self.unwell.append((self._world.timeline.now_s, self._world.timeline.now_s + 0.001))
         self._world.note(f"{self.name} dies {where}")
         self._world.happened["crash"] += 1
 

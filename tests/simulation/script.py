@@ -38,6 +38,19 @@ def plan(chance: random.Random) -> list[tuple[float, Step]]:
     return sorted(steps, key=lambda step: step[0])
 
 
+def changes_of_order(seed: int) -> list[tuple[float, Step]]:
+    """When endpoints that keep an order are to keep another, or none: in some worlds, while events wait there."""
+    if seed % 10 != 6:
+        return []
+    chance = random.Random(f"{seed} orders")
+    found: list[tuple[float, Step]] = []
+    for _ in range(chance.randint(1, 4)):
+        at_s = chance.uniform(5, ROUGH_S)
+        changed_s = at_s + chance.uniform(0, 8)
+        found += [(at_s, publish_a_line), (changed_s, change_order), (changed_s + 5, publish_a_line)]
+    return found
+
+
 # What is published
 
 
@@ -236,6 +249,14 @@ def unblock(world: "Simulation", id: str) -> None:
         await tellwire.endpoints.update(id, {"on_exhausted": "continue"})
 
     world.any_process().do(_if_there(ask))
+
+
+def change_order(world: "Simulation") -> None:
+    """Somebody has an endpoint keep another order."""
+    url, id = world.any_endpoint()
+    order = world.chance.choice(["none", "endpoint", "endpoint", "key", "key"])
+    if url in world.in_line:
+        world.any_process().do(_if_there(lambda tellwire: world.change_order(tellwire, url, id, order)))
 
 
 def publish_a_line(world: "Simulation") -> None:

@@ -98,6 +98,28 @@ def replays_bring_what_they_should(notes: "Notes") -> None:
         most = notes.simulation.replays_asked[life.url]
         life.require(again <= most, f"{again} times brought again by {most} replays")
         notes.simulation.happened["brought again"] += again
+    for url in notes.simulation.endpoints:
+        _replays_take_their_share(notes, url)
+
+
+def _replays_take_their_share(notes: "Notes", url: str) -> None:
+    """What replays have made due, and nobody has tried since, is half of an endpoint's slots or batches at most."""
+    limited = notes.simulation.limited.get(url)
+    slots = 1 if notes.simulation.seed % 2 else 16
+    if limited is not None and limited.max_in_flight is not None:
+        slots = limited.max_in_flight
+    share = max(slots // 2, 1) * notes.simulation.batches.get(url, 1)
+    untried: set[bytes] = set()
+    for change in notes.changes:
+        life = notes.lives[change.delivery]
+        if life.url != url:
+            continue
+        if (change.state, change.trigger) != (_PENDING, "replay"):
+            untried.discard(life.id)
+        elif life.id not in untried:
+            untried.add(life.id)
+            life.require(len(untried) <= share, f"{len(untried)} at a time are replayed, {share} may be")
+            notes.simulation.happened["replay at its bound"] += len(untried) == share > 1
 
 
 def _to_look_at(notes: "Notes", asked: "Replayed") -> list[str]:

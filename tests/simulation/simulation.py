@@ -23,7 +23,7 @@ from .database import Trouble, Weather
 from .observer import seconds
 from .process import Process
 from .receivers import Moods, Sent
-from .script import CALM_S, Step, enable, plan, unblock
+from .script import CALM_S, Step, changes_of_order, enable, plan, unblock
 from .virtual import Timeline
 
 END_S = CALM_S + 3_000
@@ -83,6 +83,15 @@ class InLine(NamedTuple):
     on_exhausted: str
 
 
+class NewOrder(NamedTuple):
+    """An order that an endpoint was to have from now on; ``told_s`` is when whoever asked was told, or None."""
+
+    began: int
+    told: int
+    told_s: float | None
+    order: str
+
+
 class Simulation:
     """One seed's history. ``run`` lives it; ``invariants`` judges it."""
 
@@ -121,6 +130,7 @@ class Simulation:
         self.endpoints: dict[str, str] = {}
         self.ordered = seed % 5 in (1, 2)
         self.in_line: dict[str, InLine] = {}  # by URL
+        self.new_orders: dict[str, list[NewOrder]] = {}  # the same, where it changes
         self.keys: dict[int, str] = {}  # the ordering keys of events, by what is in them
         self.unblocked_s = float("inf")  # from here on, nothing blocks any more
         self.moods = {f"https://receiver{n}.example/": self._mood() for n in range(8)}
@@ -203,6 +213,15 @@ class Simulation:
         await tellwire.endpoints.rotate_secret(id, secret=secret)
         secrets.append(NewSecret(next(self.order), self.timeline.now_s, secret))
 
+    async def change_order(self, tellwire: Tellwire, url: str, id: str, order: str) -> None:
+        """Have an endpoint keep another order from now on, whatever waits there."""
+        new = NewOrder(next(self.order), 0, None, order)
+        changes = self.new_orders.setdefault(url, [])
+        changes.append(new)
+        await tellwire.endpoints.update(id, {"order": order})
+        changes[changes.index(new)] = new._replace(told=next(self.order), told_s=self.timeline.now_s)
+        self.happened["order changed"] += 1
+
     def freeze(self, process: Process, span_s: float) -> None:
         """Let ``process`` stand still."""
         if process.frozen or not process.alive:
@@ -245,7 +264,7 @@ class Simulation:
             self._start(engine=number == 0 or self.chance.random() < 0.85)
         for _ in range(self.chance.randint(1, 3)):
             self.at(0.5, lambda world: world.create_endpoint(world.any_process()))
-        for at_s, step in plan(self.chance):
+        for at_s, step in [*plan(self.chance), *changes_of_order(self.seed)]:
             self.at(max(at_s, 1.0), step)
         self.at(CALM_S, Simulation._calm_down)
         try:

@@ -149,7 +149,7 @@ class Replayer:
             return self._end_without_endpoint(connection, replay, False)
         if endpoint.state is EndpointState.DISABLED:
             return None
-        share = max(self._lanes[endpoint.id].limit.allowed // 2, 1)
+        share = max(self._lanes.of(endpoint).limit.allowed // 2, 1)
         if endpoint.settings.batch is not None:  # so many full ones
             share = min(share * endpoint.settings.batch.max_events, _MOST_UNTRIED)
         untried = replay_pages.count_untried(connection, endpoint.id)
