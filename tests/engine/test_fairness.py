@@ -16,8 +16,10 @@ from .receivers import HeldReceiver
 
 SICK = 6
 BACKLOG = 400
-BOUNDS = LaneBounds(per_endpoint=4, per_process=SICK * 4 + 4, held=500)
-"""Less room in memory than there is backlog, and hardly more slots than the sick ones fill."""
+BOUNDS = LaneBounds(per_endpoint=4, per_process=SICK * 6, held=500)
+"""Less room in memory than there is backlog, and hardly more slots for a tenant than the sick ones fill."""
+TIGHT = LaneBounds(per_endpoint=4, per_process=SICK * 3, held=500)
+"""Fewer slots than the sick ones would fill."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -52,3 +54,27 @@ async def test_backlogs_of_one_tenant_keep_no_other_waiting(url: str) -> None:
             receiver.let_go()
         assert await tellwire.drained()
         assert [len(set(receiver.ids)) for receiver in sick] == [BACKLOG] * SICK
+
+
+async def test_what_hangs_at_one_tenant_leaves_slots_to_others(url: str) -> None:
+    """Six endpoints of a tenant would fill more slots than the process has: another's events go out all the same."""
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(bounds=TIGHT, grace_s=1))
+    async with AsyncExitStack() as stack:
+        sick = await stack.enter_async_context(HeldReceiver(held=True))
+        quiet = await stack.enter_async_context(HeldReceiver())
+        tellwire = await stack.enter_async_context(Tellwire(url, options))
+        for tenant in ("noisy", "quiet"):
+            await tellwire.tenants.create(tenant)
+        for _ in range(SICK):
+            await tellwire.endpoints.create(sick.url, tenant="noisy", events=["*"])
+        await tellwire.endpoints.create(quiet.url, tenant="quiet", events=["*"])
+        await tellwire.publish_many([{"type": "flood.came", "data": {}}] * 20, tenant="noisy")
+        part = TIGHT.per_process * 3 // 4
+        await sick.met(part)
+        for number in range(50):
+            await tellwire.publish("order.paid", {"n": number}, tenant="quiet")
+        await quiet.met(50)
+        assert len(sick.bodies) == part
+        sick.let_go()
+        assert await tellwire.drained()
+        assert len(sick.bodies) == 20 * SICK

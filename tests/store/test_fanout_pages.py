@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from tellwire.clock import SystemClock
+from tellwire.deliver.admission import Admission
 from tellwire.deliver.fanner import Fanner
-from tellwire.deliver.lanes import Admission, LaneBounds, Lanes
+from tellwire.deliver.lanes import LaneBounds, Lanes
 from tellwire.deliver.leases import Claiming
 from tellwire.ids import ENDPOINT, EVENT, IdMaker, decode, encode
 from tellwire.model.claim import Claim

@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import Connection, update
 
 from tellwire.clock import SystemClock
-from tellwire.deliver.lanes import Admission, LaneBounds, Lanes
+from tellwire.deliver.admission import Admission
+from tellwire.deliver.lanes import LaneBounds, Lanes
 from tellwire.deliver.leases import Claiming
 from tellwire.deliver.replay_choice import choose
 from tellwire.deliver.replayer import Replayer

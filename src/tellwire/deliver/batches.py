@@ -29,7 +29,7 @@ from tellwire.telemetry import BatchSent, StoreFailed, Telemetry
 from .batch_request import batch_id_of, batch_request_for
 from .expirer import Expirer
 from .judging import verdict_of
-from .lanes import Lane
+from .lane import Lane
 from .recorder import Recorder, Result
 
 KEPT_BYTES: Final = 512

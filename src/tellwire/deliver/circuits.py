@@ -14,7 +14,8 @@ from tellwire.store.roster import LiveEndpoint
 from tellwire.telemetry import LaneClosed, LaneOpened, Telemetry
 
 from .announcing import Announcing
-from .lanes import Lane, Lanes
+from .lane import Lane
+from .lanes import Lanes
 
 
 class Circuits:

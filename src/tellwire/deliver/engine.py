@@ -25,6 +25,7 @@ from tellwire.store.announcer import Announcer
 from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
+from .admission import Admission
 from .announcing import Announcing
 from .circuits import Circuits
 from .claimer import Claimer
@@ -34,7 +35,8 @@ from .expirer import Expirer
 from .fanner import Fanner
 from .holding import Holding
 from .holds import Holds
-from .lanes import Admission, Lane, LaneBounds, Lanes, Load
+from .lane import Lane
+from .lanes import LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
 from .ownership import Ownership
 from .pruner import Pruner

@@ -24,7 +24,7 @@ from .batches import Batches
 from .credentials import Credentials
 from .expirer import Expirer
 from .judging import verdict_of
-from .lanes import Lane
+from .lane import Lane
 from .recorder import Recorder, Result
 from .request import request_for
 from .shaping import Shaped, Shaper

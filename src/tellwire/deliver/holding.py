@@ -17,7 +17,8 @@ from tellwire.store import lanes
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
-from .lanes import HeldBack, Lanes
+from .lane import HeldBack
+from .lanes import Lanes
 
 _LOOK_EVERY_S: Final = 1.0
 _NOTED_MS: Final = 15_000

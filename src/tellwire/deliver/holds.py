@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tellwire.clock import Clock
 
-from .lanes import Lane
+from .lane import Lane
 
 
 class Holds:

@@ -1,39 +1,31 @@
 """Lanes: one per endpoint, each with its own slots, so that a slow endpoint never holds up another.
 
-A lane holds claims that wait for a slot and counts those in the air. Three bounds: slots per lane, slots per process,
-claims in memory. A claim that finds no room stays in the store, and its lane is marked to have a backlog there, which
-the claimer fetches in order as room appears. What an endpoint can take by its settings is seen to here too: its own
-number of slots, its circuit, and the rate of its requests. A request takes its token when it is sent, and an attempt
-begins only when there is one for it: what lies between (a batch is sealed, say) brings no two requests closer.
+A lane holds claims that wait for a slot and counts those in the air. Bounds: slots per lane, per process and tenant
+(see ``turns``), claims in memory. A claim that finds no room stays in the store, and its lane is marked to have a
+backlog there, which the claimer fetches in order as room appears. What an endpoint can take by its settings is seen to
+here too: its own number of slots, its circuit, and the rate of its requests. A request takes its token when it is sent,
+and an attempt begins only when there is one for it: what lies between (a batch is sealed, say) brings no two requests
+closer.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from tellwire.clock import Clock
 from tellwire.model.batching import BatchSettings
 from tellwire.model.claim import Claim
-from tellwire.model.delivery import WaitingFor
 from tellwire.policy.circuit import CLOSED, Circuit
-from tellwire.policy.rate import Bucket, LaneLimit
+from tellwire.policy.rate import Bucket
 from tellwire.store.roster import LiveEndpoint
 
 from .gathering import Gathering
+from .lane import HeldBack, Lane
+from .turns import PART_OF_A_TENANT, Turns
 
-HELD_PER_SLOT: Final = 256
-"""How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
-AHEAD_MS: Final = 2_000
-"""How many claims a lane may hold: what it sends in so long, by what its attempts took of late. A claim that waits for
-long in memory only costs the extension of its lease."""
-LEAST_PER_SLOT: Final = 4
-FIRST_MS: Final = 100
-"""What an attempt of a new lane is thought to take."""
-HELD_MS: Final = 15_000
-"""How many claims a lane with a rate may hold: what it sends in so long."""
 HELD_BYTES: Final = 64 * 1024 * 1024
 """How many bytes of bodies all lanes may hold; beyond them, lanes only fill their slots."""
 
@@ -44,14 +36,6 @@ class LaneBounds(msgspec.Struct, frozen=True):
     per_endpoint: int = 16
     per_process: int = 1_024
     held: int = 10_000
-
-
-class HeldBack(NamedTuple):
-    """Why a lane holds deliveries back; with its circuit, where that is open, or ``shared``, where others send too."""
-
-    waiting_for: WaitingFor
-    circuit: Circuit | None = None
-    shared: bool = False
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -73,111 +57,6 @@ class Load(msgspec.Struct, frozen=True):
     broken: int
 
 
-class Lane:
-    """One endpoint's claims in this process."""
-
-    __slots__ = (
-        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
-        "queued", "timer", "took_ms", "unsent", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, endpoint_id: bytes, slots: int) -> None:
-        self.endpoint_id = endpoint_id
-        self.limit = LaneLimit.full(slots)
-        self.waiting: deque[Claim] | Gathering = deque()  # a gathering is true when a batch may go
-        self.per_request = 1  # how many deliveries one may carry
-        self.in_flight = 0
-        self.held = 0  # waiting, in flight or not yet recorded
-        self.backlog = False  # due deliveries of this lane were left in the store
-        self.queued = False  # stands in line for a slot of the process
-        self.endpoint: LiveEndpoint | None = None  # as its settings were last looked at
-        self.bucket: Bucket | None = None
-        self.circuit = CLOSED
-        self.took_ms: float = FIRST_MS  # an attempt, of late
-        self.timer: asyncio.Handle | None = None  # until there is a token
-        self.unsent: set[Claim] = set()  # begun, and for each there is a token that it has not taken yet
-
-    @property
-    def capacity(self) -> int:
-        """How many claims this lane may hold by its own bound."""
-        if self.is_open:
-            return self.per_request  # for a probe
-        ahead = (
-            min(max(int(AHEAD_MS / self.took_ms), LEAST_PER_SLOT), HELD_PER_SLOT)
-            if self.took_ms
-            else HELD_PER_SLOT
-        )
-        most = self.limit.allowed * max(ahead, self.per_request)
-        if self.bucket is not None:
-            most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)
-        return most
-
-    @property
-    def is_open(self) -> bool:
-        """Whether its circuit breaker lets nothing through but probes."""
-        return self.circuit.opened_ms is not None
-
-    @property
-    def since_ms(self) -> int | None:
-        """Since when the claim that waits in front has been due, or None where none waits."""
-        if isinstance(self.waiting, Gathering):
-            return self.waiting.since_ms
-        return self.waiting[0].due_ms if self.waiting else None
-
-    @property
-    def held_back(self) -> HeldBack | None:
-        """Why it sends nothing at present, if there is a reason that lasts."""
-        if self.is_open:
-            exclusive = self.endpoint is not None and self.endpoint.exclusive
-            return HeldBack(WaitingFor.CIRCUIT, self.circuit if exclusive else None, shared=not exclusive)
-        if self.timer is not None and self.waiting:
-            return HeldBack(WaitingFor.RATE)
-        gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
-        return HeldBack(WaitingFor.BATCH) if gathers else None
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether it has nothing to remember but a bucket and a circuit."""
-        return not self.held and not self.backlog and self.limit.allowed == self.limit.maximum
-
-
-class Admission:
-    """Says, for one publish or claim transaction, which lanes have room for claims that it makes.
-
-    May run in the writer's thread, beside the event loop that owns the lanes: it only reads their counts, counting its
-    own promises apart, so that a transaction that is rolled back leaves nothing behind. Claims that are committed but
-    not yet held are not seen, so the bounds on held claims are soft by a batch.
-    """
-
-    def __init__(self, lanes: "Lanes", owns: Callable[[bytes], bool]) -> None:
-        """``owns`` tells whether this process owns an exclusive lane."""
-        self._lanes = lanes
-        self._owns = owns
-        self.left: set[bytes] = set()
-        """Lanes that are to be taken first: the claimer does that."""
-        self._promised: dict[bytes, int] = {}
-        self._total = 0
-
-    def admit(self, endpoint: LiveEndpoint) -> bool:
-        """Whether one more claim may be made for this lane; if not, what is left becomes the lane's backlog.
-
-        While a lane works off a backlog, new deliveries queue up behind it. One that holds nothing admits all the same:
-        it is by the claims that it holds that it comes to fetch its backlog. An exclusive lane admits where it is ours.
-        """
-        endpoint_id = endpoint.id
-        if endpoint.exclusive and not self._owns(endpoint_id):
-            self.left.add(endpoint_id)
-            return False
-        lane = self._lanes.of(endpoint)
-        promised = self._promised.get(endpoint_id, 0)
-        if (lane.backlog and lane.held) or self._lanes.room(lane, self._total - promised) <= promised:
-            lane.backlog = True
-            return False
-        self._promised[endpoint_id] = promised + 1
-        self._total += 1
-        return True
-
-
 class Lanes:
     """All lanes of a process; starts attempts as slots become free, in turn among the lanes."""
 
@@ -187,13 +66,18 @@ class Lanes:
         self._start = start
         self._clock = clock
         self._lanes: dict[bytes, Lane] = {}
-        self._line: deque[Lane] = deque()
+        per_tenant = max(bounds.per_endpoint, int(bounds.per_process * PART_OF_A_TENANT))
+        self._turns: Turns[Lane] = Turns(bounds.per_process, per_tenant)
         self._stopped = False
         self.holding = asyncio.Event()
         """Set when a lane begins to hold something back."""
-        self.in_flight = 0
         self.held = 0
         self.held_bytes = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are in the air."""
+        return self._turns.in_flight
 
     def __getitem__(self, endpoint_id: bytes) -> Lane:
         lane = self._lanes.get(endpoint_id)
@@ -212,6 +96,9 @@ class Lanes:
     def _configure(self, lane: Lane, endpoint: LiveEndpoint) -> None:
         before, settings = lane.endpoint, endpoint.settings
         lane.endpoint = endpoint
+        if before is None:
+            lane.share = self._turns.share_of(endpoint.tenant)
+            lane.share.in_flight += lane.in_flight
         maximum = settings.max_in_flight or self._bounds.per_endpoint
         if lane.limit.maximum != maximum:
             lane.limit = lane.limit.resized(maximum)
@@ -336,7 +223,10 @@ class Lanes:
         lane's."""
         lane.unsent.discard(claim)
         may_go_on = (
-            not self._line and lane.waiting and lane.in_flight <= lane.limit.allowed and not lane.is_open
+            not self._turns.others_wait(lane)
+            and lane.waiting
+            and lane.in_flight <= lane.limit.allowed
+            and not lane.is_open
         )
         if may_go_on and not self._stopped and self._may_begin(lane):
             following = self._next(lane)
@@ -346,12 +236,12 @@ class Lanes:
                 self._fill(lane)
             return following
         lane.in_flight -= 1
-        self.in_flight -= 1
-        self._queue(lane)  # at the end of the line: no lane serves itself first while others wait
-        while self._line and self.in_flight < self._bounds.per_process and not self._stopped:
-            next_lane = self._line.popleft()
-            next_lane.queued = False
-            self._fill(next_lane, at_most=1)
+        self._turns.end(lane)
+        if lane.waiting:
+            self._turns.wait(lane)  # no lane serves itself first while others wait
+        while not self._stopped and (next_lane := self._turns.next()) is not None:
+            if not self._fill(next_lane, at_most=1):
+                self._turns.passed(next_lane)
         return None
 
     def settled(self, lane: Lane, claim: Claim) -> None:
@@ -395,20 +285,23 @@ class Lanes:
             )
             if lane.at_rest and not (remembers and owns(endpoint_id)):
                 del self._lanes[endpoint_id]
+        endpoints = [lane.endpoint for lane in self._lanes.values() if lane.endpoint is not None]
+        self._turns.forget({endpoint.tenant for endpoint in endpoints})
 
-    def _fill(self, lane: Lane, at_most: int | None = None) -> None:
-        """Start what waits while there are slots. With ``at_most``, the lane then goes to the end of the line."""
+    def _fill(self, lane: Lane, at_most: int | None = None) -> int:
+        """Start what waits while there are slots; gives how many. With ``at_most``, the lane then stands in line."""
         started = 0
         while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped:
-            if self.in_flight >= self._bounds.per_process or started == at_most:
-                self._queue(lane)
-                return
-            if not self._may_begin(lane):
-                return
+            if started == at_most:
+                self._turns.wait(lane)
+                break
+            if not self._turns.has_slot(lane) or not self._may_begin(lane):
+                break
             lane.in_flight += 1
-            self.in_flight += 1
+            self._turns.begin(lane)
             started += 1
             self._start(lane, self._next(lane))
+        return started
 
     def _next(self, lane: Lane) -> Claim:
         claim = lane.waiting.popleft()
@@ -440,8 +333,3 @@ class Lanes:
             lane.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.go_on, lane)
             self.holding.set()
         return False
-
-    def _queue(self, lane: Lane) -> None:
-        if lane.waiting and not lane.queued:
-            lane.queued = True
-            self._line.append(lane)

@@ -17,7 +17,7 @@ from tellwire.store.group_commit import settle
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
 
-from .lanes import Admission
+from .admission import Admission
 
 _LOW: Final = 2 / 3
 _CHECK: Final = 1 / 6

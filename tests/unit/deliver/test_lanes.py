@@ -3,7 +3,9 @@
 from collections import Counter
 
 from tellwire.clock import SystemClock
-from tellwire.deliver.lanes import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, Admission, Lane, LaneBounds, Lanes
+from tellwire.deliver.admission import Admission
+from tellwire.deliver.lane import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, Lane
+from tellwire.deliver.lanes import LaneBounds, Lanes
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import EndpointSettings

@@ -1,0 +1,102 @@
+"""A lane: what one endpoint has waiting and in the air in this process, and what it may have. ``lanes`` moves it."""
+
+import asyncio
+from collections import deque
+from typing import Final, NamedTuple
+
+from tellwire.model.claim import Claim
+from tellwire.model.delivery import WaitingFor
+from tellwire.policy.circuit import CLOSED, Circuit
+from tellwire.policy.rate import Bucket, LaneLimit
+from tellwire.store.roster import LiveEndpoint
+
+from .gathering import Gathering
+from .turns import Share
+
+HELD_PER_SLOT: Final = 256
+"""How many claims a lane may hold for each slot that it has at present: a lane that is slowed down holds fewer."""
+AHEAD_MS: Final = 2_000
+"""How many claims a lane may hold: what it sends in so long, by what its attempts took of late. A claim that waits for
+long in memory only costs the extension of its lease."""
+LEAST_PER_SLOT: Final = 4
+FIRST_MS: Final = 100
+"""What an attempt of a new lane is thought to take."""
+HELD_MS: Final = 15_000
+"""How many claims a lane with a rate may hold: what it sends in so long."""
+
+
+class HeldBack(NamedTuple):
+    """Why a lane holds deliveries back; with its circuit, where that is open, or ``shared``, where others send too."""
+
+    waiting_for: WaitingFor
+    circuit: Circuit | None = None
+    shared: bool = False
+
+
+class Lane:
+    """One endpoint's claims in this process."""
+
+    __slots__ = (
+        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
+        "queued", "share", "timer", "took_ms", "unsent", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, endpoint_id: bytes, slots: int) -> None:
+        self.endpoint_id = endpoint_id
+        self.limit = LaneLimit.full(slots)
+        self.waiting: deque[Claim] | Gathering = deque()  # a gathering is true when a batch may go
+        self.per_request = 1  # how many deliveries one may carry
+        self.in_flight = 0
+        self.held = 0  # waiting, in flight or not yet recorded
+        self.backlog = False  # due deliveries of this lane were left in the store
+        self.queued = False  # stands in line for a slot of the process
+        self.share: Share[Lane] = Share()
+        self.endpoint: LiveEndpoint | None = None  # as its settings were last looked at
+        self.bucket: Bucket | None = None
+        self.circuit = CLOSED
+        self.took_ms: float = FIRST_MS  # an attempt, of late
+        self.timer: asyncio.Handle | None = None  # until there is a token
+        self.unsent: set[Claim] = set()  # begun, and for each there is a token that it has not taken yet
+
+    @property
+    def capacity(self) -> int:
+        """How many claims this lane may hold by its own bound."""
+        if self.is_open:
+            return self.per_request  # for a probe
+        ahead = (
+            min(max(int(AHEAD_MS / self.took_ms), LEAST_PER_SLOT), HELD_PER_SLOT)
+            if self.took_ms
+            else HELD_PER_SLOT
+        )
+        most = self.limit.allowed * max(ahead, self.per_request)
+        if self.bucket is not None:
+            most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)
+        return most
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its circuit breaker lets nothing through but probes."""
+        return self.circuit.opened_ms is not None
+
+    @property
+    def since_ms(self) -> int | None:
+        """Since when the claim that waits in front has been due, or None where none waits."""
+        if isinstance(self.waiting, Gathering):
+            return self.waiting.since_ms
+        return self.waiting[0].due_ms if self.waiting else None
+
+    @property
+    def held_back(self) -> HeldBack | None:
+        """Why it sends nothing at present, if there is a reason that lasts."""
+        if self.is_open:
+            exclusive = self.endpoint is not None and self.endpoint.exclusive
+            return HeldBack(WaitingFor.CIRCUIT, self.circuit if exclusive else None, shared=not exclusive)
+        if self.timer is not None and self.waiting:
+            return HeldBack(WaitingFor.RATE)
+        gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
+        return HeldBack(WaitingFor.BATCH) if gathers else None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has nothing to remember but a bucket and a circuit."""
+        return not self.held and not self.backlog and self.limit.allowed == self.limit.maximum
