@@ -3,10 +3,7 @@
 import asyncio
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +12,12 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 from standardwebhooks import Webhook
+from tests.forked import DEVNULL, TELLWIRE, Forked, outside
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "tw_admin_of_the_chaos_tests"
 SECRET_KEY = "ab" * 32
-_TELLWIRE = ["-c", "from tellwire.cli import main; main()"]
+_RECEIVER = "import runpy; runpy.run_module('tests.chaos.receiver', run_name='__main__', alter_sys=True)"
 PATIENCE_S = 180.0
 _POLL_S = 0.05
 
@@ -35,12 +33,11 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s:
 class Process:
     """A process that announces itself by one line of JSON on standard output."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, name: str) -> None:
+    def __init__(self, program: str, arguments: Sequence[str], folder: Path, name: str) -> None:
         self._out, self.log = folder / f"{name}.out", folder / f"{name}.log"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TELLWIRE_")}
         with self._out.open("wb") as out, self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
-                [sys.executable, *arguments], stdout=out, stderr=log, cwd=ROOT, env=environment
+            self.popen = Forked(
+                program, arguments, stdin=DEVNULL, stdout=out, stderr=log, cwd=ROOT, env=outside()
             )
 
     def __enter__(self) -> Self:
@@ -74,7 +71,7 @@ class Process:
             return self.popen.poll() is not None
 
         await until(ended, "the process has ended")
-        return self.popen.returncode
+        return self.popen.wait()
 
     def tail(self) -> str:
         """The end of its log."""
@@ -90,7 +87,7 @@ class Worker(Process):
     """``tellwire worker`` on a database: an SQLite file or a URL."""
 
     def __init__(self, database: Path | str, logs: Path, *flags: str, name: str = "worker") -> None:
-        super().__init__([*_TELLWIRE, "worker", *_flags(database), *flags], logs, name)
+        super().__init__(TELLWIRE, ["worker", *_flags(database), *flags], logs, name)
 
     async def started(self) -> Self:
         await self.announced()
@@ -102,7 +99,7 @@ class Server(Process):
 
     def __init__(self, database: Path | str, logs: Path, *flags: str, name: str = "server") -> None:
         fixed = ["serve", *_flags(database), "--port", "0", "--admin-key", ADMIN_KEY]
-        super().__init__([*_TELLWIRE, *fixed, *flags], logs, name)
+        super().__init__(TELLWIRE, [*fixed, *flags], logs, name)
         self.url = ""
 
     async def started(self) -> Self:
@@ -165,8 +162,7 @@ class ReceiverProcess(Process):
 
     def __init__(self, logs: Path, seed: int = 0) -> None:
         self._requests = logs / "requests.ndjson"
-        arguments = ["-m", "tests.chaos.receiver", "--log", str(self._requests), "--seed", str(seed)]
-        super().__init__(arguments, logs, "receiver")
+        super().__init__(_RECEIVER, ["--log", str(self._requests), "--seed", str(seed)], logs, "receiver")
         self.url = ""
 
     async def started(self) -> Self:

@@ -26,6 +26,9 @@ KILLS_UNDER_LOAD = 13
 PUBLISHERS = 5
 # So many short delays that chance does not use them up: what is exhausted would be no loss, but hide one.
 SCHEDULE = "200ms,300ms,500ms," + ",".join(["1s"] * 20)
+FLAGS = ["--lease", "12s", "--delivery-timeout", "1s", "--retry-schedule", SCHEDULE]
+PATIENT = ["--lease", "20s", "--delivery-timeout", "5s"]
+"""Of the server that is frozen: there are five seconds for that, from the moment when its attempt has arrived."""
 
 
 class Frozen(NamedTuple):
@@ -51,12 +54,12 @@ async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Froz
     """Made before the first test of this module, so that its lease runs out while the other tests run."""
     folder = tmp_path_factory.mktemp("frozen")
     path = folder / "tellwire.db"
-    with ReceiverProcess(folder) as receiver, Server(path, folder, name="other") as other:
+    with ReceiverProcess(folder) as receiver, Server(path, folder, *PATIENT, name="other") as other:
         await receiver.started()
         await other.started()
-        with Server(path, folder, name="frozen") as server:
+        with Server(path, folder, *PATIENT, name="frozen") as server:
             await server.started()
-            target = "/steady?first_ms=8000"
+            target = "/steady?first_ms=4900"
             endpoint = await other.subscribe(receiver.url + target)
             response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
             assert response.status_code == 202, response.text
@@ -82,11 +85,11 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_again_and_
     path, book, stop = tmp_path / "tellwire.db", Book(), asyncio.Event()
 
     def start() -> Server:
-        return Server(path, tmp_path, "--retry-schedule", SCHEDULE)
+        return Server(path, tmp_path, *FLAGS)
 
     for _ in range(KILLS_BEFORE_FIRST_START):
         with start():
-            await asyncio.sleep(rng.uniform(0.3, 2.5))
+            await asyncio.sleep(rng.uniform(0.05, 1.0))  # it starts at once: see forked
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_context(ReceiverProcess(tmp_path, seed)).started()
         targets = ["/steady", "/flaky"]
@@ -108,7 +111,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_again_and_
         current.server = await stack.enter_context(start()).started()
         stop.set()
         await asyncio.gather(*publishers)
-        await current.server.drained()  # the last leases of the killed end within a minute
+        await current.server.drained()  # the last leases of the killed end within twelve seconds
         assert await current.server.terminate() == 0
         ledger = book.settle(receiver.verified(secrets), targets)
     assert ledger["lost"] == 0

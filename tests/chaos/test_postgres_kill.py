@@ -21,6 +21,8 @@ SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32
 KILLS = 9
 PUBLISHERS = 4
 LEASE = ["--lease", "12s", "--delivery-timeout", "1s"]
+PATIENT = ["--lease", "20s", "--delivery-timeout", "5s"]
+"""Of the server that is frozen: there are five seconds for that, from the moment when its attempt has arrived."""
 FLAGS = [*LEASE, "--retry-schedule", "200ms,300ms,500ms," + ",".join(["1s"] * 20)]
 
 
@@ -47,13 +49,13 @@ async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Froz
     url = database_in(folder)
     with (
         ReceiverProcess(folder) as receiver,
-        Server(url, folder, *LEASE, name="other") as other,
-        Server(url, folder, *LEASE, name="frozen") as server,
+        Server(url, folder, *PATIENT, name="other") as other,
+        Server(url, folder, *PATIENT, name="frozen") as server,
     ):
         await receiver.started()
         await other.started()
         await server.started()
-        target = "/steady?first_ms=900"
+        target = "/steady?first_ms=4900"
         endpoint = await other.subscribe(receiver.url + target)
         response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
         assert response.status_code == 202, response.text

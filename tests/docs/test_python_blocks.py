@@ -1,6 +1,5 @@
 """Every Python block of the documentation is a program that runs, or says in its first line why it does not."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.docs.blocks import PAGES, ROOT, Block, blocks
 from tests.docs.receiver import receiver
+from tests.forked import outside, run
+from tests.zygote import IMPORTED
 
 BLOCKS = [block for page in PAGES for block in blocks(page, "python")]
 RUNNABLE = [block for block in BLOCKS if not block.text.startswith("# not run")]
@@ -21,19 +22,17 @@ def test_block_runs(block: Block, tmp_path: Path) -> None:
     """A block marked python runs as a program of its own, in an empty directory, without a warning."""
     with receiver() as (port, requests):
         text = block.text.replace("127.0.0.1:9000", f"127.0.0.1:{port}")
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", text],
-            cwd=tmp_path,
-            env={name: value for name, value in os.environ.items() if not name.startswith("TELLWIRE_")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run(text, cwd=tmp_path, env=outside(), strict=True, timeout_s=60)
 
         assert done.returncode == 0, done.stderr
         if "127.0.0.1:9000" in block.text:
             assert b'"type":"order.paid"' in requests.get(timeout=10).body
+
+
+def test_what_programs_import_warns_of_nothing() -> None:
+    """Blocks run where all of Tellwire is imported already; here that is done without a warning."""
+    imports = "; ".join(f"import {name}" for name in IMPORTED)
+    subprocess.run([sys.executable, "-W", "error", "-c", imports], env=outside(), check=True)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)

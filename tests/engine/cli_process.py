@@ -1,13 +1,12 @@
 """``tellwire`` as a process of its own, for tests."""
 
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import IO
+
+from tests.forked import PIPE, TELLWIRE, Forked, outside
 
 WAIT_S = 90.0
 
@@ -16,12 +15,10 @@ class Process:
     """One ``tellwire`` as a process of its own; its lines are read as they come."""
 
     def __init__(self, here: Path, *args: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TELLWIRE_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from tellwire.cli import main; main()", *args],
-            cwd=here, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        self.process = Forked(TELLWIRE, args, cwd=here, env=outside(), stdin=PIPE, stdout=PIPE, stderr=PIPE)
         self._lines: dict[str, queue.Queue[bytes]] = {"out": queue.Queue(), "err": queue.Queue()}
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
         streams = {"out": self.process.stdout, "err": self.process.stderr}
         self._threads = [
             threading.Thread(target=self._read, args=(name, stream), daemon=True)

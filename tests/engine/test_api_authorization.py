@@ -128,17 +128,23 @@ async def server(tellwire: Tellwire, foreign: ForeignIssuer, clock: LateClock) -
     await end([running])
 
 
+_OPERATIONS: list[Operation] = []
+
+
 @pytest.fixture
 async def operations(server: Server) -> list[Operation]:
-    document = (await server.client.get("/openapi.json")).json()
-    return [
-        Operation(
-            method.upper(), path, one.get("x-required-scope"), one.get("x-unbound-keys-only", False),
-            one.get("security"), one.get("x-portal-capability"),
-        )
-        for path, item in document["paths"].items()
-        for method, one in item.items()
-    ]  # fmt: skip
+    """Those of the document, which is the same for all servers here: the first one is asked, for it takes long."""
+    if not _OPERATIONS:
+        document = (await server.client.get("/openapi.json")).json()
+        _OPERATIONS.extend(
+            Operation(
+                method.upper(), path, one.get("x-required-scope"), one.get("x-unbound-keys-only", False),
+                one.get("security"), one.get("x-portal-capability"),
+            )
+            for path, item in document["paths"].items()
+            for method, one in item.items()
+        )  # fmt: skip
+    return _OPERATIONS
 
 
 async def new_key(server: Server, **fields: Any) -> tuple[str, dict[str, str]]:

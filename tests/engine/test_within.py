@@ -1,19 +1,18 @@
 """Publishing in the caller's own transaction: the event exists exactly if the caller commits."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.forked import outside, run
 from tests.postgres import database_in
 
 from tellwire import ConflictError, Options, Tellwire
 from tellwire.model.delivery import State
 
 from .callers import ASYNC, MODES, SYNC, Caller, Mode, caller
-from .conftest import LOOPBACK, Receiver
+from .conftest import LOOPBACK, WAIT_S, Receiver
 from .embedded import KEY, all_are
 from .lines import Line, publish
 
@@ -130,9 +129,7 @@ async def test_a_crash_keeps_what_was_committed(mode: Mode, tmp_path: Path, rece
     url = url_for(mode, tmp_path)
     async with tellwire_on(url) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
-        ended = subprocess.run(  # noqa: ASYNC221
-            [sys.executable, "-c", CRASH, url, *mode], check=False, capture_output=True, text=True
-        )
+        ended = run(CRASH, [url, *mode], cwd=Path.cwd(), env=outside(), timeout_s=WAIT_S)
         assert ended.returncode == -9, ended.stderr
         (request,) = await receiver.met(1)
         assert b'"is":"committed"' in request.body

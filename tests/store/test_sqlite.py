@@ -4,7 +4,6 @@ import asyncio
 import base64
 import re
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateIndex
+from tests.forked import PIPE, Forked, outside
 
 from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.ids import DELIVERY, ENDPOINT, encode
@@ -117,18 +117,20 @@ async def test_ten_processes_can_open_an_empty_database_at_once(tmp_path: Path, 
     """Whoever comes first makes the tables; the others wait for it, and all of them can write."""
     assert bytes(range(32)) == KEY
     path = sqlite_path(tmp_path)
-    pipe = asyncio.subprocess.PIPE
     started = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _OPEN, str(path), str(n), stdin=pipe, stdout=pipe, stderr=pipe
-        )
+        Forked(_OPEN, [str(path), str(n)], cwd=tmp_path, env=outside(), stdin=PIPE, stdout=PIPE)
         for n in range(10)
     ]
     for process in started:
         assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
-    results = await asyncio.gather(*[process.communicate(b"\n") for process in started])
-    assert [process.returncode for process in started] == [0] * 10, results
+        assert process.stdout.readline() == b"ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+    codes = [await asyncio.to_thread(process.wait, 60) for process in started]
+    assert codes == [0] * 10
+    for process in started:
+        process.close()
     store = SqliteStore(path, vault)
     await store.open()
     assert store.roster.tenants.keys() == {"default", "@tellwire", *(f"tenant_{n}" for n in range(10))}
