@@ -52,7 +52,7 @@ async def test_event_type_is_described(server: Server) -> None:
     ("body", "loc"),
     [
         ({"schema": {"type": "objekt"}}, ["schema", "type"]),
-        ({"schema": {"$ref": "https://example.com/x"}}, ["schema"]),
+        ({"schema": {"$ref": "https://example.com/x"}}, ["schema", "$ref"]),
         ({"schema": True}, ["schema"]),
         ({"schema": SCHEMA, "examples": [EXAMPLE, {"order_id": 1}]}, ["examples", 1, "order_id"]),
         ({"examples": [1]}, ["examples", 0]),
@@ -148,3 +148,26 @@ async def test_catalogue_is_bounded(tellwire: Tellwire, monkeypatch: pytest.Monk
         await tellwire.event_types.put("b")
     assert refused.value.limit == "event_types"
     await tellwire.event_types.put("a", description="again")
+
+
+async def test_a_schema_cannot_hold_everything_up(tellwire: Tellwire) -> None:
+    """What could take for ever is refused when it is put; what takes long on large data, when that is published."""
+    doubling = {"allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}]}
+    with pytest.raises(InvalidInputError) as refused:
+        await tellwire.event_types.put("a", schema=doubling, validate=True)
+    assert [fault.loc for fault in refused.value.errors] == [("schema",)]
+    await tellwire.event_types.put("a", schema=doubling, examples=[{"a": {"a": {}}}])
+    slow = {"additionalProperties": {"items": {"multipleOf": 0.01}}}
+    await tellwire.event_types.put("b", schema=slow, validate=True)
+    many = {"numbers": [1] * 15_000}
+    await tellwire.publish("b", many)
+    for large, loc in (
+        ({"numbers": [1] * 60_000}, ("data",)),
+        ({"numbers": [0.5] * 15_000 + [0.001]}, ("data",)),
+    ):
+        with pytest.raises(InvalidInputError) as refused:
+            await tellwire.publish("b", large)
+        assert [fault.loc for fault in refused.value.errors] == [loc]
+    with pytest.raises(InvalidInputError) as refused:
+        await tellwire.publish_many([{"type": "b", "data": many}] * 6)
+    assert [fault.loc for fault in refused.value.errors] == [("events",)]

@@ -13,7 +13,7 @@ from tellwire.model.event import is_type_name
 from tellwire.model.event_type import MAX_EXAMPLES, MAX_VERSION_CHARS, EventType
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
-from tellwire.policy.schema import compile_schema
+from tellwire.policy.schema import MOST_LEVELS, check_schema, compile_schema, levels_of
 from tellwire.store import event_types
 from tellwire.store.roster import raise_revision
 from tellwire.store.store import Store
@@ -155,6 +155,7 @@ def _check_schema(event_type: EventType) -> None:
     if event_type.schema is None:
         return
     try:
+        check_schema(event_type.schema, _levels_asked(event_type))
         schema = compile_schema(event_type.schema)
     except InvalidInputError as error:
         raise InvalidInputError([fault.under("schema") for fault in error.errors]) from None
@@ -165,6 +166,11 @@ def _check_schema(event_type: EventType) -> None:
     ]
     if faults:
         raise InvalidInputError(faults)
+
+
+def _levels_asked(event_type: EventType) -> int:
+    """How many levels the data may have that the schema of this type is ever asked of."""
+    return MOST_LEVELS if event_type.validate else levels_of(list(event_type.examples))
 
 
 def _plain(value: Any, name: str) -> Any:
