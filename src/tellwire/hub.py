@@ -369,14 +369,14 @@ class Tellwire:
             self._ready_ms = now_ms
 
     async def clock_skew_ms(self) -> int | None:
-        """How far this machine's clock is ahead of the database's; None where they are the same clock.
+        """How far this machine's clock is ahead of the database's, at least; None where they are the same clock.
 
-        Raises StoreError.
+        What the question itself may have taken counts for nothing. Raises StoreError.
         """
         before_ms = SystemClock().now_ms()
         database_ms = await self._store.read(probe.clock_ms)
         after_ms = SystemClock().now_ms()
-        return None if database_ms is None else (before_ms + after_ms) // 2 - database_ms
+        return None if database_ms is None else max(min(after_ms - database_ms, 0), before_ms - database_ms)
 
     def public_keys(self) -> list[dict[str, str]]:
         """The keys, as JSON Web Keys, with which receivers verify ``v1a`` signatures of this server."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
@@ -15,7 +16,6 @@ import pytest
 from tests.postgres import database_in
 from typer.testing import CliRunner
 
-from tellwire import Tellwire
 from tellwire.cli.app import app
 from tellwire.doctor.examine import examine
 from tellwire.doctor.finding import Finding, Level
@@ -222,27 +222,53 @@ async def test_the_proxy(settings: Settings, tmp_path: Path) -> None:
     assert only(await examine(certified), Level.FAILURE).check == "certificates"
 
 
-async def test_the_clock(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is a little off is a warning, one far off a failure."""
+_SKEWED = """
+import sys, time
+ahead_ns = int(sys.argv.pop(1)) * 10**9
+really = time.time_ns
+time.time_ns = lambda: really() + ahead_ns
+from tellwire.cli import main
+main()
+"""
+"""The command on a machine whose clock is wrong."""
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "level", "code", "words"),
+    [(-10, Level.WARNING, 7, "behind the database's"), (90, Level.FAILURE, 1, "ahead of the database's")],
+)
+async def test_the_clock(
+    settings: Settings, tmp_path: Path, ahead_s: int, level: Level, code: int, words: str
+) -> None:
+    """A clock that is a little off is a warning, one far off a failure: by what is told, and by the exit code."""
     on_postgres = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
     await with_endpoint(on_postgres)
-    for skew_ms, level in ((-5_000, Level.WARNING), (90_000, Level.FAILURE)):
+    proxy = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with proxy:
+        url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        ended = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _SKEWED, str(ahead_s), "doctor", "--json",
+            env=os.environ | environment_of(on_postgres, url), stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await ended.communicate()
+    (finding,) = [one for one in json.loads(said)["findings"] if one["check"] == "clock"]
+    assert (finding["level"], ended.returncode) == (level, code)
+    assert words in finding["says"]
+    assert "timedatectl" in finding["advice"]
 
-        async def skewed(_: Tellwire, skew_ms: int = skew_ms) -> int:
-            return skew_ms
 
-        monkeypatch.setattr(Tellwire, "clock_skew_ms", skewed)
-        assert only(await examine(on_postgres), level).check == "clock"
-
-
-def doctor(settings: Settings, *args: str, **more: str) -> Any:
-    environment = {
+def environment_of(settings: Settings, proxy: str) -> dict[str, str]:
+    return {
         "TELLWIRE_DATABASE_URL": settings.database_url,
         "TELLWIRE_SECRET_KEY": KEY,
         "TELLWIRE_ADMIN_KEY": "k" * 40,
-        "TELLWIRE_EGRESS_PROXY": more.pop("proxy"),
+        "TELLWIRE_EGRESS_PROXY": proxy,
     }
-    return CliRunner().invoke(app, ["doctor", *args], env=environment | more, catch_exceptions=False)
+
+
+def doctor(settings: Settings, *args: str, proxy: str, **more: str) -> Any:
+    environment = environment_of(settings, proxy) | more
+    return CliRunner().invoke(app, ["doctor", *args], env=environment, catch_exceptions=False)
 
 
 async def test_the_command(settings: Settings) -> None:

@@ -76,15 +76,22 @@ async def examine_latency(tellwire: Tellwire) -> Finding:
 
 
 async def examine_clock(tellwire: Tellwire, settings: Settings) -> Finding:
-    """Whether this machine and the database agree on the time: leases and schedules depend on it."""
+    """Whether this machine and the database agree on the time.
+
+    Leases, schedules and signatures go by the database's, certificates and tokens of others by this machine's.
+    """
     skew_ms = await tellwire.clock_skew_ms()
     if skew_ms is None:
         return skipped("clock", "database and processes share this machine's clock")
-    advice = "let all machines keep time (chrony, systemd-timesyncd)"
+    advice = (
+        "find out which clock is wrong (`timedatectl` here, `SELECT now()` there), set it, and let both machines keep "
+        "time (chrony, systemd-timesyncd)"
+    )
     ahead = "ahead of" if skew_ms > 0 else "behind"
     says = f"this machine's clock is {duration(abs(skew_ms))} {ahead} the database's"
     if abs(skew_ms) > _FAR_SKEW_MS:
-        return failure("clock", f"{says}: leases and signatures suffer", advice)
+        says += ": one of them is wrong, and others refuse the signatures or tokens that go by it"
+        return failure("clock", says, advice)
     if abs(skew_ms) > _SKEW_MS:
         return warning("clock", says, advice)
     return ok("clock", says)
