@@ -83,7 +83,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             CircuitSettings,
             Meta(
                 description="When it keeps failing, it is left alone and tried now and then; `{}` takes all defaults. "
-                "If not given, a light one in each process, which opens after 50 failures in a row and probes every few "
+                "If not given, a light one in each process: it opens after 50 failures in a row and probes every few "
                 "seconds.",
                 examples=[{"failures": 10, "probe_after_s": 30}],
             ),
