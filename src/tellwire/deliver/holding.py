@@ -52,6 +52,7 @@ class Holding:
             try:
                 await self._tell(self._lanes.held_back())
             except StoreError as error:
+                self._lanes.holding.set()  # there is still something to tell
                 self._telemetry.emit(StoreFailed("hold", str(error)))
 
     async def _tell(self, now: dict[bytes, HeldBack]) -> None:
