@@ -14,7 +14,6 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 import typer
 
 from .failures import Code, told
@@ -75,6 +74,8 @@ class Supervisor:
         self._patience_s = 2 * grace_s + _ENOUGH_TO_STOP_S
         self._kill_at_s: float | None = None
         self._code: int = Code.OK
+        import structlog  # here, since it takes long and no other command needs it
+
         self._log = structlog.get_logger()
 
     def run(self) -> int:
