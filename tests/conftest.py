@@ -1,10 +1,17 @@
 """What holds for all tests: a slow machine breaks no property, and the longest file does not come last."""
 
+from functools import cache
+
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
+from typer.main import get_command
 
 settings.register_profile("tellwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tellwire")
+
+# Typer's runner would make every command anew for each call, which takes longer than most calls.
+typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]  # it has no option for that
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,10 +39,12 @@ def tellwire_at(
 
 
 async def until(condition: Callable[[], Awaitable[T]]) -> T:
-    """What ``condition`` gives, as soon as it is true."""
+    """What ``condition`` gives, soon after it is true: the longer it takes, the less often we look."""
+    pause_s = 0.01
     async with asyncio.timeout(WAIT_S):
-        while not (found := await condition()):  # noqa: ASYNC110 - the database tells nobody when it has changed
-            await asyncio.sleep(0.01)
+        while not (found := await condition()):
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.1, 0.2)
         return found
 
 
