@@ -172,7 +172,7 @@ def test_refusals(run: Run) -> None:
         (["publish", "a b", "{}"], 1, "type"),
         (["publish", "a.b"], 2, "DATA"),
         (["publish", "a.b", "{}", "--tenant", "nobody"], 1, "nobody"),
-        (["publish", "-", "--tenant", "acme"], 2, "each line"),
+        (["publish", "-", "--tenant", "acme"], 2, "each event"),
         (["receive", "--secret", "nonsense"], 1, "--secret"),
         (["nonsense"], 2, "nonsense"),
     ):
@@ -237,7 +237,24 @@ def test_publish_lines(run: Run) -> None:
     assert len({receipt["id"] for receipt in receipts}) == 1_196
     faults = [line for line in result.stderr.splitlines() if line.startswith("line ")]
     assert sorted(line.partition(":")[0] for line in faults) == ["line 4", "line 701", "line 901"]
-    assert "1196 events accepted, 3 lines refused" in result.stderr
+    assert "1,196 events accepted, 3 lines refused" in result.stderr
+
+
+def test_publish_an_array(run: Run) -> None:
+    """One JSON array does what as many lines do, however it is laid out; an end that is missing is told."""
+    run("migrate")
+    events: list[Any] = [{"type": "a.b", "data": {"n": n, "text": "],[{\\"}} for n in range(700)]
+    events[3], events[4] = 5, {"type": "a.b", "data": {}, "tenant": "nobody"}
+    result = run("publish", "--json", input="\n " + json.dumps(events, indent=2) + "\n")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (1, 698)
+    faults = [line for line in result.stderr.splitlines() if line.startswith("event ")]
+    assert sorted(line.partition(":")[0] for line in faults) == ["event 4", "event 5"]
+    assert "698 events accepted, 2 events refused" in result.stderr
+
+    cut = run("publish", "-", input='[{"type":"a.b","data":{}},\n{"type":"a.b","da')
+    assert (cut.exit_code, "event 2: the array on standard input has no end" in cut.stderr) == (1, True)
+    assert "1 event accepted, 1 event refused" in cut.stdout
+    assert "0 events accepted" in run("publish", "-", input="[ ]").stdout
 
 
 def test_publish_from_a_slow_writer(start: Callable[..., Process], run: Run) -> None:

@@ -94,11 +94,11 @@ async def test_events_from_standard_input(server: Server) -> None:
     lines = '{"type": "a.b", "data": {"n": 1}, "idempotency_key": "k"}\nno\n{"type": "a.c", "data": {}}\n'
     result = await run(server, "publish", "-", input=lines)
     assert (result.exit_code, "line 2:" in result.output) == (1, True)
-    assert "2 events accepted, 1 lines refused" in result.output
+    assert "2 events accepted, 1 line refused" in result.output
     again = await run(
         server, "publish", "-", input='{"type": "a.b", "data": {"n": 1}, "idempotency_key": "k"}'
     )
-    assert (again.exit_code, "1 of them duplicates" in again.output) == (0, True)
+    assert (again.exit_code, "1 event accepted, 1 duplicate among them" in again.output) == (0, True)
     assert [one.type for one in (await server.tellwire.events.list()).data] == ["a.c", "a.b"]
     key = (await server.client.post("/v1/keys", json={"name": "n", "scopes": ["read"]})).json()["key"]
     refused = await run(server, "publish", "-", input=lines, TELLWIRE_KEY=key)

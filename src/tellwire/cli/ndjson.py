@@ -7,10 +7,14 @@ CHUNK_BYTES = 1 << 18
 
 
 class Line(NamedTuple):
-    """One line without its end; ``number`` counts from 1. ``text`` is None where it was longer than the limit."""
+    """One line without its end; ``number`` counts from 1.
+
+    ``text`` is None where it was longer than the limit, or where ``fault`` says what else is wrong.
+    """
 
     number: int
     text: bytes | None
+    fault: str | None = None
 
 
 def read_lines(stream: BinaryIO, max_line_bytes: int) -> Iterator[list[Line]]:

@@ -82,7 +82,7 @@ def publish(
     server_key: ServerKey = None,
     profile: ProfileName = None,
 ) -> None:
-    """Publish an event, or events from standard input: one JSON object a line, as for POST /v1/events.
+    """Publish an event, or events from standard input: one JSON object a line, as for POST /v1/events, or an array.
 
     Works on the database itself; a running server delivers what is published here within a quarter of a second.
     """
@@ -101,7 +101,7 @@ def publish(
         if streams and any(fields.values()):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name, value in fields.items() if value)
             raise RefusalError(
-                f"{flags}: for a single event only; from standard input, each line has fields of its own",
+                f"{flags}: for a single event only; from standard input, each event has fields of its own",
                 Code.USAGE,
             )
         if not streams and data is None:

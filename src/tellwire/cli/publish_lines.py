@@ -1,4 +1,7 @@
-"""``tellwire publish -``: events from standard input, in batches; a bad line is told with its number, others go on."""
+"""``tellwire publish -``: events from standard input, in batches; a bad one is told with its number, others go on.
+
+They come one a line, or as one JSON array; either way no more of them is in memory than goes into a batch.
+"""
 
 import asyncio
 import os
@@ -6,12 +9,13 @@ import stat
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self, cast
 
 import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..client import Client
+from ..doctor.finding import counted
 from ..errors import (
     ConflictError,
     FieldError,
@@ -25,8 +29,9 @@ from ..errors import (
 from ..hub import Tellwire
 from ..model.event import NewEvent, Receipt
 from ..publish.validation import ENVELOPE_BYTES, parse_event
+from .arrays import read_items
 from .failures import Code, RefusalError, code_of, complain
-from .ndjson import Line, read_lines
+from .ndjson import CHUNK_BYTES, Line, read_lines
 from .nouns import receipt_fields
 from .show import console, write_json
 
@@ -40,7 +45,7 @@ class _Parsed(NamedTuple):
 
 
 def publish_lines(tellwire: Tellwire | Client, stream: BinaryIO, *, as_json: bool) -> Code:
-    """Publish every good line of ``stream``; with ``as_json``, a receipt for each goes to standard output.
+    """Publish every good event of ``stream``; with ``as_json``, a receipt for each goes to standard output.
 
     Raises:
         StoreError: the database cannot be opened.
@@ -50,9 +55,11 @@ def publish_lines(tellwire: Tellwire | Client, stream: BinaryIO, *, as_json: boo
     with asyncio.Runner() as runner, _Progress(stream) as progress:
         # Reading blocks, and does so outside of the loop: then Ctrl-C works while nobody writes.
         runner.run(tellwire.open())
-        lines = _Lines(tellwire, as_json=as_json)
+        ahead = _Ahead(stream)
+        lines = _Lines(tellwire, "event" if ahead.is_array else "line", as_json=as_json)
         try:
-            for read in read_lines(stream, tellwire.limits.payload_bytes + ENVELOPE_BYTES):
+            read_all = read_items if ahead.is_array else read_lines
+            for read in read_all(cast("BinaryIO", ahead), tellwire.limits.payload_bytes + ENVELOPE_BYTES):
                 runner.run(lines.publish(read))
                 progress.show(lines, sum(len(line.text or b"") + 1 for line in read))
         finally:
@@ -62,10 +69,32 @@ def publish_lines(tellwire: Tellwire | Client, stream: BinaryIO, *, as_json: boo
     return Code.REFUSED if lines.refused else Code.OK
 
 
-class _Lines:
-    """Publishes lines and counts."""
+class _Ahead:
+    """A stream whose beginning has been looked at."""
 
-    def __init__(self, tellwire: Tellwire | Client, *, as_json: bool) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._read = getattr(stream, "read1", stream.read)
+        self._begun = b""
+        while len(self._begun) <= CHUNK_BYTES:
+            chunk = self._read(CHUNK_BYTES)
+            self._begun += chunk
+            if not chunk or chunk.strip():
+                break
+        self.is_array = self._begun.lstrip()[:1] == b"["
+
+    def read1(self, size: int) -> bytes:
+        begun, self._begun = self._begun, b""
+        read: bytes = begun or self._read(size)
+        return read
+
+    read = read1
+
+
+class _Lines:
+    """Publishes lines and counts; ``called`` is what each of them is."""
+
+    def __init__(self, tellwire: Tellwire | Client, called: str, *, as_json: bool) -> None:
+        self._called = called
         self.accepted = 0
         self.duplicates = 0
         self.refused = 0
@@ -92,16 +121,18 @@ class _Lines:
 
     def tell(self) -> None:
         """Write the count, to standard output or, where that carries JSON, to standard error."""
-        words = [f"{self.accepted} events accepted"]
+        words = [f"{counted(self.accepted, 'event')} accepted"]
         if self.duplicates:
-            words.append(f"{self.duplicates} of them duplicates")
+            words.append(f"{counted(self.duplicates, 'duplicate')} among them")
         if self.refused:
-            words.append(f"{self.refused} lines refused")
+            words.append(f"{counted(self.refused, self._called)} refused")
         (sys.stderr if self._as_json else sys.stdout).write(", ".join(words) + "\n")
 
     def _parsed(self, line: Line) -> NewEvent | None:
         limits = self._tellwire.limits
         try:
+            if line.fault is not None:
+                raise InvalidInputError.at(msg=line.fault)
             if line.text is None:
                 raise InvalidInputError.at(
                     msg=f"is longer than an event with {limits.payload_bytes} bytes of data"
@@ -122,7 +153,7 @@ class _Lines:
         except (InvalidInputError, ConflictError):
             pass  # all or none: so each by itself, and they share a commit nevertheless
         except _STOPPING as error:
-            raise _stopped(error, batch[0].line) from error
+            raise self._stopped(error, batch[0].line) from error
         alone = [accept([parsed.event], listed=False) for parsed in batch]
         failed: RefusalError | None = None
         for parsed, outcome in zip(batch, await asyncio.gather(*alone, return_exceptions=True), strict=True):
@@ -130,7 +161,7 @@ class _Lines:
                 case list():
                     self._count(outcome)
                 case TellwireError() if isinstance(outcome, _STOPPING):
-                    failed = failed or _stopped(outcome, parsed.line)
+                    failed = failed or self._stopped(outcome, parsed.line)
                 case TellwireError():
                     self._refuse(parsed.line, outcome)
                 case _:
@@ -148,7 +179,13 @@ class _Lines:
     def _refuse(self, line: Line, error: TellwireError) -> None:
         self.refused += 1
         faults = error.errors if isinstance(error, InvalidInputError) else (FieldError((), str(error)),)
-        complain("; ".join(map(str, faults)), f"line {line.number}")
+        complain("; ".join(map(str, faults)), f"{self._called} {line.number}")
+
+    def _stopped(self, error: TellwireError, line: Line) -> RefusalError:
+        return RefusalError(
+            f"stopped before {self._called} {line.number}: {error}; publish from there on again",
+            code_of(error),
+        )
 
 
 class _Progress:
@@ -171,17 +208,11 @@ class _Progress:
 
     def show(self, lines: _Lines, more_bytes: int) -> None:
         if self._shown:
-            description = f"{lines.accepted:,} events accepted"
+            description = f"{counted(lines.accepted, 'event')} accepted"
             self._bar.update(self._task, advance=more_bytes, description=description)
 
     def stop(self) -> None:
         self._bar.stop()
-
-
-def _stopped(error: TellwireError, line: Line) -> RefusalError:
-    return RefusalError(
-        f"stopped before line {line.number}: {error}; publish from there on again", code_of(error)
-    )
 
 
 def _size_bytes(stream: BinaryIO) -> int | None:

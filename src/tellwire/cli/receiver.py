@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..clock import rfc3339
+from ..doctor.finding import counted
 from ..errors import InvalidInputError, SignatureError
 from ..model.limits import MIB
 from ..receive import unpack
@@ -141,7 +142,7 @@ def _drawn(received: Received) -> list[RenderableType]:
 
 def _what(received: Received) -> str:
     if received.events is not None:
-        return f"{len(received.events)} events"
+        return counted(len(received.events), "event")
     return received.type or f"{received.method} {received.path}"
 
 

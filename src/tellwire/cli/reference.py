@@ -67,10 +67,13 @@ one that dies is started again, after a pause that grows while it dies again and
     tellwire publish order.paid - < data.json
     tellwire publish < events.ndjson
     tail -f events.ndjson | tellwire publish -
+    jq '.items' export.json | tellwire publish -
 
 Each line of a stream is an object as for `POST /v1/events`: `{"type", "data", "tenant"?, "idempotency_key"?,
-"occurred_at"?}`. Lines are stored in batches as they come. A bad line is told on standard error with its number
-and does not stop the others; then the exit code is 1. Give idempotency keys if you may have to send a stream again.
+"occurred_at"?}`. A stream that begins with `[` is one JSON array of such objects instead, on as many lines as it likes
+and of any length. They are stored in batches as they come. A bad line, or event of an array, is told on standard error
+with its number and does not stop the others; then the exit code is 1. So it is where an array has no end. Give
+idempotency keys if you may have to send a stream again.
 """,
     "receive": """\
 Answers every request to any path. Bodies over 5 MiB are answered with 413 and not shown. Without `--secret`,

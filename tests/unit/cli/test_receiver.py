@@ -118,6 +118,8 @@ async def test_batches_are_shown_event_by_event(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "2 events" in shown
     assert "evt_2" in shown
+    await post(Receiver([], 200, as_json=False), b'[{"id":"evt_1",%b]' % BODY[1:], given[-1:])
+    assert " 1 event " in capsys.readouterr().out
 
 
 async def test_an_array_that_is_no_batch_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
