@@ -4,11 +4,14 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tellwire.errors import InvalidInputError, SettingsError, SignatureError, StoreError
+from tellwire.receive import unpack
 from tellwire.signing import SigningSecret, Vault, headers, parse_secret, public_key, verify
 from tellwire.signing.scheme import HmacSha256Key
 
@@ -92,6 +95,77 @@ def test_garbage_is_refused_and_nothing_else_is_raised(
 ) -> None:
     """Whatever strangers send ends as a SignatureError."""
     assert not passes([secret], given, body, now_s)
+
+
+_SCRAPS = st.text(max_size=3) | st.sampled_from([
+    ",", " ", "v1,", "v1a,", ".", "=", "\0", "\r\n", "\ud800", "\u0661", "9" * 400, "v1," * 70, "-", "+",
+])  # fmt: skip
+
+
+@st.composite
+def nearly(draw: st.DrawFn, good: Mapping[str, str]) -> dict[str, str]:
+    """Good headers of which some are changed somewhere, left out, or there twice."""
+    given: dict[str, str] = {}
+    for name, value in good.items():
+        at = draw(st.integers(0, len(value)))
+        cut = draw(st.integers(at, len(value)) | st.just(at))
+        changed = value[:at] + draw(_SCRAPS) + value[cut:]
+        given |= draw(
+            st.sampled_from([{name: value}, {name: changed}, {}, {name.title(): changed, name: value}])
+        )
+    return given
+
+
+@given(SECRETS, IDS, st.integers(0, 2_000_000_000), BODIES, st.data())
+def test_headers_that_are_nearly_good_are_judged(
+    secrets: list[SigningSecret], id: str, at_s: int, body: bytes, data: st.DataObject
+) -> None:
+    """Any change of them ends as a SignatureError, or does not matter: other spaces, another unknown signature."""
+    good = headers(secrets, id, at_s, body)
+    given = data.draw(nearly(good))
+    if not passes(secrets, given, body, at_s):
+        return
+    assert given["webhook-id"] == id
+    assert given["webhook-timestamp"] == str(at_s)
+    assert set(good["webhook-signature"].split()) & set(given["webhook-signature"].split())
+
+
+@pytest.mark.parametrize(
+    "given", [{"webhook-id": b"a"}, {b"webhook-id": b"a"}, {"webhook-id": ["a"]}, {"webhook-id": None}]
+)
+def test_headers_that_are_no_text_are_a_mistake(given: Any) -> None:
+    """As ASGI has them, for one: it is told that they are to be decoded, instead of that they are missing."""
+    with pytest.raises(TypeError, match="text"):
+        verify([parse_secret("whsec_" + "a" * 32)], given, b"", 0)
+
+
+_NO_UTF8 = b'{"type":"\xff","timestamp":"t","data":1}'
+
+
+@example({"webhook-id": "a"}, _NO_UTF8)
+@example({"webhook-id": "a"}, b'[{"id":"1","type":"a","timestamp":"t","data":"\xed\xa0\x80"}]')
+@example({"Content-Type": "application/cloudevents+json"}, _NO_UTF8)
+@given(
+    st.dictionaries(
+        st.sampled_from(["webhook-id", "Content-Type", "ce-specversion", "ce-id", "CE-type", "ce-time"]),
+        st.text() | st.sampled_from(["application/cloudevents+json", "application/cloudevents-batch+json; x"]),
+    ),
+    st.binary(max_size=40)
+    | st.lists(
+        st.sampled_from([
+            b"[", b"]", b"{", b"}", b'"id":', b'"type":', b'"data":', b'"timestamp":', b'"\xff"', b'"a"', b",",
+            b"1e999", b"null", b'"\\ud800"', b"[" * 5_000,
+        ]),
+        max_size=20,
+    ).map(b"".join),
+)  # fmt: skip
+def test_unpacking_gives_events_or_a_refusal(given: dict[str, str], body: bytes) -> None:
+    """Whatever a request holds, it is unpacked, or an InvalidInputError says why not."""
+    try:
+        events = unpack(given, body)
+    except InvalidInputError:
+        return
+    assert all(isinstance(event.type, str) and isinstance(event.id, str) for event in events)
 
 
 @given(st.binary(max_size=64), BODIES, BODIES)

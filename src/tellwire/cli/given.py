@@ -64,7 +64,7 @@ def settings(given: list[str]) -> dict[str, Any]:
             )
         try:
             found[name] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError):
             found[name] = text
     return found
 

@@ -167,14 +167,14 @@ def _verdict(received: Received) -> Text:
 def _body(text: str) -> RenderableType:
     try:
         return highlighted(safe_json(msgspec.json.format(text, indent=2)))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Text(readable(text.encode()) or "(empty)", overflow="fold")
 
 
 def _type(body: bytes) -> str | None:
     try:
         return msgspec.json.decode(body, type=_Envelope).type
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

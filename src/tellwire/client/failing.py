@@ -29,7 +29,7 @@ def error_of(status: int, body: bytes) -> tuple[TellwireError, bool | None]:
     """
     try:
         problem = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         problem = None
     if not isinstance(problem, dict) or not isinstance(problem.get("type"), str):
         shown = body[:_MOST_CHARS].decode("utf-8", "replace")

@@ -44,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
         """The fields of the object that it is. Raises RemoteError where it is none, or has not what is asked of it."""
         try:
             return _Fields(msgspec.json.decode(self.body, type=dict[str, Any]))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RemoteError(
                 f"the answer of the server cannot be read: {error}", status=self.status
             ) from None

@@ -103,5 +103,5 @@ def _header(headers: Mapping[str, str], name: str) -> str:
 def _parsed(body: bytes, form: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=form)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError.at("body", msg=f"is not what its content-type says: {error}") from None

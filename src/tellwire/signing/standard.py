@@ -110,7 +110,7 @@ def verify(
     Raises:
         SignatureError: the request is not proven; the message says what is wrong, and holds nothing secret.
         InvalidInputError: no secret was given.
-        TypeError: the body is text; its bytes cannot be told from it.
+        TypeError: the body is text, of which its bytes cannot be told; or headers are bytes, as ASGI has them.
 
     Source: Standard Webhooks specification 1.0.0, "Verifying signatures".
     """
@@ -131,10 +131,14 @@ def _read(headers: Mapping[str, str]) -> tuple[str, str, str]:
     """The three headers, each there once: of two, the application might trust the one that is not checked."""
     found: dict[str, str] = {}
     for name, value in headers.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the names of headers must be text, not {type(name).__name__}")
         lowered = name.lower()
         if lowered in _HEADERS:
             if lowered in found:
                 raise SignatureError(f"the header {lowered} came more than once")
+            if not isinstance(value, str):
+                raise TypeError(f"the header {lowered} must be text, not {type(value).__name__}")
             found[lowered] = value
     for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER):
         if not found.get(name):

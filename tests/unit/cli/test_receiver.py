@@ -94,6 +94,18 @@ async def test_hostile_bodies(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[bold]" in shown
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"type":"\xff"}', b'[{"id":"1","type":"\xff"}]', b'{"a":' * 50_000, b"[" * 50_000]
+)
+async def test_bodies_that_cannot_be_read_are_answered(
+    capsys: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    """No UTF-8, or no end of brackets: shown as it is, as text and as JSON."""
+    for as_json in (False, True):
+        assert await post(Receiver([], 200, as_json=as_json), body, []) == 200
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["events"] is None
+
+
 async def test_large_bodies_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """A body over the limit is answered with 413 and not shown."""
     assert await post(Receiver([], 200, as_json=True), b"x" * (MAX_BODY_BYTES + 1), [], pieces=3) == 413

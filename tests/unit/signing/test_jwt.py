@@ -257,6 +257,37 @@ json_values = st.recursive(
 
 
 @given(
+    st.dictionaries(
+        st.sampled_from(["typ", "kid", "crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "alg", "cty"]),
+        st.sampled_from(["ES256", "RS256", "none", "HS256", "at+jwt", "ec", "rsa", "ed"]) | json_values,
+    )
+)
+def test_any_header_is_judged(header: dict[str, Any]) -> None:
+    """Rightly signed under a header of any kind: refused, or it is the one who has signed."""
+    raw = f"{text({'alg': 'ES256', **header})}.{text(CLAIMS)}".encode()
+    token = f"{raw.decode()}.{text(jws.JWSRegistry.algorithms['ES256'].sign(raw, EC))}"
+    try:
+        found = verify(token, KEYS, RULES, NOW_S)
+    except BadTokenError:
+        return
+    assert found.subject == CLAIMS["sub"]
+    assert (header.get("alg", "ES256"), header["kid"]) == ("ES256", "ec")
+
+
+@given(st.sampled_from([(EC, "ES256"), (RSA, "RS256"), (ED, "EdDSA")]), st.data())
+def test_any_changed_byte_is_refused(signer: tuple[Any, str], data: st.DataObject) -> None:
+    """A token is good as it was signed, and in no other spelling."""
+    key, alg = signer
+    token = signed(key=key, alg=alg)
+    at = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(st.characters(max_codepoint=255).filter(lambda char: char != token[at]))
+    rests = [other + token[at + 1 :], other + token[at:], ""]
+    change = token[:at] + data.draw(st.sampled_from(rests))
+    with pytest.raises(BadTokenError):
+        verify(change, KEYS, RULES, NOW_S)
+
+
+@given(
     st.dictionaries(st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "sub", "scope", "org"]), json_values)
 )
 def test_any_claims_are_judged(claims: dict[str, Any]) -> None:
