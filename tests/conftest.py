@@ -7,6 +7,8 @@ import typer.testing
 from hypothesis import HealthCheck, settings
 from typer.main import get_command
 
+from .alone import nobodys_settings as nobodys_settings
+
 settings.register_profile("tellwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tellwire")
 

@@ -1,6 +1,7 @@
 """Profiles: what stands in the file, what is refused, and that keys are never shown."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -98,3 +99,11 @@ def test_place() -> None:
     at = Path.home() / ".config/tellwire/config.toml"
     assert profiles_path({}) == profiles_path({"XDG_CONFIG_HOME": "x"}) == at
     assert profiles_path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/tellwire/config.toml")
+
+
+def test_nobodys_profiles_are_read_by_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever runs the tests may have profiles and settings of their own: none of them is seen."""
+    path = profiles_path(os.environ)
+    assert path.is_relative_to(tmp_path_factory.getbasetemp())
+    assert not path.exists()
+    assert [name for name in os.environ if name.startswith("TELLWIRE_")] == []
