@@ -155,16 +155,13 @@ async def test_every_bad_event_of_a_batch_is_named(server: Server) -> None:
     assert [fault["loc"] for fault in problem["errors"]] == [["events", 1, "type"], ["events", 2, "data"]]
 
 
-async def test_batch_has_limits_and_no_key_of_its_own(server: Server) -> None:
-    """No events, too many events, or an Idempotency-Key header for all of them: refused."""
+async def test_batch_has_limits(server: Server) -> None:
+    """No events, or too many of them: refused."""
     for events in ([], [{"type": "a", "data": {}}] * 501):
         problem = await refused(
             server, await server.client.post("/v1/events/batch", json={"events": events}), 422
         )
         assert problem["errors"][0]["loc"] == ["events"]
-    one = {"events": [{"type": "a", "data": {}}]}
-    answer = await server.client.post("/v1/events/batch", json=one, headers={"idempotency-key": "k"})
-    assert (await refused(server, answer, 422))["errors"][0]["loc"] == ["Idempotency-Key"]
 
 
 async def test_data_over_the_limit_is_refused(server: Server) -> None:

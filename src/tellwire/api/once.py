@@ -1,14 +1,14 @@
 """``Idempotency-Key``: a POST that comes twice under one key is done once, and answered the same both times.
 
-For everything but publishing, which has keys of its own (see ``publish``), and but for routes that change nothing: to
-do those twice does no harm.
+For everything but single events, which keep their keys themselves (see ``publish``), and but for routes that change
+nothing: to do those twice does no harm.
 
 Source: draft-ietf-httpapi-idempotency-key-header-07.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
 
 from fastapi import Request, Response
 
@@ -19,6 +19,7 @@ from tellwire.model.audit import ADMIN
 from tellwire.model.key import Caller
 
 HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "idempotency-replayed"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -38,16 +39,43 @@ async def answer_once(
     keys = request.headers.getlist(HEADER)
     if not keys:
         return await handle(request)
-    key = _checked(keys, tellwire.limits.idempotency_key_chars)
+    if len(keys) > 1:
+        raise InvalidInputError.at(HEADER, msg="the header is given more than once")
+    responses: list[Response] = []
+
+    async def do() -> Answer:
+        responses.append(await handle(request))
+        return Answer(responses[0].status_code, bytes(responses[0].body))
+
+    answer = await done_once(request.scope, body, tellwire, caller, keys[0], do)
+    if responses:
+        return responses[0]
+    headers = {REPLAYED: "true"}
+    return Response(answer.body, answer.status, headers, media_type="application/json")
+
+
+async def done_once(
+    scope: MutableMapping[str, Any],
+    body: bytes,
+    tellwire: Tellwire,
+    caller: Caller,
+    key: str,
+    do: Callable[[], Awaitable[Answer]],
+) -> Answer:
+    """What ``do`` gives for the request of an ASGI ``scope``, or gave before: then it is not called.
+
+    Raises: see ``answer_once``.
+    """
+    max_chars = tellwire.limits.idempotency_key_chars
+    if not 1 <= len(key) <= max_chars or not (key.isascii() and key.isprintable()):
+        raise InvalidInputError.at(HEADER, msg=f"must be 1 to {max_chars} printable ASCII characters")
     id = id_of(f"{caller.actor or ADMIN} {caller.tenant or ''}", key)
-    scope = request.scope
     fingerprint = fingerprint_of(scope["method"], scope["path"], scope["query_string"], body)
     known = await tellwire.answers.begin(id, fingerprint)
     if isinstance(known, Answer):
-        headers = {"idempotency-replayed": "true"}
-        return Response(known.body, known.status, headers, media_type="application/json")
+        return known
     try:
-        response = await handle(request)
+        answer = await do()
     except Exception as error:
         # Refused, so nothing was changed; only after a COMMIT without an answer, nobody knows. And whatever else is
         # raised here may have come after the change: then the key stays taken.
@@ -57,9 +85,8 @@ async def answer_once(
         else:
             await _kept("kept", tellwire.answers.doubt(known))
         raise
-    answer = Answer(response.status_code, bytes(response.body))
     await _kept("kept with its answer", tellwire.answers.finish(known, answer))
-    return response
+    return answer
 
 
 async def _kept(what: str, write: Awaitable[None]) -> None:
@@ -68,12 +95,3 @@ async def _kept(what: str, write: Awaitable[None]) -> None:
         await write
     except StoreError as error:
         _log.warning("the idempotency key of a request could not be %s: %s", what, error)
-
-
-def _checked(keys: list[str], max_chars: int) -> str:
-    key = keys[0]
-    if len(keys) > 1:
-        raise InvalidInputError.at(HEADER, msg="the header is given more than once")
-    if not 1 <= len(key) <= max_chars or not (key.isascii() and key.isprintable()):
-        raise InvalidInputError.at(HEADER, msg=f"must be 1 to {max_chars} printable ASCII characters")
-    return key

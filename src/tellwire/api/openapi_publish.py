@@ -175,6 +175,16 @@ PATHS: Final[dict[str, Any]] = {
             "A refusal names the index of each bad one.",
             "operationId": "publish_batch",
             SCOPE_FIELD: Scope.PUBLISH,
+            "parameters": [
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "required": False,
+                    "description": "The same batch under the same key is published once, and answered with the first "
+                    "answer for a day.",
+                    "schema": {"type": "string", "minLength": 1, "maxLength": _LIMITS.idempotency_key_chars},
+                }
+            ],
             "requestBody": {
                 "required": True,
                 "content": _content("BatchBody", {"events": [_EVENT, _LATER_EVENT]}),

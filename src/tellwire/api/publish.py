@@ -13,6 +13,7 @@ import msgspec
 from tellwire.clock import rfc3339
 from tellwire.errors import FieldError, InvalidInputError
 from tellwire.hub import Tellwire
+from tellwire.manage.answers import Answer as Kept
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.model.key import Caller
 from tellwire.model.key import Scope as KeyScope
@@ -25,12 +26,15 @@ from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import Door
 from .bodies import DisconnectedError, check_json, read_body
 from .gate import Gate
+from .once import REPLAYED, done_once
 from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
 
 EVENTS: Final = "/v1/events"
 BATCH: Final = "/v1/events/batch"
 
 Headers = dict[bytes, bytes]
+Extra = Sequence[tuple[bytes, bytes]]
+_REPLAYED: Final = ((REPLAYED.encode(), b"true"),)
 
 
 class PublishRoutes:
@@ -101,7 +105,7 @@ class PublishRoutes:
         scope: Scope,
         receive: Receive,
         send: Send,
-        publish: Callable[[Receive, Headers, Caller], Awaitable[tuple[int, bytes]]],
+        publish: Callable[[Scope, Receive, Headers, Caller], Awaitable[tuple[int, bytes, Extra]]],
     ) -> None:
         request_id = self._new_request_id()
         try:
@@ -117,20 +121,22 @@ class PublishRoutes:
             if query:
                 refuse_query(query)
             check_json(headers.get(b"content-type"))
-            status, body = await publish(receive, headers, caller)
+            status, body, extra = await publish(scope, receive, headers, caller)
         except DisconnectedError:
             return
         except Exception as error:
             await refuse(self._gate.refuse(error, scope.get("client")), request_id, receive, send)
             return
-        await answer(send, status, body, request_id)
+        await answer(send, status, body, request_id, extra=extra)
 
-    async def _publish_one(self, receive: Receive, headers: Headers, caller: Caller) -> tuple[int, bytes]:
+    async def _publish_one(
+        self, scope: Scope, receive: Receive, headers: Headers, caller: Caller
+    ) -> tuple[int, bytes, Extra]:
         body = await read_body(receive, headers.get(b"content-length"), self._event_bytes)
         event = self._event_of(body, headers, caller)
         self._gate.admit_events([event.tenant])
         receipt = (await self._tellwire.accept([event], listed=False))[0]
-        return (200 if receipt.duplicate else 202), _rendered(receipt)
+        return (200 if receipt.duplicate else 202), _rendered(receipt), ()
 
     def _event_of(self, body: bytes, headers: Headers, caller: Caller) -> NewEvent:
         event = parse_event(body, self._tellwire.limits, caller.tenant)
@@ -140,18 +146,32 @@ class PublishRoutes:
         key = headers.get(b"idempotency-key")
         return event if key is None else _with_key(event, key, self._tellwire.limits.idempotency_key_chars)
 
-    async def _publish_batch(self, receive: Receive, headers: Headers, caller: Caller) -> tuple[int, bytes]:
+    async def _publish_batch(
+        self, scope: Scope, receive: Receive, headers: Headers, caller: Caller
+    ) -> tuple[int, bytes, Extra]:
         body = await read_body(receive, headers.get(b"content-length"), self._batch_bytes)
-        if b"idempotency-key" in headers:
-            msg = "a batch takes no Idempotency-Key header: give each event an idempotency_key of its own"
-            raise InvalidInputError.at("Idempotency-Key", msg=msg)
+        key = headers.get(b"idempotency-key")
+        if key is None:
+            return 202, await self._published(body, headers, caller), ()
+        published = False
+
+        async def publish() -> Kept:
+            nonlocal published
+            published = True
+            return Kept(202, await self._published(body, headers, caller))
+
+        kept = await done_once(scope, body, self._tellwire, caller, key.decode("latin-1"), publish)
+        return kept.status, kept.body, () if published else _REPLAYED
+
+    async def _published(self, body: bytes, headers: Headers, caller: Caller) -> bytes:
+        """The answer to a batch, once it is durable."""
         events = parse_batch(body, self._tellwire.limits, caller.tenant)
         traceparent = headers.get(b"traceparent")
         if traceparent is not None:
             events = [_in_trace(event, traceparent) for event in events]
         self._gate.admit_events([event.tenant for event in events])
         receipts = await self._tellwire.accept(events, listed=True)
-        return 202, b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
+        return b'{"data":[' + b",".join(map(_rendered, receipts)) + b"]}"
 
 
 def refuse_repeated(headers: Sequence[tuple[bytes, bytes]]) -> None:
