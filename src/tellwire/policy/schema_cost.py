@@ -201,9 +201,12 @@ def _weight(schema: Mapping[str, Any]) -> int:
     for choice in given if isinstance(given, list) else ():
         if isinstance(choice, list | Mapping):
             weight += 2
-    for name in ("required", "properties", "dependentRequired", "dependentSchemas", "enum"):
+    for name in ("properties", "dependentSchemas", "enum"):
         if isinstance(schema.get(name), list | Mapping):
             weight += len(schema[name]) // 16
+    for name in ("required", "dependentRequired"):  # each of them may be a fault of its own
+        if isinstance(schema.get(name), list | Mapping):
+            weight += len(schema[name]) // 2
     if "const" in schema:
         weight += len(json.dumps(schema["const"])) // 32
     if "multipleOf" in schema:
