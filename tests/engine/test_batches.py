@@ -280,7 +280,6 @@ async def test_statistics_count_deliveries(tmp_path: Path) -> None:
     [
         ({"batch": {"max_events": 1}}, {}, "batch", "max_events"),
         ({"batch": {}, "trace": True}, {}, "batch", "trace"),
-        ({"batch": {}, "order": "key"}, {}, "batch", "order"),
         ({"batch": {}, "retry_by_type": [{"events": ["*"], "max_age_s": 60}]}, {}, "batch", "retry_by_type"),
         ({"batch": {}}, {"envelope": Envelope.RAW}, "batch", "raw"),
         ({"batch": {}}, {"envelope": Envelope.CLOUDEVENTS}, "batch", "cloudevents"),

@@ -143,7 +143,11 @@ def batches_are_what_their_id_says(notes: Notes) -> None:
         if most is None:
             continue
         events = unpack(sent.headers, sent.body)
-        notes.simulation.happened["batch sent again"] += id in bodies and events[0].id == sent.event_id
+        first = events[0].id == sent.event_id
+        notes.simulation.happened["batch sent again"] += id in bodies and first
+        lined_up = sent.url in notes.simulation.in_line and len(events) > 1 and first
+        notes.simulation.happened["line in a batch"] += lined_up
+        notes.simulation.happened["line in a batch sent again"] += lined_up and id in bodies
         if len(events) > most:
             raise BrokenError(f"a batch to {sent.url} has more than {most} events")
         if bodies.setdefault(id, sent.body) != sent.body:

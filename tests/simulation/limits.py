@@ -27,8 +27,6 @@ LONGEST_PROBE_S = 20.0
 """No circuit of a simulation waits longer for its next probe."""
 _AT_ONCE_S = 1.0
 """Within this time an attempt begins that nothing holds back."""
-_WRITTEN_DOWN_S = 3.0
-"""Within this time the database knows why a lane holds deliveries back."""
 
 
 class Limited(NamedTuple):
@@ -155,10 +153,9 @@ def _the_rate_is_kept(notes: "Notes", sends: list[Sent], rate: RateLimit) -> Non
 
 
 def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circuit: CircuitSettings) -> None:
-    """An owner that has seen enough failures in a row sends one probe at a time, and none before its time; and soon it
-    has written down that the circuit is open, for whoever comes after it."""
+    """An owner that has seen enough failures in a row sends one probe at a time, and none before its time; by
+    then it has written down that the circuit is open, for whoever comes after it."""
     for reign in _reigns(notes, sends):
-        spans: list[tuple[float, float]] = []
         streak, opened_s, probe = 0, None, None
         for at_s, _, begins, sent in _moments(reign):
             if begins and opened_s is not None:
@@ -169,11 +166,10 @@ def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circ
                 )
                 _require(probe is None, f"two probes of {sent.url} at {at_s} s")
                 probe = sent
+                _it_is_written_down(notes, sent, opened_s, at_s)
                 notes.simulation.happened["probe"] += 1
             elif not begins and sent.answer == "200":
                 notes.simulation.happened["circuit closed"] += opened_s is not None
-                if opened_s is not None:
-                    spans.append((opened_s, at_s))
                 streak, opened_s, probe = 0, None, None
             elif not begins:
                 streak += 1
@@ -182,25 +178,17 @@ def _an_open_circuit_lets_probes_through(notes: "Notes", sends: list[Sent], circ
                 elif opened_s is None and streak >= (circuit.failures or 0):
                     opened_s = at_s
                     notes.simulation.happened["circuit opened"] += 1
-        if opened_s is not None:
-            spans.append((opened_s, opened_s + _WRITTEN_DOWN_S))
-        for start_s, end_s in spans:
-            _it_is_written_down(notes, reign[0], start_s, end_s)
 
 
-def _it_is_written_down(notes: "Notes", one: Sent, start_s: float, end_s: float) -> None:
-    """What a circuit that is open since ``start_s``, until ``end_s`` at least, looks like in the database."""
-    by_s = start_s + _WRITTEN_DOWN_S
-    changes = [change for change in notes.lanes[one.url] if seconds(change.at_ms) <= by_s]
-    last = changes[-1]
-    if end_s < by_s or last.writer != one.sender or not notes.was_well(one.sender, start_s - 0.1, by_s):
-        return
-    if seconds(last.until) <= by_s or one.sender in notes.stopped:
-        return
-    _require(
-        last.circuit is not None, f"the circuit of {one.url} is open since {start_s} s, and nobody knows"
-    )
-    notes.simulation.happened["circuit written down"] += 1
+def _it_is_written_down(notes: "Notes", probe: Sent, opened_s: float, at_s: float) -> None:
+    """When a probe is sent, the database knows that the circuit is open."""
+    before = [change for change in notes.lanes[probe.url] if change.order < probe.order]
+    if before[-1].writer == probe.sender and notes.was_well(probe.sender, opened_s - 0.1, at_s):
+        _require(
+            before[-1].circuit is not None,
+            f"the circuit of {probe.url} is open since {opened_s} s, and nobody knows",
+        )
+        notes.simulation.happened["circuit written down"] += 1
 
 
 def _a_circuit_goes_with_the_lane(notes: "Notes", url: str, sends: list[Sent]) -> None:

@@ -109,7 +109,8 @@ def _stands_before(before: Life, life: Life, since: NewOrder) -> bool:
 
 def _is_through(notes: Notes, before: Life, sent: Sent, blocks: bool) -> bool:
     received = any(
-        one.answer == "200" and one.order < sent.order and one.answered_s <= seconds(sent.at_ms) + 0.001
+        (one.headers is sent.headers and one.order < sent.order)  # in the same batch
+        or (one.answer == "200" and one.order < sent.order and one.answered_s <= seconds(sent.at_ms) + 0.001)
         for one in before.sent
     )
     if before.expires_ms is not None and before.expires_ms <= sent.at_ms + sent.doubt_ms + ROUNDING_MS:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Mutant(NamedTuple):
     edits: dict[str, str]
 
 
-WORLDS = {
+WORLDS: dict[str, Callable[[int], bool]] = {
     "all": lambda seed: True,
     "limited": lambda seed: seed % 3 != 0,
     "batched": lambda seed: seed % 3 != 0 and seed % 5 == 3,

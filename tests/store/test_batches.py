@@ -14,6 +14,8 @@ from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 
 from .rows import NOW, add_deliveries, add_endpoint, delivery, delivery_row, outcome, raw
+from .test_order import add, claim, in_order, record
+from .test_order import claimed as claimed_in_line
 
 FIRST, SECOND = b"a" * 16, b"b" * 16
 LEASE = NOW + 60_000
@@ -123,3 +125,36 @@ async def test_a_retry_by_hand_leaves_the_batch(store: Store, vault: Vault) -> N
     await store.write(end)
     left = await store.read(lambda c: batches.batch_ids(c, [raw(n) for n in _of(4)]))
     assert left == {raw(12): FIRST, raw(13): FIRST}
+
+
+async def test_a_run_ends_where_a_batch_begins_or_ends(store: Store, vault: Vault) -> None:
+    """What stands in line is claimed with those with which it was sent, and with no others."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add(store, [in_order(n, endpoint) for n in (10, 11, 12, 13)])
+    await claim(store, endpoint)
+    await seal(store, [11, 12], FIRST)
+    later = LEASE + 60_000
+    assert await claimed_in_line(store, endpoint, now=later) == [[10]]
+    await record(store, 10)
+    assert await claimed_in_line(store, endpoint, now=later) == [[11, 12]]
+    for number in (11, 12):
+        await record(store, number)
+    assert await claimed_in_line(store, endpoint, now=later) == [[13]]
+
+
+async def test_a_batch_in_line_is_found_by_the_heads_that_it_has(store: Store, vault: Vault) -> None:
+    """In all its lines, where nothing else stands before it."""
+    endpoint = await add_endpoint(store, vault, 1)
+    names = {10: "=a", 11: "=b", 12: "=a", 13: "=c", 14: "=c"}
+    await add(store, [in_order(n, endpoint, name) for n, name in names.items()])
+    await claim(store, endpoint)
+    await seal(store, [10, 11, 12, 14], FIRST)
+    found = await store.read(lambda c: batches.heads_of(c, endpoint, [FIRST, SECOND]))
+    assert [(head.sequence, head.id, batch) for head, batch in found] == [
+        ("=a", raw(10), FIRST),
+        ("=b", raw(11), FIRST),
+    ]
+    assert await store.read(lambda c: batches.heads_of(c, endpoint, [])) == []
+    counted = await store.read(lambda c: batches.count_waiting(c, endpoint, ["=a", "=c", "=x"], 10))
+    assert counted == {"=a": 2, "=c": 2}
+    assert await rest(store, endpoint, FIRST, now=LEASE + 60_000) == []  # it stands in line

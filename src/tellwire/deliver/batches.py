@@ -100,17 +100,22 @@ class Batches:
             stage="seal",
         )
 
-    async def attempt(self, lane: Lane, claim: Claim, endpoint: LiveEndpoint) -> None:
-        """Send ``claim`` and what goes along once, and have the result recorded for each."""
+    async def attempt(self, lane: Lane, claim: Claim, endpoint: LiveEndpoint) -> bool:
+        """Send ``claim`` and what goes along once, and have the result recorded for each.
+
+        Gives whether all are received, or not worth it any more, so that what stands behind them may be sent.
+        """
         claims = self._worth_it((claim, *claim.along), endpoint)
+        if not claims:
+            return True
         if endpoint.settings.batch is None:  # any more: what was gathered is sent one by one
             self._give_back(claims)
-            return
+            return False
         batch_id, claims = await self._sealed(claims)
         current = self._store.roster.endpoints.get(endpoint.id)
         if current is None or current.state is not EndpointState.ENABLED or not self._owns(endpoint.id):
             self._give_back(claims)
-            return
+            return False
         started_ms = self._clock.now_ms()
         # They end at the same time; if that is too soon, who claims them then finds them together.
         late = [one for one in claims if one.lease_until_ms - started_ms < self._needed_ms]
@@ -118,12 +123,12 @@ class Batches:
             self._let_go(one, False)
         if late or not claims:
             self._give_back([one for one in claims if one not in late])
-            return
+            return False
         headers, body = batch_request_for(claims, batch_id, endpoint, endpoint.settings.batch, started_ms)
         evidence = await self._send(lane, claim, endpoint, headers, body, KEPT_BYTES)
         if evidence is None:
             self._give_back(claims)
-            return
+            return False
         self._conclude(lane, endpoint, claims, evidence, started_ms)
         self._telemetry.emit(
             BatchSent(
@@ -136,6 +141,7 @@ class Batches:
                 duration_ms=evidence.duration_ms,
             )
         )
+        return evidence.succeeded
 
     def _worth_it(self, claims: tuple[Claim, ...], endpoint: LiveEndpoint) -> list[Claim]:
         """Those whose events have not expired; the others end."""
@@ -171,7 +177,12 @@ class Batches:
                     claim.batch_id, claim.lease_until_ms = batch_id, until_ms
                 else:
                     self._let_go(claim, False)
-            claims = [claim for claim in claims if (claim.delivery_id, claim.token) in held]
+            kept = [claim for claim in claims if (claim.delivery_id, claim.token) in held]
+            if len(kept) < len(claims) and claims[0].sequence is not None:
+                # What is lost may have to go first, now that somebody has retried it by hand: look again.
+                self._give_back(kept)
+                return b"", []
+            claims = kept
         return b"", []
 
     def _run(self, connection: Connection, items: list[tuple[_Seal, Any]]) -> list[Any]:

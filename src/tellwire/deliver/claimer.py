@@ -250,6 +250,9 @@ class Claimer:
                 found.rescued += look.rescued
                 found.claims += look.claims
                 lane.backlog = lane.backlog or look.cut
+                lane.gathers = look.gathers
+                if look.gathers:
+                    self._lanes.holding.set()
                 if look.ready_ms is not None:
                     found.ready.append((endpoint_id, look.ready_ms))
         found.ready += self._store.hot.lanes_ready(connection, emptied)

@@ -116,8 +116,7 @@ class Executor:
         if lane.endpoint is not endpoint:
             self._changed(endpoint)
         if endpoint.settings.batch is not None or claim.along:
-            await self._batches.attempt(lane, claim, endpoint)
-            return False
+            return await self._batches.attempt(lane, claim, endpoint)
         made = None if endpoint.shapes is None else await self._shaped(claim, endpoint, endpoint.shapes)
         started_ms = self._clock.now_ms()
         if claim.expires_ms is not None and claim.expires_ms <= started_ms:

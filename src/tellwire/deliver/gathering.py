@@ -17,7 +17,7 @@ from tellwire.model.claim import Claim
 
 from .batch_request import size_of
 
-_LONG_S: Final = 1.0
+LONG_S: Final = 1.0
 """A shorter wait is not worth telling."""
 
 
@@ -43,8 +43,8 @@ class Gathering:
         self._timer: asyncio.TimerHandle | None = None
 
     def append(self, claim: Claim) -> None:
-        """Hold a claim: one that goes with others, or one with all that go along."""
-        if claim.along or claim.batch_id is not None:
+        """Hold a claim: one that is to go with others, or one with all that go along, as what stands in line comes."""
+        if claim.along or claim.batch_id is not None or claim.sequence is not None:
             self._whole.append(claim)
             return
         self._fresh.append(claim)
@@ -97,7 +97,7 @@ class Gathering:
     @property
     def gathers(self) -> bool:
         """Whether something waits for others to go along, and may do so for long."""
-        return self._timer is not None and self.settings.max_wait_s > _LONG_S and not self
+        return self._timer is not None and self.settings.max_wait_s > LONG_S and not self
 
     @property
     def _is_full(self) -> bool:
@@ -123,7 +123,7 @@ class Gathering:
         return self.settings.max_wait_s + min(due_s, 0.0)
 
     def _wait(self, wait_s: float) -> None:
-        if wait_s > _LONG_S:
+        if wait_s > LONG_S:
             self._begins()
         # Never at once: what is offered together comes one after the other, and is to go together.
         self._timer = asyncio.get_running_loop().call_later(max(wait_s, 0.0), self._on_time)

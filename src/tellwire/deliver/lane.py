@@ -37,8 +37,8 @@ class Lane:
     """One endpoint's claims in this process."""
 
     __slots__ = (
-        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "held", "in_flight", "limit", "per_request",
-        "queued", "share", "timer", "took_ms", "unsent", "waiting",
+        "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "gathers", "held", "in_flight", "limit",
+        "per_request", "queued", "share", "timer", "took_ms", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
@@ -49,6 +49,7 @@ class Lane:
         self.in_flight = 0
         self.held = 0  # waiting, in flight or not yet recorded
         self.backlog = False  # due deliveries of this lane were left in the store
+        self.gathers = False  # what stands in line was left in the store until it makes a batch
         self.queued = False  # stands in line for a slot of the process
         self.share: Share[Lane] = Share()
         self.endpoint: LiveEndpoint | None = None  # as its settings were last looked at
@@ -94,7 +95,7 @@ class Lane:
         if self.timer is not None and self.waiting:
             return HeldBack(WaitingFor.RATE)
         gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
-        return HeldBack(WaitingFor.BATCH) if gathers else None
+        return HeldBack(WaitingFor.BATCH) if gathers or self.gathers else None
 
     @property
     def at_rest(self) -> bool:

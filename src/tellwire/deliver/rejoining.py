@@ -55,7 +55,7 @@ def _together(claims: list[Claim], batch: BatchSettings) -> list[Claim]:
     whole: list[Claim] = []
     for first, *others in found.values():
         members = [first, *others]
-        if _fits(members, batch):
+        if fits(members, batch):
             first.along = tuple(others)
             whole.append(first)
         else:
@@ -65,7 +65,7 @@ def _together(claims: list[Claim], batch: BatchSettings) -> list[Claim]:
     return whole + alone
 
 
-def _fits(claims: list[Claim], batch: BatchSettings) -> bool:
+def fits(claims: list[Claim], batch: BatchSettings) -> bool:
     """Whether they may still be one request: no more than the setting allows, at one step of their schedule."""
     size_bytes = 1 + sum(size_of(claim, batch) for claim in claims)
     return (

@@ -6,6 +6,8 @@ failed before is claimed alone: what follows it is not moved about for each of i
 
 An endpoint may have very many sequences whose heads all wait. So a look goes through some of them, and the next one
 goes on from there until all were seen: what a look costs has a bound, and each sequence has its turn.
+
+Where the endpoint gets batches, runs of many sequences go along in one (``lined_up``).
 """
 
 from collections.abc import Callable
@@ -15,11 +17,17 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
+from tellwire.model.batching import MAX_EVENTS, BatchSettings
 from tellwire.model.claim import Claim
+from tellwire.store import batches
 from tellwire.store.order import Run, step_aside
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import ClaimedRow, Head
 from tellwire.store.store import Store
+
+from .gathering import LONG_S
+from .lined_up import as_batches, together
+from .rejoining import fits
 
 _HEADS_PER_LOOK: Final = 200
 _HEADS_PER_PASS: Final = 2_000
@@ -33,7 +41,7 @@ class Look(msgspec.Struct):
 
     ``claims`` are the first of each run, and how many there are with those that follow is ``count``. ``ready_ms`` is
     when the next look is worth while, None where nothing can be claimed before something else happens; ``cut`` tells
-    that there was more than there was room for.
+    that there was more than there was room for, ``gathers`` that some wait for others to go along, perhaps for long.
     """
 
     claims: list[Claim] = []
@@ -41,6 +49,7 @@ class Look(msgspec.Struct):
     rescued: int = 0
     ready_ms: int | None = None
     cut: bool = False
+    gathers: bool = False
 
 
 class Scan(msgspec.Struct):
@@ -58,8 +67,13 @@ class Scan(msgspec.Struct):
     def saw(self, heads: list[Head]) -> None:
         """These heads have to wait."""
         for head in heads:
-            if not head.is_blocked and (self.ready_ms is None or head.ready_ms < self.ready_ms):
-                self.ready_ms = head.ready_ms
+            if not head.is_blocked:
+                self.wait(head.ready_ms)
+
+    def wait(self, ready_ms: int | None) -> None:
+        """Something has to wait until then, if it has to."""
+        if ready_ms is not None and (self.ready_ms is None or ready_ms < self.ready_ms):
+            self.ready_ms = ready_ms
 
     def again_ms(self, now_ms: int) -> int | None:
         """When the next one is to begin, now that this is at its end.
@@ -118,10 +132,14 @@ class Pass:
             heads = [head._replace(blocker=None) for head in heads]
         able = [head for head in heads if head.ready_ms <= now_ms and not head.is_blocked]
         scan.saw([head for head in heads if head.ready_ms > now_ms])
-        look = self._runs(connection, endpoint.id, able[:room], make, room)
+        if endpoint.settings.batch is None:
+            look = self._runs(connection, endpoint.id, able[:room], make, room)
+        else:
+            look = self._batches(connection, endpoint.id, able[:room], make, room, endpoint.settings.batch)
+        scan.wait(look.ready_ms)
         if len(able) > room:
             look.cut = True
-            if not look.count:  # somebody else claims all of these
+            if not look.count and look.ready_ms is None:  # somebody else claims all of these
                 look.ready_ms = now_ms
             scan.after = able[room - 1].sequence
             sequences.scans[endpoint.id] = scan
@@ -137,17 +155,89 @@ class Pass:
         self, connection: Connection, endpoint_id: bytes, heads: list[Head], make: MakeClaim, room: int
     ) -> Look:
         look = Look()
-        if not heads:
-            return look
         runs = [Run(head, _length(head, room // len(heads))) for head in heads]
+        look.claims = [_chained(run) for run in self._claimed(connection, endpoint_id, runs, make, look)]
+        return look
+
+    def _claimed(
+        self, connection: Connection, endpoint_id: bytes, runs: list[Run], make: MakeClaim, look: Look
+    ) -> list[list[Claim]]:
+        """Claim these runs, and have ``look`` count them."""
+        if not runs:
+            return []
         claimed = self._sequences.statements.claim(
             connection, endpoint_id, runs, now_ms=self._now_ms, until_ms=self._until_ms, token=self._token
         )
         for rows in claimed:
-            look.claims.append(_chained([make(row) for row in rows]))
             look.count += len(rows)
             look.rescued += sum(row.rescued for row in rows)
+        return [[make(row) for row in rows] for rows in claimed]
+
+    def _batches(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        heads: list[Head],
+        make: MakeClaim,
+        room: int,
+        batch: BatchSettings,
+    ) -> Look:
+        """The same as batches: first those that were sent before, as they were, then what has not been sent yet.
+
+        That waits until there is enough for a batch, or the first has waited long enough: then ``ready_ms`` says so.
+        """
+        look = Look()
+        batch_of = batches.batch_ids(connection, [head.id for head in heads])
+        look.claims += self._again(connection, endpoint_id, set(batch_of.values()), make, batch, look)
+        fresh = [head for head in heads if head.id not in batch_of]
+        if not fresh:
+            return look
+        waiting = batches.count_waiting(connection, endpoint_id, [head.sequence for head in fresh], room)
+        left = waiting.total()
+        ripe_ms = min(head.ready_ms for head in fresh) + int(batch.max_wait_s * 1000)
+        if ripe_ms > self._now_ms:  # only what fills batches
+            left -= left % batch.max_events
+            look.ready_ms = ripe_ms
+            look.gathers = left < waiting.total() and batch.max_wait_s > LONG_S
+        runs: list[Run] = []
+        for head in sorted(fresh, key=lambda head: head.id):
+            length = min(left, 1 if head.attempt_count else waiting[head.sequence])
+            if length:
+                runs.append(Run(head, length))
+                left -= length
+        look.claims += as_batches(self._claimed(connection, endpoint_id, runs, make, look), batch)
         return look
+
+    def _again(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        sent: set[bytes],
+        make: MakeClaim,
+        batch: BatchSettings,
+        look: Look,
+    ) -> list[Claim]:
+        """Claim what is left of batches that were sent before, each as a whole."""
+        heads = {
+            head.id: (head, batch_id)
+            for head, batch_id in batches.heads_of(connection, endpoint_id, sent)
+            if head.ready_ms <= self._now_ms and not head.is_blocked
+        }
+        found: dict[bytes, list[list[Claim]]] = {}
+        runs = [Run(head, MAX_EVENTS) for head, _ in heads.values()]
+        for run in self._claimed(connection, endpoint_id, runs, make, look):
+            _, batch_id = heads[run[0].delivery_id]
+            found.setdefault(batch_id, []).append(run)
+        claims: list[Claim] = []
+        for batch_id, parts in found.items():
+            members = [claim for part in parts for claim in part]
+            if fits(members, batch):
+                for claim in members:
+                    claim.batch_id = batch_id
+                claims.append(together(members))
+            else:
+                claims += as_batches(parts, batch)
+        return claims
 
 
 def _length(head: Head, share: int) -> int:

@@ -19,8 +19,6 @@ def check_batch(settings: EndpointSettings, faults: Faults) -> None:
             _AT,
             msg="goes without retry_by_type: a failed batch is retried as a whole; use retry for all types",
         )
-    if settings.order != "none":
-        faults.add(_AT, msg="goes without order: what stands in line is sent one by one")
     if settings.trace:
         faults.add(_AT, msg="goes without trace: a request has one traceparent, and a batch many events")
 

@@ -5,11 +5,13 @@ sends it again, after a failure or a crash, finds the others. One that is retrie
 batch.
 """
 
+from collections import Counter
 from collections.abc import Collection
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, LargeBinary, bindparam, select, text, update
 
-from .rows import ClaimedRow
+from .rows import ClaimedRow, Head
 from .tables import deliveries, events, ready_ms
 
 
@@ -34,7 +36,7 @@ def claim_rest(
     until_ms: int,
     token: int,
 ) -> list[tuple[bytes, ClaimedRow]]:
-    """Claim what else may be claimed of these batches of an endpoint; gives each with its batch."""
+    """Claim what else may be claimed of these batches, and stands in no line; gives each with its batch."""
     if not batches:
         return []
     rows = connection.execute(
@@ -52,6 +54,7 @@ def claim_rest(
             deliveries.c.endpoint_id == endpoint_id,
             deliveries.c.state == 0,
             deliveries.c.batch_id.in_(batches),
+            deliveries.c.sequence.is_(None),
             ready_ms <= now_ms,
         )
         .with_for_update(of=deliveries, skip_locked=True)
@@ -83,3 +86,47 @@ def claim_rest(
         )
         for row in rows
     ]
+
+
+_STANDING: Final = "state = 0 AND sequence IS NOT NULL"
+_HEADS: Final = text(f"""
+    SELECT named.sequence, head.id, coalesce(head.lease_until_ms, head.due_ms), head.attempt_count, (
+        SELECT id FROM deliveries
+        WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = :endpoint_id AND sequence = named.sequence
+        ORDER BY endpoint_id, sequence, id LIMIT 1
+    ), head.batch_id
+    FROM (
+        SELECT DISTINCT sequence FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = :endpoint_id AND batch_id IN :batches
+    ) AS named JOIN deliveries AS head ON head.id = (
+        SELECT id FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = :endpoint_id AND sequence = named.sequence
+        ORDER BY endpoint_id, sequence, id LIMIT 1
+    )
+    ORDER BY named.sequence""").bindparams(  # noqa: S608 - our own constants
+    bindparam("endpoint_id", type_=LargeBinary(16)),
+    bindparam("batches", expanding=True, type_=LargeBinary(16)),
+)
+
+
+def heads_of(
+    connection: Connection, endpoint_id: bytes, batches: Collection[bytes]
+) -> list[tuple[Head, bytes]]:
+    """The heads of the sequences in which these batches stand, if they are in one themselves, each with its batch.
+
+    Where something else has come before (it was retried by hand, say), that goes first, and the batch breaks up.
+    """
+    if not batches:
+        return []
+    rows = connection.execute(_HEADS, {"endpoint_id": endpoint_id, "batches": list(batches)})
+    return [(Head(*head), batch_id) for *head, batch_id in rows if batch_id in batches]
+
+
+def count_waiting(
+    connection: Connection, endpoint_id: bytes, sequences: Collection[str], most: int
+) -> Counter[str]:
+    """How many deliveries stand in each of these sequences, up to ``most`` together."""
+    standing = select(deliveries.c.sequence).where(
+        text(_STANDING), deliveries.c.endpoint_id == endpoint_id, deliveries.c.sequence.in_(sequences)
+    )
+    return Counter(connection.execute(standing.limit(most)).scalars())

@@ -5,7 +5,8 @@ and whatever makes a delivery pending again (a retry by hand, a replay) puts it 
 or exhausted and has a sequence stands in it, and nothing else; an exhausted one blocks what comes after it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, takewhile
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Connection, literal, null, select, text, update
@@ -62,10 +63,23 @@ class OrderStatements(Protocol):
         token: int,
     ) -> list[list[ClaimedRow]]:
         """Claim from each head on what may be sent now, one after the other: up to the first that is not due, or is
-        held, or is blocked. A head that somebody else claims at this moment is passed over, with all behind it."""
+        held, or is blocked, or was last sent in another batch than the head. A head that somebody else claims at this
+        moment is passed over, with all behind it."""
 
     def last(self, connection: Connection, places: Sequence[Place]) -> list[bytes | None]:
         """For each place the pending delivery that is to come right before it, if there is one."""
+
+
+def of_one_batch(rows: Iterable[Any]) -> Iterator[Any]:
+    """The first rows of a run that were last sent in the same batch, or all in none; that is their last column.
+
+    What was sent in one batch is sent again in one.
+    """
+    following = iter(rows)
+    first = next(following, None)
+    if first is None:
+        return iter(())
+    return chain((first,), takewhile(lambda row: row[-1] == first[-1], following))
 
 
 def places_of(rows: Iterable[OrderedDeliveryRow]) -> list[Place]:

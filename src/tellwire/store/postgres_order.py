@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from .order import Place, Run
+from .order import Place, Run, of_one_batch
 from .postgres_hot import columns, fetch
 from .rows import ClaimedRow, Head
 
@@ -50,7 +50,7 @@ class PostgresOrderStatements:
         # A statement of its own, so that it sees all that was done to the sequence until the head was locked.
         found = fetch(connection, _RUN, endpoint_id, *columns(mine))
         claimed = [
-            [ClaimedRow(*row[2:]) for row in takewhile(lambda row: row[1] <= now_ms, rows)]
+            [ClaimedRow(*row[2:-1]) for row in of_one_batch(takewhile(lambda row: row[1] <= now_ms, rows))]
             for _, rows in groupby(found, key=lambda row: row[0])
         ]
         ids = [row.id for rows in claimed for row in rows]
@@ -124,7 +124,7 @@ _LOCK: Final = f"""
 _RUN: Final = f"""
     SELECT run.number, found.ready_ms, found.id, found.event_id, found.attempt_count, found.schedule_step,
         found.trigger, events.type, events.data, events.occurred_ms, found.due_ms, found.rescued, found.again_ms,
-        events.deliver_ms, events.expires_ms, events.traceparent, found.sequence
+        events.deliver_ms, events.expires_ms, events.traceparent, found.sequence, found.batch_id
     FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[]) WITH ORDINALITY
         AS run(sequence, head, blocker, most, number)
     CROSS JOIN LATERAL (

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from .order import Place, Run
+from .order import Place, Run, of_one_batch
 from .rows import ClaimedRow, Head
 from .sqlite_hot import chunks, claim_statement, driver_of
 
@@ -40,7 +40,8 @@ class SqliteOrderStatements:
         claimed: list[list[ClaimedRow]] = []
         for head, most in runs:
             found = driver.execute(_RUN, (endpoint_id, head.sequence, head.id, head.blocker, most))
-            claimed.append([ClaimedRow(*row[1:]) for row in takewhile(lambda row: row[0] <= now_ms, found)])
+            due = takewhile(lambda row: row[0] <= now_ms, found)
+            claimed.append([ClaimedRow(*row[1:-1]) for row in of_one_batch(due)])
         for chunk in chunks([row.id for rows in claimed for row in rows]):
             driver.execute(claim_statement(len(chunk)), [*chunk, token, until_ms])
         return [rows for rows in claimed if rows]
@@ -101,7 +102,7 @@ _RUN: Final = """
     SELECT coalesce(d.lease_until_ms, d.due_ms),
         d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
         e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
-        e.deliver_ms, e.expires_ms, e.traceparent, d.sequence
+        e.deliver_ms, e.expires_ms, e.traceparent, d.sequence, d.batch_id
     FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id
     WHERE d.state = 0 AND d.sequence IS NOT NULL AND d.endpoint_id = ?1 AND d.sequence = ?2 AND d.id >= ?3
         AND (?4 IS NULL OR d.id < ?4)
