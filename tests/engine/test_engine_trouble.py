@@ -58,6 +58,24 @@ async def test_what_the_dead_had_claimed_is_delivered_once(tmp_path: Path) -> No
         assert sum(fact.deliveries for fact in facts if isinstance(fact, DeliveriesRescued)) == 50
 
 
+async def test_a_batch_of_the_dead_is_rescued_as_a_whole(tmp_path: Path) -> None:
+    """With a single slot too, and each of its deliveries is counted."""
+    async with HeldReceiver() as receiver:
+        async with tellwire_at(tmp_path, deliver=False) as publisher:
+            settings = {"batch": {"max_events": 5, "max_wait_s": 0}}
+            await publisher.endpoints.create(receiver.url, events=["*"], settings=settings)
+            for n in range(5):
+                await publisher.publish("order.paid", {"n": n})
+        change(tmp_path, "UPDATE deliveries SET lease_token = 1, lease_until_ms = 1, batch_id = x'61'")
+        facts: list[Fact] = []
+        tellwire = tellwire_at(tmp_path, bounds=LaneBounds(per_endpoint=1, per_process=1, held=1))
+        tellwire.telemetry.subscribe(facts.append)
+        async with tellwire:
+            await all_are(tellwire, State.SUCCEEDED, 5)
+        assert len(receiver.bodies) == 1
+        assert sum(fact.deliveries for fact in facts if isinstance(fact, DeliveriesRescued)) == 5
+
+
 async def test_live_claims_of_others_are_left_alone(tmp_path: Path) -> None:
     """What another process holds under a live lease is not sent by this one."""
     async with HeldReceiver() as receiver:

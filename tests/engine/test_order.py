@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.postgres import database_in
 
-from tellwire import Options, Tellwire
+from tellwire import Options, Subscription, Tellwire
 from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.model.replay import Again
 
@@ -324,3 +324,26 @@ async def test_what_expires_in_line_ends(tmp_path: Path) -> None:
         assert line.numbers() == [0, 3]
         gone = await deliveries(tellwire, State.EXHAUSTED)
         assert [one.last_error for one in gone] == ["expired"] * 2
+
+
+@pytest.mark.parametrize("on_exhausted", ["continue", "block"])
+async def test_an_event_that_cannot_be_shaped_ends_in_its_turn(tellwire: Tellwire, on_exhausted: str) -> None:
+    """Nothing is sent of it; what stands behind it goes on or waits, as after every delivery that is exhausted."""
+    line = Line()
+    shape = Subscription(("*",), transform="{n: data.n, key: data.key, sum: sum(data.parts)}")
+    async with line.receiver as receiver:
+        settings = {"order": "endpoint", "on_exhausted": on_exhausted}
+        await tellwire.endpoints.create(receiver.url, subscriptions=[shape], settings=settings)
+        for n in range(6):
+            parts = "none" if n in (0, 3) else [n]
+            await tellwire.publish("order.paid", {"n": n, "key": "", "parts": parts})
+        if on_exhausted == "block":
+            [first] = await until(lambda: deliveries(tellwire, State.EXHAUSTED))
+            assert (first.last_error, line.numbers()) == ("transform", [])
+            assert len(await waiting(tellwire, 5)) == 5
+            await tellwire.deliveries.cancel(first.id)
+            await until(lambda: deliveries(tellwire, State.EXHAUSTED))
+            [fourth] = await deliveries(tellwire, State.EXHAUSTED)
+            await tellwire.deliveries.cancel(fourth.id)
+        await until(lambda: succeeded(tellwire, 4))
+        assert line.numbers() == [1, 2, 4, 5]

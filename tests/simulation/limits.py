@@ -44,7 +44,7 @@ def choose(world: "Simulation", url: str) -> dict[str, Any]:
         return {}
     limited = Limited(
         chance.choice([None, 1, 3]),
-        chance.choice([None, RateLimit(2, "second", 2), RateLimit(1, burst=1), RateLimit(30, "minute", 3)]),
+        chance.choice([None, RateLimit(2, "second", 2), RateLimit(1, burst=1), RateLimit(12, "minute", 3)]),
         chance.choice([None, CircuitSettings(chance.choice([2, 3]), None, 50, 5, LONGEST_PROBE_S)]),
     )
     if limited == (None, None, None):

@@ -33,6 +33,8 @@ WORLDS: dict[str, Callable[[int], bool]] = {
     "limited": lambda seed: seed % 3 != 0,
     "batched": lambda seed: seed % 3 != 0 and seed % 5 == 3,
     "ordered": lambda seed: seed % 5 in (1, 2),
+    "lined up": lambda seed: seed % 10 == 8,
+    "rearranged": lambda seed: seed % 10 == 6,
 }
 """Which seeds have what is meant; see ``Simulation``."""
 
@@ -60,12 +62,13 @@ MUTANTS = (
         "maximum = settings.max_in_flight or": "maximum = (settings.max_in_flight or 15) + 1 or",
     }),
     Mutant("several probes at a time", "limited", "deliver/lanes.py", {
+        "return self.per_request  # for a probe": "return 8 * self.per_request",
         "            if lane.in_flight:": "            if False:",
         "(circuit.probe_ms > now_ms or lane.in_flight > 1)": "circuit.probe_ms > now_ms",
     }),
-    Mutant("probes before their time", "limited", "deliver/lanes.py", {
-        "if circuit.probe_ms > now_ms:": "if circuit.probe_ms > now_ms + 2_000:",
-        "(circuit.probe_ms > now_ms or lane.in_flight > 1)": "circuit.probe_ms > now_ms + 2_000",
+    Mutant("a probe at once, without a pause", "limited", "deliver/lanes.py", {
+        "if circuit.probe_ms > now_ms:": "if False:",
+        "(circuit.probe_ms > now_ms or lane.in_flight > 1)": "False",
     }),
     Mutant("a new owner does not look at the circuit", "limited", "deliver/lanes.py", {
         "if lane.circuit is not None and circuit is not None:": "if False:",
@@ -102,6 +105,15 @@ MUTANTS = (
     }),
     Mutant("what is exhausted does not block its line", "ordered", "store/sqlite_order.py", {
         "WHERE state = 2 AND sequence IS NOT NULL": "WHERE state = 9 AND sequence IS NOT NULL",
+    }),
+    Mutant("what stands behind a batch does not wait", "lined up", "deliver/batches.py", {
+        "        return evidence.succeeded": "        return True",
+    }),
+    Mutant("a line is claimed past the end of a batch", "lined up", "store/order.py", {
+        "takewhile(lambda row: row[-1] == first[-1], following)": "following",
+    }),
+    Mutant("a change of order leaves what waits where it was", "rearranged", "store/order.py", {
+        "            .values(sequence=sequence_now(order))": "            .values(sequence=deliveries.c.sequence)",
     }),
     Mutant("a new id for each sending of a batch", "batched", "deliver/batches.py", {
         "            batch_id = batch_id_of(claims)\n            if":

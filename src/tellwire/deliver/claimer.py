@@ -239,9 +239,10 @@ class Claimer:
             make = partial(_claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
             claims = [make(row) for row in rows]
             if endpoint.settings.batch is not None:
-                claims = rejoined(
+                claims, rescued = rejoined(
                     connection, endpoint, claims, make, now_ms=now_ms, until_ms=until_ms, token=token
                 )
+                found.rescued += rescued
             found.claims += claims
             held += len(rows)
             if self._sequences.stands_at(endpoint):

@@ -26,12 +26,15 @@ def rejoined(
     now_ms: int,
     until_ms: int,
     token: int,
-) -> list[Claim]:
-    """``claims`` with batches that were sent before put together, and completed by what else is due of them."""
+) -> tuple[list[Claim], int]:
+    """``claims`` with batches that were sent before put together, and completed by what else is due of them.
+
+    Also how many of those others are rescued from somebody whose lease has ended.
+    """
     batch = endpoint.settings.batch
     batch_of = batches.batch_ids(connection, [claim.delivery_id for claim in claims])
     if batch is None or not batch_of:
-        return claims
+        return claims, 0
     for claim in claims:
         claim.batch_id = batch_of.get(claim.delivery_id)
     rest = batches.claim_rest(
@@ -41,7 +44,7 @@ def rejoined(
         claim = claim_of(row)
         claim.batch_id = batch_id
         claims.append(claim)
-    return _together(claims, batch)
+    return _together(claims, batch), sum(row.rescued for _, row in rest)
 
 
 def _together(claims: list[Claim], batch: BatchSettings) -> list[Claim]:
