@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tellwire import Tellwire
-from tellwire.model.delivery import State
+from tellwire.model.delivery import State, WaitingFor
 
 from .conftest import Received, Receiver, Reply
 from .embedded import all_are, deliveries, tellwire_at, until
@@ -50,13 +50,14 @@ async def test_retry_after_holds_the_whole_lane_back(tmp_path: Path, receiver: R
 
 
 async def test_a_stop_ends_a_hold(tmp_path: Path, receiver: Receiver) -> None:
-    """Stopping does not wait for a lane that is held back; what waits in it is given back and sent later."""
+    """Stopping does not wait for a lane that is held back; what waits in it says so, is given back and sent later."""
     receiver.respond = lambda _: Reply(429, headers=[("Retry-After", "3000")])
     async with tellwire_at(tmp_path, delays_ms=(1,), grace_s=1) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
         await tellwire.publish("order.paid", {"n": 0})
         await until(lambda: _one_tried(tellwire))
         await tellwire.publish("order.paid", {"n": 1})
+        await until(lambda: _one_waits(tellwire))
     receiver.respond = lambda _: Reply()
     async with tellwire_at(tmp_path) as tellwire:
         await until(lambda: _one_succeeded(tellwire))
@@ -68,3 +69,8 @@ async def _one_succeeded(tellwire: Tellwire) -> bool:
 
 async def _one_tried(tellwire: Tellwire) -> bool:
     return sum(one.attempt_count for one in await deliveries(tellwire)) == 1
+
+
+async def _one_waits(tellwire: Tellwire) -> bool:
+    found = await deliveries(tellwire, State.PENDING)
+    return [one.waiting_for for one in found if not one.attempt_count] == [WaitingFor.RATE]

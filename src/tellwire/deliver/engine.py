@@ -112,7 +112,7 @@ class Engine:
             store, clock, new_id, telemetry, self._settled, self._roller.wake, announcer
         )
         self._credentials = Credentials(transport, options.timeout_s)
-        self._holds = Holds(clock, self._go_on)
+        self._holds = Holds(clock, self._lanes.holding.set, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days, announcer)
         announcing = Announcing(store, telemetry, announcer)
         circuits = Circuits(self._lanes, clock, telemetry, self._give_back, announcing)

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.errors import StoreError
-from tellwire.model.delivery import WaitingFor
 from tellwire.store import lanes
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
@@ -23,7 +22,6 @@ from .lanes import Lanes
 _LOOK_EVERY_S: Final = 1.0
 _NOTED_MS: Final = 15_000
 """So long a note is believed; it is written anew when half of that is over."""
-_NOTE: Final = HeldBack(WaitingFor.CIRCUIT, shared=True)
 
 
 class Holding:
@@ -59,28 +57,31 @@ class Holding:
         """Write down what has changed."""
         freed = self._told.keys() - now.keys()
         new = {id: why for id, why in now.items() if self._told.get(id) != why}
-        notes = {id for id, why in now.items() if why == _NOTE}
+        notes = {id for id, why in now.items() if why.shared}
         now_ms = self._clock.now_ms()
         again = bool(notes) and not 0 <= now_ms - self._noted_ms < _NOTED_MS / 2
         if not new and not freed and not again:
             return
-        alike: dict[HeldBack, set[bytes]] = {}
-        for id in new.keys() - notes:
-            alike.setdefault(new[id], set()).add(id)
-        noted = notes if again else notes & new.keys()
+        owned = _alike({id: why for id, why in new.items() if not why.shared})
+        noted = _alike({id: now[id] for id in (notes if again else notes & new.keys())})
 
         def tell(connection: Connection) -> None:
             if freed:
                 lanes.tell(connection, freed, self._owner, None)
-            for why, ids in alike.items():
+            for why, ids in owned.items():
                 lanes.tell(connection, ids, self._owner, why.waiting_for, why.circuit)
-            if noted:
-                until_ms = now_ms + _NOTED_MS
-                lanes.note(
-                    connection, noted, self._owner, _NOTE.waiting_for, now_ms=now_ms, until_ms=until_ms
-                )
+            until_ms = now_ms + _NOTED_MS
+            for why, ids in noted.items():
+                lanes.note(connection, ids, self._owner, why.waiting_for, now_ms=now_ms, until_ms=until_ms)
 
         await self._store.write(tell)
         self._told = now
         if again:
             self._noted_ms = now_ms
+
+
+def _alike(reasons: dict[bytes, HeldBack]) -> dict[HeldBack, list[bytes]]:
+    alike: dict[HeldBack, list[bytes]] = {}
+    for id, why in reasons.items():
+        alike.setdefault(why, []).append(id)
+    return alike

@@ -15,9 +15,10 @@ from .lane import Lane
 class Holds:
     """The lanes of a process that are held back, and until when."""
 
-    def __init__(self, clock: Clock, let_go: Callable[[Lane], None]) -> None:
-        """``let_go`` has a lane go on."""
+    def __init__(self, clock: Clock, held: Callable[[], None], let_go: Callable[[Lane], None]) -> None:
+        """``held`` is called when a lane is held back, ``let_go`` has it go on."""
         self._clock = clock
+        self._held = held
         self._let_go = let_go
         self._loop = asyncio.get_running_loop()
         self._until_ms: dict[bytes, int] = {}
@@ -29,6 +30,7 @@ class Holds:
         self._until_ms[lane.endpoint_id] = max(until_ms, self._until_ms.get(lane.endpoint_id, 0))
         if lane.endpoint_id not in self._timers:
             self._wait(lane)
+        self._held()
 
     def stop(self) -> None:
         """Nothing goes on any more."""

@@ -89,9 +89,11 @@ class Lane:
     @property
     def held_back(self) -> HeldBack | None:
         """Why it sends nothing at present, if there is a reason that lasts."""
+        shared = self.endpoint is None or not self.endpoint.exclusive
         if self.is_open:
-            exclusive = self.endpoint is not None and self.endpoint.exclusive
-            return HeldBack(WaitingFor.CIRCUIT, self.circuit if exclusive else None, shared=not exclusive)
+            return HeldBack(WaitingFor.CIRCUIT, None if shared else self.circuit, shared)
+        if not self.limit.allowed:  # its receiver has said until when
+            return HeldBack(WaitingFor.RATE, shared=shared)
         if self.timer is not None and self.waiting:
             return HeldBack(WaitingFor.RATE)
         gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers

@@ -9,6 +9,7 @@ gets their outcomes on the event loop, after the commit. An outcome that is an e
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -122,6 +123,8 @@ class GroupCommit:
         self._loop = loop
         self._linger_s = linger_s
         self._writes: list[BatchedWrite] = []
+        self._hurry = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def register(
@@ -139,12 +142,15 @@ class GroupCommit:
         ``patient``: nobody waits for its outcomes, so that under load its items may wait to share a commit.
         ``stage``: whose write it is, for telemetry.
         """
-        write = BatchedWrite(stage, run, done, self._wake, weigh, max_weight, patient)
+        wake = self._wake if patient else self._wake_now
+        write = BatchedWrite(stage, run, done, wake, weigh, max_weight, patient)
         self._writes.append(write)
         return write
 
     async def close(self) -> None:
         """Write what waits, and what stages submit in answer to it."""
+        self._closing = True
+        self._hurry.set()
         while self._task is not None:
             await asyncio.wait([self._task])
 
@@ -153,13 +159,21 @@ class GroupCommit:
         if self._task is None:
             self._task = self._loop.create_task(self._write_on(), name="tellwire-writer")
 
+    def _wake_now(self) -> None:
+        self._hurry.set()
+        self._wake()
+
     async def _write_on(self) -> None:
         try:
             while work := [(write, write.take()) for write in self._writes if write.waiting]:
                 outcomes = await self._transact(work)
                 self._hand_over(work, outcomes)
-                if self._linger_s and sum(len(items) for _, items in work) >= BUSY_ITEMS:
+                if not self._linger_s:
+                    continue
+                if sum(len(items) for _, items in work) >= BUSY_ITEMS:
                     await self._linger()
+                elif all(write.patient for write, _ in work):
+                    await self._wait_for_company()
         finally:
             self._task = None
 
@@ -171,6 +185,15 @@ class GroupCommit:
                 return
             if not waiting or sum(write.waiting for write in waiting) >= PATIENT_ITEMS:
                 return
+
+    async def _wait_for_company(self) -> None:
+        """After a few items for which nobody waits: let the next such come together, until somebody is in a hurry."""
+        if self._closing or any(write.waiting and not write.patient for write in self._writes):
+            return
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENT_LINGERS * self._linger_s):
+                await self._hurry.wait()
 
     async def _transact(self, work: Work) -> list[list[Any]]:
         """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""

@@ -73,3 +73,23 @@ async def test_nobody_lingers_without_load() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert commits.batches == [["one"], ["one"]]
+
+
+async def test_a_few_results_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is written at once; the next wait a moment for each other, but not when somebody is in a hurry."""
+    monkeypatch.setattr(group_commit, "PATIENT_LINGERS", 10_000)
+    commits = Commits()
+    results, events = commits.kind(patient=True), commits.kind()
+    results.submit(1)
+    await commits.committed.wait()
+    for number in (2, 3):
+        results.submit(number)
+        await asyncio.sleep(0.005)
+    assert commits.batches == [[1]]
+    commits.committed.clear()
+    events.submit("event")
+    await commits.committed.wait()
+    assert commits.batches == [[1], [2, 3, "event"]]
+    results.submit(4)
+    await commits.writes.close()
+    assert commits.batches[2:] == [[4]], "and the end waits for nobody"
