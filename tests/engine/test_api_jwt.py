@@ -2,10 +2,14 @@
 
 import asyncio
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tellwire import Tellwire
 from tellwire.api.issuer import KEYS_BYTES, Issuer
@@ -14,6 +18,7 @@ from tellwire.server import build_app
 
 from .conftest import WAIT_S, Receiver, Reply, Server, serving
 from .issuing import ForeignIssuer, foreign_issuer, trusting
+from .test_api_authorization import HastyClock
 from .test_api_control import URL, locs
 
 EVENT = {"type": "a.b", "data": {}}
@@ -194,3 +199,59 @@ async def test_without_an_issuer_tokens_are_unknown_keys(tellwire: Tellwire, rec
     async with serving(tellwire, build_app(tellwire)) as server:
         answer = await server.client.get("/v1/events", headers=foreign.token())
     assert (answer.status_code, receiver.requests) == (401, [])
+
+
+_PART = st.binary(max_size=40).map(lambda raw: urlsafe_b64encode(raw).rstrip(b"="))
+_WORDS = [
+    b"Bearer ",
+    b"bearer",
+    b"Basic ",
+    b"tw_at_",
+    b"tw_pt_",
+    b"tw_live_",
+    b".",
+    b"..",
+    b"=",
+    b"\xff",
+    b" ",
+]
+_HEADERS = st.lists(st.sampled_from(_WORDS) | _PART | st.binary(max_size=8), max_size=8).map(b"".join)
+
+
+@settings(
+    max_examples=60, derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(shown=_HEADERS, data=st.data())
+def shows_anything(client: httpx.Client, good: bytes, shown: bytes, data: st.DataObject) -> None:
+    """Headers of any bytes, and a good token that is changed somewhere: each is refused as what it is."""
+    token = good.removeprefix(b"Bearer ")
+    at = data.draw(st.integers(0, len(token) - 1))
+    scrap = data.draw(st.binary(min_size=1, max_size=3) | _PART)
+    changed = [good[: at + 7] + scrap + rest for rest in (token[at:], token[at + 1 :])]
+    for sent in (shown, b"Bearer " + shown, *changed):
+        line = bytes(byte for byte in sent if byte >= 32 and byte != 127).strip()  # the rest is no header
+        if line[7:].strip() == token:
+            continue  # more spaces change nothing
+        answer = client.get("/v1/events", headers={b"authorization": line})
+        assert answer.status_code == 401, (line, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["type"] == "/problems/unauthorized"
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_any_bytes_as_credential(tellwire: Tellwire, foreign: ForeignIssuer, issuer: Issuer) -> None:
+    """Whatever stands in the header, it is a 401 with a problem document, never a fault of ours."""
+    good = foreign.token()
+    running = asyncio.create_task(issuer.run())
+    # By this clock, so much time passes that nobody is slowed down for guessing.
+    async with serving(tellwire, build_app(tellwire, clock=HastyClock(), issuer=issuer)) as server:
+        await until_known(server, good)
+
+        def run() -> None:
+            with httpx.Client(base_url=server.url, trust_env=False, timeout=WAIT_S) as client:
+                shows_anything(client, good["authorization"].encode())
+
+        await asyncio.to_thread(run)
+        assert (await server.client.get("/v1/events", headers=good)).status_code == 200
+    await end([running])
