@@ -66,12 +66,15 @@ async def test_a_lane_never_exceeds_its_slots(tmp_path: Path) -> None:
 
 
 async def test_all_lanes_together_never_exceed_the_slots_of_the_process(tmp_path: Path) -> None:
-    """Ten endpoints with four slots each share the five slots of the process."""
+    """Ten endpoints of two tenants, with four slots each, share the five slots of the process."""
     bounds = LaneBounds(per_endpoint=4, per_process=5, held=1_000)
     async with HeldReceiver(held=True) as receiver, tellwire_at(tmp_path, bounds=bounds) as tellwire:
+        await tellwire.tenants.create("acme")
         for number in range(10):
-            await tellwire.endpoints.create(f"{receiver.url}/{number}", events=["*"])
+            tenant = "acme" if number % 2 else "default"
+            await tellwire.endpoints.create(f"{receiver.url}/{number}", events=["*"], tenant=tenant)
         await publish(tellwire, 6)
+        await tellwire.publish_many([{"type": "order.paid", "data": {}}] * 6, tenant="acme")
         await receiver.met(5)
         receiver.let_go()
         assert await tellwire.drained()
