@@ -106,13 +106,17 @@ async def nothing_pending(tellwire: Tellwire) -> bool:
     return not (await tellwire.deliveries.list(state=State.PENDING)).data
 
 
+PATIENT = {"circuit": {"failures": 1000}}
+"""So that all that fails does it soon."""
+
+
 async def test_statistics_are_what_the_rows_say(url: str, receiver: Receiver) -> None:
     """For each endpoint and all, by hour and day: while it is in the journal, added up, and by another process."""
     receiver.respond = answer
     base = receiver.url.removesuffix("/hook")
     async with Tellwire(url, options_of()) as tellwire:
         ids = [
-            (await tellwire.endpoints.create(base + path, events=["*"]))[0].id
+            (await tellwire.endpoints.create(base + path, events=["*"], settings=PATIENT))[0].id
             for path in ("/good", "/bad", "/some")
         ]
         paused, _ = await tellwire.endpoints.create(base + "/paused", events=["*"])

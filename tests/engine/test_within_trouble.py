@@ -14,7 +14,7 @@ import asyncpg
 import psycopg
 import pytest
 from sqlalchemy import Connection, create_engine, event
-from tests.postgres import database_in
+from tests.postgres import database_in, empty_database_in
 
 from tellwire import ConflictError, InvalidInputError, Options, Receipt, SyncTellwire, Tellwire
 from tellwire.model.delivery import State
@@ -102,7 +102,7 @@ async def test_a_snapshot_that_is_older_than_an_endpoint(tmp_path: Path, receive
 
 async def test_a_schema_of_its_own(tmp_path: Path) -> None:
     """Tellwire's tables may be in a schema that the caller does not look into, even where he has such names himself."""
-    url = database_in(tmp_path)
+    url = empty_database_in(tmp_path)
     own = await asyncpg.connect(url)
     await own.execute("CREATE SCHEMA tellwire; CREATE TABLE events (id integer)")
     async with tellwire_on(f"{url}&search_path=tellwire", deliver=False) as tellwire:
