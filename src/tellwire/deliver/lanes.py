@@ -221,7 +221,8 @@ class Lanes:
     def landed(self, lane: Lane, claim: Claim) -> Claim | None:
         """The attempt of ``claim`` has ended and its slot is free: gives the one to send next in it, if that is this
         lane's."""
-        lane.unsent.discard(claim)
+        if lane.unsent:
+            lane.unsent.discard(claim)
         may_go_on = (
             not self._turns.others_wait(lane)
             and lane.waiting
