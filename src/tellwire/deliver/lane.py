@@ -64,11 +64,7 @@ class Lane:
         """How many claims this lane may hold by its own bound."""
         if self.is_open:
             return self.per_request  # for a probe
-        ahead = (
-            min(max(int(AHEAD_MS / self.took_ms), LEAST_PER_SLOT), HELD_PER_SLOT)
-            if self.took_ms
-            else HELD_PER_SLOT
-        )
+        ahead = max(LEAST_PER_SLOT, min(HELD_PER_SLOT, int(AHEAD_MS / max(self.took_ms, 1))))
         most = self.limit.allowed * max(ahead, self.per_request)
         if self.bucket is not None:
             most = min(most, (self.bucket.burst + int(self.bucket.per_ms * HELD_MS)) * self.per_request)

@@ -163,6 +163,11 @@ def test_a_slow_lane_holds_what_it_sends_in_a_while() -> None:
     lanes = World(LaneBounds(per_endpoint=4)).lanes
     lane = lanes[lane_id(1)]
     assert 4 * LEAST_PER_SLOT < lanes.room(lane) < 4 * HELD_PER_SLOT
+    for took_ms in (1.0, 5e-324, 0.0):
+        lane.took_ms = (
+            took_ms  # of a receiver that always answers within a millisecond, it becomes as small as can be
+        )
+        assert lanes.room(lane) == 4 * HELD_PER_SLOT
     lane.took_ms = 50.0
     assert lanes.room(lane) == 4 * AHEAD_MS // 50
     lane.took_ms = 10_000.0
