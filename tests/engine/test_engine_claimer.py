@@ -1,7 +1,6 @@
 """The claimer at odd hours: clocks that are set back, backlogs that never end, releases that come late."""
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 from tellwire import Options, Tellwire
@@ -11,7 +10,7 @@ from tellwire.deliver.lanes import LaneBounds
 from tellwire.model.delivery import State
 from tellwire.policy.retry import RetrySchedule
 
-from .embedded import KEY, LOOPBACK, all_are, tellwire_at
+from .embedded import KEY, LOOPBACK, all_are, locked, tellwire_at
 from .receivers import WAIT_S, HeldReceiver
 
 
@@ -82,8 +81,9 @@ async def test_what_is_pending_at_a_deleted_endpoint_is_cancelled(tmp_path: Path
         await publisher.publish("order.paid", {"n": 1})
         await publisher.endpoints.delete(endpoint.id)
         # What another process leaves behind that read the control plane before the deletion and committed after it.
-        with sqlite3.connect(tmp_path / "tellwire.db") as database:
-            database.execute("UPDATE deliveries SET state = 0, due_ms = created_ms, finished_ms = NULL")
+        database = await locked(tmp_path / "tellwire.db")
+        database.execute("UPDATE deliveries SET state = 0, due_ms = created_ms, finished_ms = NULL")
+        database.execute("COMMIT")
         database.close()
     async with tellwire_at(tmp_path) as tellwire:
         await all_are(tellwire, State.CANCELLED, 1)
