@@ -26,7 +26,8 @@ HELD_MS: Final = 15_000
 
 
 class HeldBack(NamedTuple):
-    """Why a lane holds deliveries back; with its circuit, where that is open, or ``shared``, where others send too."""
+    """Why a lane holds deliveries back; with its open circuit, where that goes with the lane; ``shared``, where others
+    send too."""
 
     waiting_for: WaitingFor
     circuit: Circuit | None = None
@@ -71,6 +72,11 @@ class Lane:
         return most
 
     @property
+    def sets_circuit(self) -> bool:
+        """Whether its circuit is that of its endpoint's settings: remembered, and handed on to the next owner."""
+        return self.endpoint is not None and self.endpoint.settings.circuit is not None
+
+    @property
     def is_open(self) -> bool:
         """Whether its circuit breaker lets nothing through but probes."""
         return self.circuit.opened_ms is not None
@@ -87,7 +93,7 @@ class Lane:
         """Why it sends nothing at present, if there is a reason that lasts."""
         shared = self.endpoint is None or not self.endpoint.exclusive
         if self.is_open:
-            return HeldBack(WaitingFor.CIRCUIT, None if shared else self.circuit, shared)
+            return HeldBack(WaitingFor.CIRCUIT, self.circuit if self.sets_circuit else None, shared)
         if not self.limit.allowed:  # its receiver has said until when
             return HeldBack(WaitingFor.RATE, shared=shared)
         if self.timer is not None and self.waiting:

@@ -163,7 +163,7 @@ class Lanes:
         ``circuit`` is as the last owner left it.
         """
         lane = self[endpoint_id]
-        if circuit is not None and lane.endpoint is not None and lane.endpoint.settings.circuit is not None:
+        if circuit is not None and lane.sets_circuit:
             lane.circuit = circuit
         bucket = lane.bucket
         if bucket is not None:
@@ -281,9 +281,7 @@ class Lanes:
     def forget_idle(self, owns: Callable[[bytes], bool]) -> None:
         """Drop the lanes that have nothing to remember, so that memory follows the work and not history."""
         for endpoint_id, lane in list(self._lanes.items()):
-            remembers = lane.bucket is not None or (
-                lane.endpoint is not None and lane.endpoint.settings.circuit is not None
-            )
+            remembers = lane.bucket is not None or lane.sets_circuit
             if lane.at_rest and not (remembers and owns(endpoint_id)):
                 del self._lanes[endpoint_id]
         endpoints = [lane.endpoint for lane in self._lanes.values() if lane.endpoint is not None]

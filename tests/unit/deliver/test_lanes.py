@@ -4,9 +4,10 @@ from collections import Counter
 
 from tellwire.clock import SystemClock
 from tellwire.deliver.admission import Admission
-from tellwire.deliver.lane import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, Lane
+from tellwire.deliver.lane import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, HeldBack, Lane
 from tellwire.deliver.lanes import LaneBounds, Lanes
 from tellwire.model.claim import Claim
+from tellwire.model.delivery import WaitingFor
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.lane_settings import CircuitSettings, RateLimit
@@ -302,3 +303,22 @@ def test_nothing_is_sent_any_more_where_the_circuit_has_opened() -> None:
     assert not world.lanes.may_send(lane, world.in_air[0][1])
     world.land(1)
     assert world.lanes.may_send(lane, world.in_air[0][1])
+
+
+def test_only_a_circuit_that_is_set_goes_with_the_lane() -> None:
+    """What the next owner of a lane is told: a light circuit is each process's own, also where other limits hold."""
+    is_open = Circuit(opened_ms=1, probe_ms=2)
+    told = []
+    for settings in (
+        EndpointSettings(),
+        EndpointSettings(max_in_flight=2),
+        EndpointSettings(circuit=CircuitSettings()),
+    ):
+        lane = World(LaneBounds()).lanes.of(endpoint(1, settings))
+        lane.circuit = is_open
+        told.append(lane.held_back)
+    assert told == [
+        HeldBack(WaitingFor.CIRCUIT, shared=True),
+        HeldBack(WaitingFor.CIRCUIT),
+        HeldBack(WaitingFor.CIRCUIT, is_open),
+    ]
