@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, case, func, select, text, union_all
 
 from tellwire.ids import ENDPOINT, encode
-from tellwire.model.delivery import WaitingFor
 from tellwire.model.endpoint import EndpointState
 
+from .lanes import waits_for_circuit
 from .tables import STILL_PENDING, deliveries, endpoints, lanes
 
 _ENDED_LONG_AGO_MS: Final = 60_000
@@ -38,7 +38,6 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
     lease_ms = deliveries.c.lease_until_ms
     stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
     due = deliveries.c.due_ms <= now_ms
-    noted = (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
     halves = union_all(
         *(
             select(
@@ -70,7 +69,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
             endpoints.c.tenant,
             endpoints.c.state,
             endpoints.c.state_reason,
-            (lanes.c.circuit.is_not(None) | noted).label("broken"),
+            (lanes.c.circuit.is_not(None) | waits_for_circuit(now_ms)).label("broken"),
         )
         .join(endpoints, endpoints.c.id == pending.c.endpoint_id)
         .outerjoin(lanes, lanes.c.endpoint_id == pending.c.endpoint_id)

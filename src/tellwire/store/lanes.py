@@ -5,10 +5,10 @@ while a process notes why it holds deliveries back (``note``); that lane belongs
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, select, text, update
 
 from tellwire.model.delivery import WaitingFor
 from tellwire.policy.circuit import Circuit
@@ -29,30 +29,37 @@ class Taken(NamedTuple):
     circuit: Circuit | None = None
 
 
-_TAKE = text("""
+_BOUND: Final = {
+    "endpoint_id": lanes.c.endpoint_id,
+    "owner": lanes.c.owner,
+    "until_ms": lanes.c.until_ms,
+    "now_ms": lanes.c.until_ms,
+    "waiting_for": lanes.c.waiting_for,
+}
+
+
+def _statement(sql: str, *names: str) -> TextClause:
+    return text(sql).bindparams(*(bindparam(name, type_=_BOUND[name].type) for name in names))
+
+
+_TAKE: Final = _statement(
+    """
     INSERT INTO lanes (endpoint_id, owner, until_ms) VALUES (:endpoint_id, :owner, :until_ms)
     ON CONFLICT (endpoint_id) DO UPDATE SET owner = excluded.owner, until_ms = excluded.until_ms,
         waiting_for = CASE WHEN lanes.owner = excluded.owner THEN lanes.waiting_for END
     WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms
-    RETURNING endpoint_id""").bindparams(
-    bindparam("endpoint_id", type_=lanes.c.endpoint_id.type),
-    bindparam("owner", type_=lanes.c.owner.type),
-    bindparam("until_ms", type_=lanes.c.until_ms.type),
-    bindparam("now_ms", type_=lanes.c.until_ms.type),
-)
-
-_NOTE = text("""
+    RETURNING endpoint_id""",
+    "endpoint_id", "owner", "until_ms", "now_ms",
+)  # fmt: skip
+_NOTE: Final = _statement(
+    """
     INSERT INTO lanes (endpoint_id, owner, until_ms, waiting_for)
     VALUES (:endpoint_id, :owner, :until_ms, :waiting_for)
     ON CONFLICT (endpoint_id) DO UPDATE SET
         owner = excluded.owner, until_ms = excluded.until_ms, waiting_for = excluded.waiting_for
-    WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms""").bindparams(
-    bindparam("endpoint_id", type_=lanes.c.endpoint_id.type),
-    bindparam("owner", type_=lanes.c.owner.type),
-    bindparam("until_ms", type_=lanes.c.until_ms.type),
-    bindparam("waiting_for", type_=lanes.c.waiting_for.type),
-    bindparam("now_ms", type_=lanes.c.until_ms.type),
-)
+    WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms""",
+    "endpoint_id", "owner", "until_ms", "now_ms", "waiting_for",
+)  # fmt: skip
 
 
 def take(connection: Connection, endpoint_id: bytes, owner: int, *, now_ms: int, until_ms: int) -> Taken:
@@ -119,8 +126,12 @@ def note(
 
 def broken(connection: Connection, now_ms: int) -> set[bytes]:
     """The endpoints whose deliveries wait for a circuit, as somebody says who may know."""
-    waits = (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
-    return set(connection.execute(select(lanes.c.endpoint_id).where(waits)).scalars())
+    return set(connection.execute(select(lanes.c.endpoint_id).where(waits_for_circuit(now_ms))).scalars())
+
+
+def waits_for_circuit(now_ms: int) -> ColumnElement[bool]:
+    """Whether what is for the endpoint of a row waits for a circuit, as somebody says who may know."""
+    return (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
 
 
 def give_up(connection: Connection, owner: int, *, now_ms: int) -> None:
