@@ -49,9 +49,7 @@ class Turns(Generic[L]):
     def has_slot(self, lane: L) -> bool:
         """Whether a lane may use a slot now; if not, it stands in line."""
         if lane.share.in_flight >= self._per_tenant:
-            if not lane.queued:
-                lane.queued = True
-                lane.share.line.append(lane)
+            _stand(lane, lane.share.line)
             return False
         if self.in_flight >= self._per_process:
             self.wait(lane)
@@ -60,9 +58,7 @@ class Turns(Generic[L]):
 
     def wait(self, lane: L) -> None:
         """Let a lane stand at the end of the line, if it does not stand in one."""
-        if not lane.queued:
-            lane.queued = True
-            self._line.append(lane)
+        _stand(lane, self._line)
 
     def begin(self, lane: L) -> None:
         """A lane uses a slot."""
@@ -100,3 +96,9 @@ class Turns(Generic[L]):
     def _let_in(self, share: Share[L]) -> None:
         if share.line and share.in_flight < self._per_tenant:
             self._line.append(share.line.popleft())  # it is queued as before
+
+
+def _stand(lane: L, line: deque[L]) -> None:
+    if not lane.queued:
+        lane.queued = True
+        line.append(lane)
