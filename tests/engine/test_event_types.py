@@ -163,6 +163,7 @@ async def test_a_schema_cannot_hold_everything_up(tellwire: Tellwire) -> None:
     await tellwire.publish("b", many)
     for large, loc in (
         ({"numbers": [1] * 60_000}, ("data",)),
+        ({"numbers": [1] * 120_000}, ("data",)),  # alone more than all events of a request may take
         ({"numbers": [0.5] * 15_000 + [0.001]}, ("data",)),
     ):
         with pytest.raises(InvalidInputError) as refused:

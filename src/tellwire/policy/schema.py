@@ -25,8 +25,8 @@ _MOST_CHARS: Final = 200
 _MOST_STEPS: Final = 8
 _ALL_TOLD: Final = 20_000
 """Up to so many steps all faults are looked for: each takes some 30 us, and there may be one for each step."""
-_ALLOWED: Final = 2_000_000
-"""Up to so many steps data is checked at all: each takes less than a microsecond."""
+ALLOWED: Final = 2_000_000
+"""Up to so many steps data is checked at all: each takes less than a microsecond. Beyond, it is refused at once."""
 ALLOWED_TOGETHER: Final = 8_000_000
 """And so are the events of one request."""
 _PATTERN_BYTES: Final = 256 * 1024
@@ -49,13 +49,14 @@ class Schema:
         """How many steps it may take to check data, as JSON text."""
         return self._cost * _size(text)
 
-    def faults_of(self, text: bytes) -> list[FieldError]:
-        """The same for data as JSON text, which is sound.
+    def faults_of(self, text: bytes, steps: int | None = None) -> list[FieldError]:
+        """The same for data as JSON text, which is sound; ``steps`` where they have been counted.
 
         Of data that would take long to look through, one fault is told, without its place.
         """
-        steps = self.steps(text)
-        if steps > _ALLOWED:
+        if steps is None:
+            steps = self.steps(text)
+        if steps > ALLOWED:
             return [FieldError((), "has more in it than can be checked by the schema of its type")]
         data = json.loads(text)
         if self._validator.is_valid(data):

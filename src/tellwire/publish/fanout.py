@@ -23,7 +23,7 @@ from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import MAX_DELAY_MS, NewEvent, Receipt, envelope
 from tellwire.model.order import sequence_of
 from tellwire.policy.filtering import Meter, new_pool
-from tellwire.policy.schema import ALLOWED_TOGETHER, Schema
+from tellwire.policy.schema import ALLOWED, ALLOWED_TOGETHER, Schema
 from tellwire.store.events import known_by_keys
 from tellwire.store.roster import LiveEndpoint, Roster
 from tellwire.store.rows import (
@@ -174,18 +174,19 @@ class Fanout:
     ) -> list[FieldError]:
         """Where data does not fit the schema of its type; what was accepted once is not asked again."""
         errors: list[FieldError] = []
-        steps = 0
+        together = 0
         for index, event in enumerate(batch):
             schema = schemas.get(event.type)
             if schema is None or (event.tenant, event.idempotency_key) in self._known:
                 continue
             at = ("events", index, "data") if listed else ("data",)
-            steps += schema.steps(event.data)
-            if steps > ALLOWED_TOGETHER:
+            steps = schema.steps(event.data)
+            together += steps if steps <= ALLOWED else 0
+            if together > ALLOWED_TOGETHER:
                 return [
                     FieldError(("events",), "take too long to check by their schemas: send fewer at once")
                 ]
-            errors += [fault.under(*at) for fault in schema.faults_of(event.data)]
+            errors += [fault.under(*at) for fault in schema.faults_of(event.data, steps)]
         return errors[:_MOST_ERRORS]
 
     def _time_faults(self, event: NewEvent, at: tuple[str | int, ...]) -> Iterator[FieldError]:
