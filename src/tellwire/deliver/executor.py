@@ -165,13 +165,10 @@ class Executor:
         if kept_bytes is not None:
             manner = msgspec.structs.replace(manner, kept_bytes=kept_bytes)
         authentication = endpoint.settings.authentication
-        limited = lane.bucket is not None or lane.is_open
-        if authentication is not None and limited:
+        if authentication is not None:
             may_send = partial(self._may_send, lane, claim)
             return self._credentials.send_if(may_send, authentication, endpoint.url, headers, body, manner)
-        if authentication is not None:
-            return self._credentials.send(authentication, endpoint.url, headers, body, manner)
-        if limited and not self._may_send(lane, claim):
+        if (lane.bucket is not None or lane.is_open) and not self._may_send(lane, claim):
             return _nothing()
         return self._transport.send(endpoint.url, headers, body, manner)
 
