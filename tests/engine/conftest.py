@@ -7,6 +7,7 @@ async def test_arrives(server: Server, receiver: Receiver) -> None:
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -176,3 +177,15 @@ def workers(tmp_path: Path) -> Iterator[list[Process]]:
     for one in started:
         one.process.kill()
         one.wait()
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()

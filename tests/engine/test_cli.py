@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,14 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Starts processes in an empty folder; kills what is left of them in the end."""
-    started: list[Process] = []
+def start(tmp_path: Path, workers: list[Process]) -> Callable[..., Process]:
+    """Starts processes in an empty folder."""
 
     def start(*args: str) -> Process:
-        started.append(Process(tmp_path, *args))
-        return started[-1]
+        workers.append(Process(tmp_path, *args))
+        return workers[-1]
 
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.wait()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return start
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +26,15 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts processes in an empty folder; kills what is left of them in the end."""
-    started: list[Process] = []
+def start(tmp_path: Path, workers: list[Process]) -> Start:
+    """Starts processes in an empty folder, all with one secret key."""
 
     def start(*args: str) -> Process:
         shared = ["--secret-key", KEY, "--dev", "--json", "--log-format", "json", "--grace", "1"]
-        started.append(Process(tmp_path, args[0], *shared, *args[1:]))
-        return started[-1]
+        workers.append(Process(tmp_path, args[0], *shared, *args[1:]))
+        return workers[-1]
 
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.wait()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return start
 
 
 def serve(start: Start, url: str, *flags: str) -> tuple[Process, httpx.AsyncClient]:

@@ -8,7 +8,6 @@ import base64
 import json
 import re
 import secrets
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from tellwire.model.endpoint_settings import HIDDEN_SETTINGS, EndpointSettings
 from tellwire.settings.table import TABLE
 
 from .cli_process import Process
-from .conftest import WAIT_S, Received, Receiver, Reply, Server
+from .conftest import WAIT_S, Received, Receiver, Reply, Server, free_port
 from .test_authentication import identity
 
 NAMED_LIKE_SECRETS = re.compile(r"secret|password|token|key|credential|private|passphrase", re.IGNORECASE)
@@ -39,12 +38,6 @@ NO_SECRETS = {"token_url", "token_type", "idempotency_key", "keys", "ordering_ke
 def canary(name: str) -> str:
     """Text that nothing else has in it, fit for every kind of field."""
     return f"canary{name.replace('.', '')}{secrets.token_hex(12)}"
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def own_secret() -> str:
@@ -208,7 +201,7 @@ async def live(watched: Watched, receiver: Receiver) -> list[str]:
         if name == "mtls.key":
             settings["authentication"] |= identity(trustme.CA())
             # Nobody listens there: that attempt has the secret at hand, and fails at once.
-            secret, url = settings["authentication"]["key"], f"https://127.0.0.1:{unused_port()}/"
+            secret, url = settings["authentication"]["key"], f"https://127.0.0.1:{free_port()}/"
         signing, header = own_secret(), canary("header")
         if name == "LegacySignature.secret":
             settings["authentication"] = None
