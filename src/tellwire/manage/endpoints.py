@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from tellwire.clock import Clock, to_datetime
 from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, NotFoundError
 from tellwire.ids import ENDPOINT, encode
-from tellwire.model.authentication import MASK
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.event import is_type_name
@@ -27,9 +26,10 @@ from tellwire.store import deliveries, endpoints, event_types, order
 from tellwire.store.store import Store
 
 from .announcing import operational_type
-from .asked import asked_limit, merged
+from .asked import asked_limit
 from .audit import Audit, Note
 from .endpoint_checks import check_fields
+from .endpoint_patch import narrowed, patched, subscriptions_of, widened
 from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
 from .faults import CheckUrl
@@ -103,7 +103,7 @@ class Endpoints:
         fields: dict[str, Any] = {
             "url": url,
             "description": description,
-            "subscriptions": _subscriptions(events, subscriptions),
+            "subscriptions": subscriptions_of(events, subscriptions),
             "headers": dict(headers or {}),
             "metadata": dict(metadata or {}),
         }
@@ -172,7 +172,7 @@ class Endpoints:
 
         def change(connection: Connection, note: Note) -> tuple[Endpoint, bool]:
             before = endpoints.get(connection, self._vault, id)
-            fields = self._checked(_merged(before, patch), shorthand="events" in patch)
+            fields = self._checked(patched(before, patch), shorthand="events" in patch)
             if "subscriptions" in fields:
                 fields["subscriptions"] = in_form(connection, before.tenant, fields["subscriptions"])
             secret = endpoints.current_secret(connection, self._vault, id) if patch.get("signing") else None
@@ -213,14 +213,14 @@ class Endpoints:
 
         Patterns that it has already stay as they are.
         """
-        return await self._change_events(id, events, lambda now: _with(now, events))
+        return await self._change_events(id, events, lambda now: widened(now, events))
 
     async def unsubscribe(self, id: str, events: Sequence[str]) -> Endpoint:
         """Take patterns out of all subscriptions without a filter; those that are in none are passed over.
 
         Subscriptions with a filter stay as they are: change them with ``update``.
         """
-        return await self._change_events(id, events, lambda now: _without(now, events))
+        return await self._change_events(id, events, lambda now: narrowed(now, events))
 
     async def enable(self, id: str) -> Endpoint:
         """Deliver (again); what is pending becomes due, once its URL is verified. Raises NotFoundError."""
@@ -401,62 +401,6 @@ def _example(event_type: EventType | None) -> bytes | None:
     if event_type is None or not event_type.examples:
         return None
     return json.dumps(event_type.examples[0], ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _subscriptions(
-    events: Sequence[str] | None, subscriptions: Sequence[Subscription] | None
-) -> tuple[Subscription, ...]:
-    return tuple(subscriptions or ()) if events is None else (Subscription(tuple(events)),)
-
-
-def _with(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[Subscription, ...]:
-    for index, one in enumerate(before):
-        if one.filter is None:
-            wider = msgspec.structs.replace(one, events=tuple(dict.fromkeys([*one.events, *events])))
-            return (*before[:index], wider, *before[index + 1 :])
-    return (*before, Subscription(tuple(dict.fromkeys(events))))
-
-
-def _without(before: tuple[Subscription, ...], events: Sequence[str]) -> tuple[Subscription, ...]:
-    left = [
-        one
-        if one.filter is not None
-        else msgspec.structs.replace(one, events=tuple(event for event in one.events if event not in events))
-        for one in before
-    ]
-    return tuple(one for one in left if one.events)
-
-
-def _merged(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that ``patch`` changes, as they are to be (RFC 7396)."""
-    fields: dict[str, Any] = {}
-    if "url" in patch:
-        if patch["url"] is None:
-            raise InvalidInputError.at("url", msg="cannot be cleared")
-        fields["url"] = patch["url"]
-    if "description" in patch:
-        fields["description"] = patch["description"] or ""
-    if "events" in patch:
-        fields["subscriptions"] = () if patch["events"] is None else _subscriptions(patch["events"], None)
-    if "subscriptions" in patch:
-        fields["subscriptions"] = tuple(patch["subscriptions"] or ())
-    if "metadata" in patch:
-        fields["metadata"] = merged(endpoint.metadata, patch["metadata"])
-    if "headers" in patch:
-        # The case of a header's name means nothing (RFC 9110 section 5.1), so it must not keep an old value alive.
-        known = {name.lower(): value for name, value in endpoint.headers.items()}
-        given = {
-            # What an answer showed comes back: the value stays.
-            name: known.get(name.lower(), MASK) if value == MASK else value
-            for name, value in (patch["headers"] or {}).items()
-        }
-        lower = {name.lower() for name in given}
-        kept = {name: value for name, value in endpoint.headers.items() if name.lower() not in lower}
-        fields["headers"] = merged(kept, None if patch["headers"] is None else given)
-    settings = settings_after(patch, endpoint.settings)
-    if settings is not None:
-        fields["settings"] = settings
-    return fields
 
 
 def _checked_secret(secret: str | None) -> str:
