@@ -28,6 +28,7 @@ from .manage.filters import Filters
 from .manage.keys import Keys
 from .manage.owners import check_owner
 from .manage.replays import Replays
+from .manage.sealing import Sealing
 from .manage.stats import Statistics
 from .manage.tenants import Tenants
 from .manage.tokens import Tokens
@@ -42,7 +43,7 @@ from .publish.given import many_events, one_event
 from .publish.publisher import Answer, Publisher
 from .publish.tracing import Traced, Tracing
 from .publish.within import Within
-from .signing.server_key import server_jwk
+from .signing.server_key import server_jwks
 from .store import probe
 from .store.announcer import Announcer
 from .store.connect import MakeStore, store_for
@@ -60,7 +61,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         deliver: whether this process delivers, or only publishes and leaves delivery to others.
-        secret_key: 32 bytes as base64 or hex, seals secrets at rest; by default ``tellwire.key`` beside the database;
+        secret_key: 32 bytes as base64 or hex, seals secrets at rest; or several such, separated by commas, of which
+            the first seals and all open; by default ``tellwire.key`` beside the database;
             PostgreSQL has no such place and needs it.
         admin_key: an API key that is always accepted.
         limits: on what comes from outside.
@@ -183,6 +185,7 @@ class Tellwire:
         self.deliveries = Deliveries(store, clock, limits, self._wake, self._forget, self.audit)
         self.replays = Replays(store, clock, self._new_id, limits, self._replay, self.audit)
         self.stats = Statistics(store, clock)
+        self.sealing = Sealing(store, vault)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -380,7 +383,7 @@ class Tellwire:
 
     def public_keys(self) -> list[dict[str, str]]:
         """The keys, as JSON Web Keys, with which receivers verify ``v1a`` signatures of this server."""
-        return [server_jwk(self._vault)]
+        return [*server_jwks(self._vault)]
 
     def now(self) -> datetime:
         """The time by the clock that everything here goes by."""

@@ -69,6 +69,24 @@ def test_migrate(run: Run) -> None:
     assert run("migrate", "--sql", "--check").exit_code == 2
 
 
+def test_reseal(run: Run, tmp_path: Path) -> None:
+    """A key may be given up when all is sealed with another; ``--check`` tells whether it is."""
+    run("migrate")
+    assert found(run("endpoints", "create", URL, "--json"))["url"] == URL
+    file = tmp_path / "tellwire.key"
+    old, new = file.read_text(), "ab" * 32 + "\n"
+    assert found(run("reseal", "--check", "--json"))["older"] == 0
+    file.write_text(new + old)
+    assert run("reseal", "--check").exit_code == 1
+    resealed = found(run("reseal", "--json"))
+    assert resealed == {"values": resealed["values"], "older": resealed["values"], "changed": True}
+    assert "first key" in run("reseal", "--check").stdout
+    file.write_text(new)
+    assert found(run("endpoints", "list", "--json"))["data"][0]["url"] == URL
+    file.write_text(old)
+    assert run("endpoints", "list").exit_code != 0
+
+
 def test_newer_database(run: Run, tmp_path: Path) -> None:
     """A database of a newer version is refused in a sentence, by every command, and left alone."""
     run("migrate")

@@ -137,6 +137,20 @@ async def test_another_key(settings: Settings) -> None:
     assert other not in str(found)
 
 
+async def test_two_keys(settings: Settings) -> None:
+    """Until all is sealed with the first, that is to be done; then the other may go."""
+    await with_endpoint(settings)
+    both = msgspec.structs.replace(settings, secret_key=f"{'ab' * 32},{KEY}")
+    told = only(await examine(both), Level.WARNING)
+    assert told.check == "secret key"
+    assert "older key" in told.says
+    assert "tellwire reseal" in str(told.advice)
+    async with tellwire_for(both, deliver=False) as tellwire:
+        await tellwire.sealing.reseal()
+    (told,) = [one for one in await examine(both) if one.check == "secret key"]
+    assert (told.level, "can go" in told.says) == (Level.OK, True)
+
+
 async def test_a_database_that_is_locked(settings: Settings) -> None:
     """Where somebody keeps the file locked, it cannot be written."""
     await with_endpoint(settings)

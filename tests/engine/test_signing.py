@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from tellwire import Options
 from tellwire.errors import SignatureError
-from tellwire.signing import generate_asymmetric, generate_symmetric, parse_secret, public_key
+from tellwire.signing import Vault, generate_asymmetric, generate_symmetric, parse_secret, public_key
+from tellwire.signing.server_key import server_jwks
 from tellwire.signing.standard import verify
 
 from .conftest import Received, Receiver, Server
@@ -100,6 +103,24 @@ async def test_the_servers_key_stays(server: Server) -> None:
     first = (await server.client.get(KEYS)).text
     assert (await server.client.get(KEYS)).text == first
     assert json.loads(first)["keys"][0]["kid"]
+
+
+class TestSeveralKeys:
+    """A server whose key is being given up for another."""
+
+    @pytest.fixture
+    def options(self, options: Options) -> Options:
+        return msgspec.structs.replace(options, secret_key=f"{'ab' * 32},{'cd' * 32}")
+
+    async def test_all_of_its_keys_sign_and_are_published(self, server: Server, receiver: Receiver) -> None:
+        """The new one first, so that receivers have time to learn of it, and may then forget the old one."""
+        made = await created(server, url=receiver.url, signing={"schemes": ["v1a"]})
+        request = await sent(server, receiver, made["id"])
+        assert schemes_of(request) == ["v1a", "v1a"]
+        published = (await server.client.get(KEYS)).json()["keys"]
+        for key, secret in zip(published, ("ab" * 32, "cd" * 32), strict=True):
+            assert [key] == [*server_jwks(Vault.from_setting(secret))]
+            check(request, key["whpk"])
 
 
 async def test_a_secret_that_does_not_fit_the_schemes_is_refused(server: Server) -> None:

@@ -21,6 +21,7 @@ from .profiles import profiles
 from .publish import publish
 from .receive import receive
 from .replays import replays
+from .reseal import reseal
 from .serve import serve
 from .stats import stats
 from .tenants import tenants
@@ -63,6 +64,7 @@ app.add_typer(profiles)
 app.command("config")(config)
 app.command("doctor")(doctor)
 app.command("migrate")(migrate)
+app.command("reseal")(reseal)
 app.command("version")(version)
 
 

@@ -54,12 +54,29 @@ async def _examine_opened(tellwire: Tellwire, settings: Settings, urls: list[str
     endpoints = (await tellwire.endpoints.list(limit=_ENDPOINTS_LOOKED_AT)).data
     urls += [endpoint.url for endpoint in endpoints if endpoint.state is EndpointState.ENABLED]
     return [
-        ok("secret key", "it is the one that this database was made with"),
+        await _sealing(tellwire),
         await database.examine_latency(tellwire),
         await database.examine_clock(tellwire, settings),
         *await traffic.examine(tellwire),
         await _keys(tellwire, settings),
     ]
+
+
+async def _sealing(tellwire: Tellwire) -> Finding:
+    if tellwire.sealing.has_one_key:
+        return ok("secret key", "it is the one that this database was made with")
+    sealed = await tellwire.sealing.count()
+    if sealed.older:
+        return warning(
+            "secret key",
+            f"{sealed.older} of {sealed.values} secrets in the database are sealed with an older key than the first",
+            "when every process has the new list of keys, seal them anew: `tellwire reseal`",
+        )
+    return ok(
+        "secret key",
+        f"all {sealed.values} secrets in the database are sealed with the first; the other keys can go from "
+        "TELLWIRE_SECRET_KEY once receivers that verify v1a know the first one's public key",
+    )
 
 
 async def _keys(tellwire: Tellwire, settings: Settings) -> Finding:

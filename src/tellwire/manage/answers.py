@@ -43,7 +43,7 @@ class Answers:
     def __init__(self, store: Store, clock: Clock, vault: Vault) -> None:
         self._store = store
         self._now_ms: Callable[[], int] = clock.now_ms
-        self._vault = vault.derived(b"answers")
+        self._vault = vault.derived(answers.SEALED_FOR)
 
     async def begin(self, id: bytes, fingerprint: bytes) -> Answer | Taken:
         """Take a key; or give what was answered to the same request before.

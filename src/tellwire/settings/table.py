@@ -205,7 +205,8 @@ TABLE: tuple[Setting, ...] = (
         kinds.KEY,
         SECURITY,
         "The key that encrypts signing secrets in the database; "
-        "without it, a file `tellwire.key` beside an SQLite database is made and used; PostgreSQL needs it.",
+        "without it, a file `tellwire.key` beside an SQLite database is made and used; PostgreSQL needs it. "
+        "Several, separated by commas: the first encrypts, all decrypt (`tellwire reseal`).",
         secret=True,
     ),
     Setting(

@@ -25,6 +25,8 @@ class KeptAnswer(msgspec.Struct, frozen=True):
     sealed: bytes | None
 
 
+SEALED_FOR: Final = b"answers"
+"""What the key follows from that seals answers."""
 KEPT_MS: Final = 86_400_000
 """How long an answer is kept."""
 LEASE_MS: Final = 60_000

@@ -6,7 +6,7 @@ from tellwire.signing.vault import Vault
 
 from .tables import facts
 
-_NAME = "key_check"
+NAME = "key_check"
 
 
 def check_key(connection: Connection, vault: Vault) -> None:
@@ -15,8 +15,8 @@ def check_key(connection: Connection, vault: Vault) -> None:
     Raises:
         SettingsError: the database was made with another key; nothing of it could be read with this one.
     """
-    sealed = connection.execute(select(facts.c.value).where(facts.c.name == _NAME)).scalar_one_or_none()
+    sealed = connection.execute(select(facts.c.value).where(facts.c.name == NAME)).scalar_one_or_none()
     if sealed is None:
-        connection.execute(insert(facts).values(name=_NAME, value=vault.seal(b"tellwire", _NAME.encode())))
+        connection.execute(insert(facts).values(name=NAME, value=vault.seal(b"tellwire", NAME.encode())))
     else:
-        vault.open(sealed, _NAME.encode())
+        vault.open(sealed, NAME.encode())

@@ -14,6 +14,8 @@ NAME = "tellwire.key"
 def vault_beside(database: Path) -> Vault:
     """The vault with the key in ``tellwire.key`` beside ``database``; the file (mode 0600) is made if missing.
 
+    It may hold several keys, a line each: the first seals.
+
     Raises:
         SettingsError: the file cannot be made or read, or holds no key.
     """
@@ -22,7 +24,7 @@ def vault_beside(database: Path) -> Vault:
         if not path.exists():
             _refuse_orphan(database, path)
             _make(path)
-        return Vault.from_setting(path.read_text(encoding="ascii").strip())
+        return Vault.from_setting(path.read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"the key file {path.name} beside the database cannot be used ({error}): "

@@ -7,7 +7,7 @@ import msgspec
 from tellwire.model.signing_choice import SigningChoice
 from tellwire.signing.scheme import V1A
 from tellwire.signing.secret import SigningSecret
-from tellwire.signing.server_key import server_secret
+from tellwire.signing.server_key import server_secrets
 from tellwire.signing.vault import Vault
 
 
@@ -26,5 +26,5 @@ def signers(
         return tuple(found)
     chosen = [live for live in found if live.secret.scheme.identifier in choice.schemes]
     if V1A.identifier in choice.schemes and not (found and found[0].secret.scheme == V1A):
-        chosen.append(LiveSecret(server_secret(vault), None))
+        chosen += [LiveSecret(secret, None) for secret in server_secrets(vault)]
     return tuple(chosen or found)

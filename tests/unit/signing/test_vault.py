@@ -114,3 +114,45 @@ def test_a_vault_does_not_show_its_key() -> None:
     shown = repr(Vault(KEY))
     assert KEY.hex() not in shown
     assert repr(KEY)[2:-1] not in shown
+
+
+OLDER = bytes(range(32))
+
+
+def test_of_several_keys_the_first_seals_and_all_open() -> None:
+    """So a key can be given up for another, step by step."""
+    both, first, older = Vault(KEY, OLDER), Vault(KEY), Vault(OLDER)
+    assert both.open(older.seal(b"x", b"ep_1"), b"ep_1") == b"x"
+    assert first.open(both.seal(b"x", b"ep_1"), b"ep_1") == b"x"
+    with pytest.raises(SettingsError):
+        older.open(both.seal(b"x", b"ep_1"), b"ep_1")
+    assert both.derived(b"purpose").open(older.derived(b"purpose").seal(b"x", b""), b"") == b"x"
+
+
+def test_resealing_leaves_what_the_first_key_sealed() -> None:
+    """And binds the rest to the same place as before."""
+    both = Vault(KEY, OLDER)
+    assert both.resealed(both.seal(b"x", b"ep_1"), b"ep_1") is None
+    anew = both.resealed(Vault(OLDER).seal(b"x", b"ep_1"), b"ep_1")
+    assert anew is not None
+    assert Vault(KEY).open(anew, b"ep_1") == b"x"
+    with pytest.raises(SettingsError):
+        both.resealed(Vault(OLDER).seal(b"x", b"ep_1"), b"ep_2")
+
+
+@pytest.mark.parametrize("between", [",", ", ", "\n", " ", ",\r\n"])
+def test_several_keys_are_read_from_a_list(between: str) -> None:
+    """By commas in a setting, by lines in a file."""
+    vault = Vault.from_setting(base64.b64encode(KEY).decode() + between + OLDER.hex() + "\n")
+    assert not vault.is_single
+    assert vault.resealed(Vault(KEY).seal(b"x", b""), b"") is None
+    assert vault.open(Vault(OLDER).seal(b"x", b""), b"") == b"x"
+
+
+def test_a_bad_key_of_several_is_named_by_its_place() -> None:
+    """And its text is not repeated; nor may there be any number of keys."""
+    with pytest.raises(SettingsError, match=r"TELLWIRE_SECRET_KEY, key 2 of 2, is not a key") as caught:
+        Vault.from_setting(KEY.hex() + ",password1")
+    assert "password1" not in str(caught.value)
+    with pytest.raises(SettingsError, match="has 11 keys; at most 10"):
+        Vault.from_setting(",".join([KEY.hex()] * 11))
