@@ -3,8 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tellwire import Options, Tellwire
 from tellwire.clock import SystemClock
+from tellwire.deliver import claimer
 from tellwire.deliver.engine import EngineOptions
 from tellwire.deliver.lanes import LaneBounds
 from tellwire.model.delivery import State
@@ -87,3 +90,31 @@ async def test_what_is_pending_at_a_deleted_endpoint_is_cancelled(tmp_path: Path
         database.close()
     async with tellwire_at(tmp_path) as tellwire:
         await all_are(tellwire, State.CANCELLED, 1)
+
+
+class SlowClock(SystemClock):
+    """As if whatever happens between two looks at it had taken a second, from some time on."""
+
+    late_ms = 0
+    apart_ms = 0
+
+    def now_ms(self) -> int:
+        self.late_ms += self.apart_ms
+        return super().now_ms() + self.late_ms
+
+
+async def test_a_pass_that_takes_long_leaves_lanes_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where claiming in one lane takes long, the others are claimed in by the passes that follow, and all is sent."""
+    monkeypatch.setattr(claimer, "_SURVEY_EVERY_MS", 1_000_000_000)  # no survey finds what was left out
+    clock = SlowClock()
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(schedule=RetrySchedule((10, 10))))
+    async with HeldReceiver() as receiver, tellwire_at(tmp_path, deliver=False) as publisher:
+        for _ in range(5):
+            await publisher.endpoints.create(receiver.url, events=["*"])
+        await publisher.publish_many([{"type": "order.paid", "data": {"n": n}} for n in range(10)])
+        clock.apart_ms = 50
+        async with Tellwire(f"sqlite:///{tmp_path / 'tellwire.db'}", options, clock=clock) as tellwire:
+            await receiver.met(50)
+            await all_are(tellwire, State.SUCCEEDED, 50)

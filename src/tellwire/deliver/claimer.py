@@ -29,16 +29,19 @@ from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 
+from .lane import Lane
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .ownership import Ownership, Taking
 from .rejoining import rejoined
-from .sequences import Pass, Sequences
+from .sequences import Look, Pass, Sequences
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
 _LANES_PER_PASS: Final = 200
-_PER_LANE_PER_PASS: Final = 500
+_PER_LANE_PER_PASS: Final = 100
+_PASS_MS: Final = 20
+"""A pass that has taken so long leaves other lanes to the next: who publishes meanwhile waits for it."""
 _APART_MS: Final = 20
 _AT_MOST_APART_MS: Final = 1_000
 _FIRST_PAUSE_S: Final = 0.25
@@ -53,6 +56,9 @@ class _Pass(msgspec.Struct):
     rescued: int = 0
     ready: list[tuple[bytes, int]] = []
     taking: Taking = msgspec.field(default_factory=Taking)
+    held: int = 0
+    emptied: list[bytes] = []
+    left: list[bytes] = []
 
 
 class Claimer:
@@ -196,68 +202,75 @@ class Claimer:
             self._lanes.own(endpoint_id, taken.idle_since_ms, taken.circuit)
         for endpoint_id, ready_ms in found.ready:
             self._timetable.expect(endpoint_id, ready_ms)
+        self._wanted = dict.fromkeys(found.left) | self._wanted
         if found.rescued:
             self._telemetry.emit(DeliveriesRescued(found.rescued))
         if found.claims:
             self._claiming.offer(found.claims)
 
     def _claim(self, connection: Connection, endpoint_ids: Iterable[bytes]) -> _Pass:
-        """Claim for each lane what it has room for, and see when there is more.
-
-        A lane that gets all it asked for has a backlog: it is looked at again when it has room.
-        """
+        """Claim for each lane what it has room for, and see when there is more."""
         found = _Pass([])
-        emptied: list[bytes] = []
         endpoints = self._store.roster_in(connection).endpoints
         now_ms = self._clock.now_ms()
         until_ms, token = now_ms + self._claiming.lease_ms, self._claiming.token()
-        held, in_order = 0, Pass(self._sequences, now_ms=now_ms, until_ms=until_ms, token=token)
-        for endpoint_id in endpoint_ids:
+        in_order = Pass(self._sequences, now_ms=now_ms, until_ms=until_ms, token=token)
+        following = iter(endpoint_ids)
+        for endpoint_id in following:
             endpoint = endpoints.get(endpoint_id)
             if endpoint is None:
                 cancel_if_deleted(connection, endpoint_id, now_ms=now_ms)
-                continue
-            if endpoint.state is not EndpointState.ENABLED:
-                continue
-            if endpoint.exclusive and not self._ownership.take(connection, endpoint_id, found.taking):
-                found.ready.append((endpoint_id, found.taking.elsewhere[endpoint_id]))
-                continue
-            lane = self._lanes.of(endpoint)
-            limit = min(self._lanes.room(lane, held), max(_PER_LANE_PER_PASS, lane.per_request))
-            if found.taking.leaves_open(endpoint_id):
-                limit = min(limit, lane.per_request)
-            if limit <= 0:
-                lane.backlog = True
-                continue
-            rows = self._store.hot.claim(
-                connection, endpoint_id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
-            )
-            lane.backlog = len(rows) == limit
-            if not lane.backlog:
-                emptied.append(endpoint_id)
-            found.rescued += sum(row.rescued for row in rows)
-            make = partial(_claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
-            claims = [make(row) for row in rows]
-            if endpoint.settings.batch is not None:
-                claims, rescued = rejoined(
-                    connection, endpoint, claims, make, now_ms=now_ms, until_ms=until_ms, token=token
-                )
-                found.rescued += rescued
-            found.claims += claims
-            held += len(rows)
-            if self._sequences.stands_at(endpoint):
-                look = in_order.claim(connection, endpoint, make, limit - len(rows))
-                held += look.count
-                found.rescued += look.rescued
-                found.claims += look.claims
-                lane.backlog = lane.backlog or look.cut
-                lane.gathers = look.gathers
-                if look.gathers:
-                    self._lanes.holding.set()
-                if look.ready_ms is not None:
-                    found.ready.append((endpoint_id, look.ready_ms))
-        found.ready += self._store.hot.lanes_ready(connection, emptied)
+            elif endpoint.state is EndpointState.ENABLED:
+                self._claim_in(connection, endpoint, found, in_order)
+            if self._clock.now_ms() - now_ms >= _PASS_MS:
+                break
+        found.left = list(following)
+        found.ready += self._store.hot.lanes_ready(connection, found.emptied)
         return found
+
+    def _claim_in(self, connection: Connection, endpoint: LiveEndpoint, found: _Pass, in_order: Pass) -> None:
+        """Claim in one lane. If it gets all it asked for it has a backlog: it is looked at again when it has room."""
+        now_ms, until_ms, token = in_order.now_ms, in_order.until_ms, in_order.token
+        if endpoint.exclusive and not self._ownership.take(connection, endpoint.id, found.taking):
+            found.ready.append((endpoint.id, found.taking.elsewhere[endpoint.id]))
+            return
+        lane = self._lanes.of(endpoint)
+        limit = min(self._lanes.room(lane, found.held), max(_PER_LANE_PER_PASS, lane.per_request))
+        if found.taking.leaves_open(endpoint.id):
+            limit = min(limit, lane.per_request)
+        if limit <= 0:
+            lane.backlog = True
+            return
+        rows = self._store.hot.claim(
+            connection, endpoint.id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
+        )
+        lane.backlog = len(rows) == limit
+        if not lane.backlog:
+            found.emptied.append(endpoint.id)
+        found.rescued += sum(row.rescued for row in rows)
+        make = partial(_claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
+        claims = [make(row) for row in rows]
+        if endpoint.settings.batch is not None:
+            claims, rescued = rejoined(
+                connection, endpoint, claims, make, now_ms=now_ms, until_ms=until_ms, token=token
+            )
+            found.rescued += rescued
+        found.claims += claims
+        found.held += len(rows)
+        if self._sequences.stands_at(endpoint):
+            self._look(in_order.claim(connection, endpoint, make, limit - len(rows)), lane, found)
+
+    def _look(self, look: Look, lane: Lane, found: _Pass) -> None:
+        """Take what was found in the sequences of a lane."""
+        found.held += look.count
+        found.rescued += look.rescued
+        found.claims += look.claims
+        lane.backlog = lane.backlog or look.cut
+        lane.gathers = look.gathers
+        if look.gathers:
+            self._lanes.holding.set()
+        if look.ready_ms is not None:
+            found.ready.append((lane.endpoint_id, look.ready_ms))
 
 
 def _claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:

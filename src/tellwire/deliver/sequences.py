@@ -112,14 +112,14 @@ class Pass:
     def __init__(self, sequences: Sequences, *, now_ms: int, until_ms: int, token: int) -> None:
         """Claims are made at ``now_ms``, with this lease."""
         self._sequences = sequences
-        self._now_ms = now_ms
-        self._until_ms = until_ms
-        self._token = token
+        self.now_ms = now_ms
+        self.until_ms = until_ms
+        self.token = token
         self._left = _HEADS_PER_PASS
 
     def claim(self, connection: Connection, endpoint: LiveEndpoint, make: MakeClaim, room: int) -> Look:
         """Claim up to ``room`` deliveries at an endpoint from the heads of its sequences on, in turn among them."""
-        now_ms, sequences = self._now_ms, self._sequences
+        now_ms, sequences = self.now_ms, self._sequences
         if self._left <= 0 or room <= 0:
             return Look(ready_ms=now_ms if room > 0 else None, cut=room <= 0)
         scan = sequences.scans.pop(endpoint.id, None) or Scan(now_ms)
@@ -166,7 +166,7 @@ class Pass:
         if not runs:
             return []
         claimed = self._sequences.statements.claim(
-            connection, endpoint_id, runs, now_ms=self._now_ms, until_ms=self._until_ms, token=self._token
+            connection, endpoint_id, runs, now_ms=self.now_ms, until_ms=self.until_ms, token=self.token
         )
         for rows in claimed:
             look.count += len(rows)
@@ -195,7 +195,7 @@ class Pass:
         waiting = batches.count_waiting(connection, endpoint_id, [head.sequence for head in fresh], room)
         left = waiting.total()
         ripe_ms = min(head.ready_ms for head in fresh) + int(batch.max_wait_s * 1000)
-        if ripe_ms > self._now_ms:  # only what fills batches
+        if ripe_ms > self.now_ms:  # only what fills batches
             left -= left % batch.max_events
             look.ready_ms = ripe_ms
             look.gathers = left < waiting.total() and batch.max_wait_s > LONG_S
@@ -221,7 +221,7 @@ class Pass:
         heads = {
             head.id: (head, batch_id)
             for head, batch_id in batches.heads_of(connection, endpoint_id, sent)
-            if head.ready_ms <= self._now_ms and not head.is_blocked
+            if head.ready_ms <= self.now_ms and not head.is_blocked
         }
         found: dict[bytes, list[list[Claim]]] = {}
         runs = [Run(head, MAX_EVENTS) for head, _ in heads.values()]
