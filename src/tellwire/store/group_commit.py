@@ -32,6 +32,10 @@ BUSY_ITEMS = 4
 PATIENT_LINGERS = 4
 PATIENT_ITEMS = 200
 """While only items wait for which nobody waits in turn, a batch may grow for so many lingers, or to so many items."""
+LONG_S = 0.025
+"""A write for whose outcomes nobody waits takes about so long of one transaction at most: others do wait for that."""
+PACE_ITEMS = 200
+"""How long it takes is seen in what weighs at least so much, which it may always take."""
 
 
 class BlockedError(StoreUnavailableError):
@@ -75,7 +79,7 @@ class BatchedWrite:
         self._run = run
         self._wake = wake
         self._weigh = weigh
-        self._max_weight = max_weight
+        self._max_weight = self._most = max_weight
         self._items: deque[Any] = deque()
 
     def run(self, connection: Connection, items: list[Any]) -> list[Any]:
@@ -84,7 +88,14 @@ class BatchedWrite:
         try:
             return self._run(connection, items)
         finally:
-            self.spent_s += perf_counter() - started
+            took_s = perf_counter() - started
+            self.spent_s += took_s
+            if self.patient:
+                self._pace(sum(map(self._weigh, items)), took_s)
+
+    def _pace(self, weight: int, took_s: float) -> None:
+        if weight >= PACE_ITEMS:
+            self._most = max(PACE_ITEMS, min(self._max_weight, int(weight * LONG_S / took_s)))
 
     def submit(self, item: Any) -> None:
         """Put ``item`` into the next transaction."""
@@ -95,7 +106,7 @@ class BatchedWrite:
         """The waiting items, as many as one transaction should hold; the rest waits for the next."""
         taken: list[Any] = []
         weight = 0
-        while self._items and weight < self._max_weight:
+        while self._items and weight < self._most:
             taken.append(self._items.popleft())
             weight += self._weigh(taken[-1])
         return taken

@@ -9,6 +9,9 @@ from sqlalchemy import Connection
 from tellwire.store import group_commit
 from tellwire.store.group_commit import BatchedWrite, GroupCommit, Work
 
+ANY: Any = None
+"""A connection that nobody uses."""
+
 
 class Commits:
     """A store that only remembers what came together."""
@@ -18,9 +21,9 @@ class Commits:
         self.committed = asyncio.Event()
         self.writes = GroupCommit(self._commit, asyncio.get_running_loop(), linger_s=0.001)
 
-    def kind(self, *, patient: bool = False) -> BatchedWrite:
+    def kind(self, *, patient: bool = False, most: int = 100) -> BatchedWrite:
         """A kind of write without effect."""
-        return self.writes.register(_outcomes, lambda _, __: None, 100, patient=patient)
+        return self.writes.register(_outcomes, lambda _, __: None, most, patient=patient)
 
     async def _commit(self, work: Work) -> list[list[Any]]:
         self.batches.append([item for _, items in work for item in items])
@@ -93,3 +96,27 @@ async def test_a_few_results_come_together(monkeypatch: pytest.MonkeyPatch) -> N
     results.submit(4)
     await commits.writes.close()
     assert commits.batches[2:] == [[4]], "and the end waits for nobody"
+
+
+async def test_what_takes_long_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write for whose outcomes nobody waits takes less of a transaction as soon as it is seen to take long, and more
+    again when it does not; one for which somebody waits takes what there is."""
+    commits = Commits()
+    results, events = commits.kind(patient=True, most=1_000), commits.kind(most=1_000)
+    for write in (results, events):
+        for item in range(1_000):
+            write.submit(item)
+    monkeypatch.setattr(group_commit, "LONG_S", 0.0)  # whatever it takes is long
+    assert len(results.take()) == len(events.take()) == 1_000
+    for write in (results, events):
+        for item in range(1_000):
+            write.submit(item)
+        write.run(ANY, list(range(500)))
+    assert len(results.take()) == group_commit.PACE_ITEMS
+    assert len(events.take()) == 1_000
+    monkeypatch.setattr(group_commit, "LONG_S", 3_600.0)
+    results.run(ANY, [1])
+    assert len(results.take()) == group_commit.PACE_ITEMS  # so little says nothing
+    results.run(ANY, list(range(group_commit.PACE_ITEMS)))
+    assert len(results.take()) == 1_000 - 2 * group_commit.PACE_ITEMS
+    await commits.writes.close()
