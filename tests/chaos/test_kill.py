@@ -3,11 +3,9 @@
 import asyncio
 import os
 import random
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -16,7 +14,8 @@ from tellwire import Options, Tellwire
 from tellwire.deliver.egress import EgressPolicy
 
 from .evidence import check_all_succeeded, check_whole, database, one
-from .processes import SECRET_KEY, ReceiverProcess, Server, freeze, until
+from .freezing import Frozen, frozen_on, wakes_up_too_late
+from .processes import SECRET_KEY, ReceiverProcess, Server
 from .publishers import Book, Current, publish_on
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
@@ -24,23 +23,10 @@ KILLS_BEFORE_FIRST_START = 3
 KILLS_WHILE_STARTING = 4
 KILLS_UNDER_LOAD = 13
 PUBLISHERS = 5
+DATABASE = "tellwire.db"
 # So many short delays that chance does not use them up: what is exhausted would be no loss, but hide one.
 SCHEDULE = "200ms,300ms,500ms," + ",".join(["1s"] * 20)
 FLAGS = ["--lease", "12s", "--delivery-timeout", "1s", "--retry-schedule", SCHEDULE]
-PATIENT = ["--lease", "20s", "--delivery-timeout", "5s"]
-"""Of the server that is frozen: there are five seconds for that, from the moment when its attempt has arrived."""
-
-
-class Frozen(NamedTuple):
-    """A server that was stopped (SIGSTOP) with an attempt in the air, and another one on the same database."""
-
-    frozen: Server
-    other: Server
-    receiver: ReceiverProcess
-    database: Path
-    event: str
-    target: str
-    secret: str
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +39,8 @@ def seed() -> int:
 async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Frozen]:
     """Made before the first test of this module, so that its lease runs out while the other tests run."""
     folder = tmp_path_factory.mktemp("frozen")
-    path = folder / "tellwire.db"
-    with ReceiverProcess(folder) as receiver, Server(path, folder, *PATIENT, name="other") as other:
-        await receiver.started()
-        await other.started()
-        with Server(path, folder, *PATIENT, name="frozen") as server:
-            await server.started()
-            target = "/steady?first_ms=4900"
-            endpoint = await other.subscribe(receiver.url + target)
-            response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
-            assert response.status_code == 202, response.text
-
-            async def in_the_air() -> bool:
-                return bool(receiver.received())
-
-            await until(in_the_air, "the attempt is in the air")
-            await freeze(server, other)
-            try:
-                yield Frozen(server, other, receiver, path, response.json()["id"], target, endpoint["secret"])
-            finally:
-                server.popen.send_signal(signal.SIGCONT)
+    async with frozen_on(folder / DATABASE, folder) as frozen:
+        yield frozen
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -172,32 +140,8 @@ async def test_a_stopped_server_records_what_was_in_the_air_and_gives_the_rest_b
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_late_result_of_a_frozen_server_does_not_win(frozen: Frozen) -> None:
     """A server that sleeps past its lease wakes up to find the delivery done by another, and leaves it so."""
-
-    async def history() -> tuple[str, list[tuple[int, str]]]:
-        found = (await frozen.other.ask("GET", f"/v1/deliveries?event={frozen.event}")).json()["data"]
-        whole = (await frozen.other.ask("GET", f"/v1/deliveries/{found[0]['id']}")).json()
-        return whole["state"], [(attempt["number"], attempt["id"]) for attempt in whole["attempts"]]
-
-    await frozen.other.drained()
-    before = await history()
-    assert before[0] == "succeeded"
-    assert len(before[1]) == 1
-    frozen.frozen.popen.send_signal(signal.SIGCONT)
-
-    async def dropped() -> bool:
-        return b'"late results dropped"' in frozen.frozen.log.read_bytes()
-
-    await until(dropped, "the late result was dropped")
-    assert await history() == before
-    assert b'"stage":"record"' not in frozen.frozen.log.read_bytes(), "it was not the lease that kept it out"
-    requests = frozen.receiver.verified({frozen.target: frozen.secret})
-    assert [request.id for request in requests] == [frozen.event] * 2
-    again = await frozen.frozen.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 1}})
-    assert again.status_code == 202
-    await frozen.frozen.drained()
-    assert len(frozen.receiver.received()) == 3
-    assert await frozen.frozen.terminate() == 0
-    with database(frozen.database) as connection:
+    await wakes_up_too_late(frozen)
+    with database(frozen.server.log.parent / DATABASE) as connection:
         check_all_succeeded(connection)
 
 

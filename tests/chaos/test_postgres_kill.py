@@ -3,37 +3,24 @@
 import asyncio
 import os
 import random
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 from tests.postgres import database_in
 
 from .evidence import check_all_succeeded_on
-from .processes import Process, ReceiverProcess, Server, Worker, freeze, until
+from .freezing import Frozen, frozen_on, wakes_up_too_late
+from .processes import Process, ReceiverProcess, Server, Worker
 from .publishers import Book, Current, publish_on
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
 KILLS = 9
 PUBLISHERS = 4
 LEASE = ["--lease", "12s", "--delivery-timeout", "1s"]
-PATIENT = ["--lease", "20s", "--delivery-timeout", "5s"]
-"""Of the server that is frozen: there are five seconds for that, from the moment when its attempt has arrived."""
 FLAGS = [*LEASE, "--retry-schedule", "200ms,300ms,500ms," + ",".join(["1s"] * 20)]
-
-
-class Frozen(NamedTuple):
-    """A server that was stopped (SIGSTOP) with an attempt in the air, and another one on the same database."""
-
-    frozen: Server
-    other: Server
-    receiver: ReceiverProcess
-    event: str
-    secrets: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -46,29 +33,8 @@ def seed() -> int:
 async def frozen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Frozen]:
     """Made before the first test of this module, so that its lease runs out while that test runs."""
     folder = tmp_path_factory.mktemp("frozen")
-    url = database_in(folder)
-    with (
-        ReceiverProcess(folder) as receiver,
-        Server(url, folder, *PATIENT, name="other") as other,
-        Server(url, folder, *PATIENT, name="frozen") as server,
-    ):
-        await receiver.started()
-        await other.started()
-        await server.started()
-        target = "/steady?first_ms=4900"
-        endpoint = await other.subscribe(receiver.url + target)
-        response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
-        assert response.status_code == 202, response.text
-
-        async def in_the_air() -> bool:
-            return bool(receiver.received())
-
-        await until(in_the_air, "the attempt is in the air")
-        await freeze(server, other)
-        try:
-            yield Frozen(server, other, receiver, response.json()["id"], {target: endpoint["secret"]})
-        finally:
-            server.popen.send_signal(signal.SIGCONT)
+    async with frozen_on(database_in(folder), folder) as frozen:
+        yield frozen
 
 
 class Kinds:
@@ -140,29 +106,6 @@ async def test_nothing_acknowledged_is_lost_when_processes_are_killed(tmp_path: 
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_late_result_of_a_frozen_server_does_not_win(frozen: Frozen, tmp_path: Path) -> None:
+async def test_the_late_result_of_a_frozen_server_does_not_win(frozen: Frozen) -> None:
     """A server that sleeps past its lease wakes up to find the delivery done by another, and leaves it so."""
-
-    async def history() -> tuple[str, list[tuple[int, str]]]:
-        found = (await frozen.other.ask("GET", f"/v1/deliveries?event={frozen.event}")).json()["data"]
-        whole = (await frozen.other.ask("GET", f"/v1/deliveries/{found[0]['id']}")).json()
-        return whole["state"], [(attempt["number"], attempt["id"]) for attempt in whole["attempts"]]
-
-    await frozen.other.drained()
-    before = await history()
-    assert before[0] == "succeeded"
-    assert len(before[1]) == 1
-    frozen.frozen.popen.send_signal(signal.SIGCONT)
-
-    async def dropped() -> bool:
-        return b'"late results dropped"' in frozen.frozen.log.read_bytes()
-
-    await until(dropped, "the late result was dropped")
-    assert await history() == before
-    requests = frozen.receiver.verified(frozen.secrets)
-    assert [request.id for request in requests] == [frozen.event] * 2
-    again = await frozen.frozen.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 1}})
-    assert again.status_code == 202
-    await frozen.frozen.drained()
-    assert len(frozen.receiver.received()) == 3
-    assert await frozen.frozen.terminate() == 0
+    await wakes_up_too_late(frozen)
