@@ -1,6 +1,7 @@
 """Publishing over HTTP, good and bad: what is accepted arrives byte for byte, what is refused leaves nothing behind."""
 
 import asyncio
+import gzip
 import json
 import re
 from typing import Any
@@ -247,6 +248,19 @@ async def test_other_content_types_are_refused(server: Server, path: str, conten
     """Anything but JSON in UTF-8 is 415."""
     answer = await server.client.post(path, content=event(), headers={"content-type": content_type})
     await refused(server, answer, 415)
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/events/batch", "/v1/endpoints"])
+async def test_compressed_bodies_are_refused(server: Server, path: str) -> None:
+    """A body in an encoding is 415, and told so, instead of bytes that are no JSON; ``identity`` is no encoding."""
+    for content in (gzip.compress(event()), event()):
+        headers = JSON | {"content-encoding": "gzip"}
+        answer = await server.client.post(path, content=content, headers=headers)
+        await refused(server, answer, 415)
+        assert "Content-Encoding" in answer.json()["detail"]
+
+    headers = JSON | {"content-encoding": "identity"}
+    assert (await server.client.post("/v1/events", content=event(), headers=headers)).status_code == 202
 
 
 @pytest.mark.parametrize("content_type", ["Application/JSON", 'application/json; charset="UTF-8"'])

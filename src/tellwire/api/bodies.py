@@ -29,6 +29,16 @@ def check_json(content_type: bytes | None, essences: tuple[bytes, ...] = (b"appl
         raise RefusedError(WRONG_MEDIA_TYPE, "send JSON with the header Content-Type: application/json")
 
 
+def check_plain(content_encoding: bytes | None) -> None:
+    """Let a request pass whose body is the JSON itself: what is compressed has a size that nobody knows beforehand.
+
+    Raises:
+        RefusedError: 415, the body comes in an encoding (RFC 9110 section 8.4).
+    """
+    if content_encoding is not None and content_encoding.strip().lower() not in (b"", b"identity"):
+        raise RefusedError(WRONG_MEDIA_TYPE, "send the body as it is, without the header Content-Encoding")
+
+
 async def read_body(receive: Any, content_length: bytes | None, limit_bytes: int) -> bytes:
     """The whole body of an ASGI request.
 

@@ -26,7 +26,7 @@ from tellwire.model.portal import Capability
 from tellwire.publish import strict_json
 
 from .auth import Door
-from .bodies import check_json, read_body
+from .bodies import check_json, check_plain, read_body
 from .gate import Gate
 from .once import answer_once
 from .versions import expect, has_versions, unless_seen
@@ -133,6 +133,7 @@ async def _read(request: Request, limits: Limits, content_types: tuple[bytes, ..
     content_type = _header(request, "content-type")
     if content_type is not None:
         check_json(content_type, content_types)
+    check_plain(_header(request, "content-encoding"))
     raw = await read_body(request.receive, _header(request, "content-length"), BODY_BYTES)
     parsed: object = None
     if raw:

@@ -24,7 +24,7 @@ from tellwire.publish.validation import ENVELOPE_BYTES, parse_batch, parse_event
 
 from .asgi import App, Receive, Scope, Send, answer, refuse
 from .auth import Door
-from .bodies import DisconnectedError, check_json, read_body
+from .bodies import DisconnectedError, check_json, check_plain, read_body
 from .gate import Gate
 from .once import REPLAYED, done_once
 from .problems import METHOD_NOT_ALLOWED, Problem, RefusedError, problem_of
@@ -67,7 +67,7 @@ class PublishRoutes:
         try:
             caller = self._door.authorize(headers.get(b"authorization"), KeyScope.PUBLISH)
             check_json(headers.get(b"content-type"))
-            if len(body) > self._event_bytes:
+            if len(body) > self._event_bytes or b"content-encoding" in headers:
                 return False
             event = self._event_of(body, headers, caller)
             return self._submit(event, caller, answer)
@@ -121,6 +121,7 @@ class PublishRoutes:
             if query:
                 refuse_query(query)
             check_json(headers.get(b"content-type"))
+            check_plain(headers.get(b"content-encoding"))
             status, body, extra = await publish(scope, receive, headers, caller)
         except DisconnectedError:
             return
