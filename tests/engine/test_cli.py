@@ -4,7 +4,7 @@ import json
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ def start(tmp_path: Path, workers: list[Process]) -> Callable[..., Process]:
 def run(tmp_path: Path) -> Run:
     """Runs one command in this process, on a database in an empty folder."""
 
-    def run(*args: str, input: str | None = None) -> Result:
+    def run(*args: str, input: str | None = None, env: Mapping[str, str] | None = None) -> Result:
         environment = {"TELLWIRE_DATABASE_URL": f"sqlite:///{tmp_path}/tellwire.db", "TELLWIRE_DEV": "1"}
+        environment |= env or {}
         return CliRunner().invoke(app, list(args), input=input, env=environment, catch_exceptions=False)
 
     return run
@@ -85,6 +86,22 @@ def test_reseal(run: Run, tmp_path: Path) -> None:
     assert found(run("endpoints", "list", "--json"))["data"][0]["url"] == URL
     file.write_text(old)
     assert run("endpoints", "list").exit_code != 0
+
+
+def test_a_server_that_is_not_there_is_named(run: Run, unused_port: int) -> None:
+    """Who cannot reach PostgreSQL is told which one, and why, in one line and without its password."""
+    url = f"postgresql://shop:geheim@127.0.0.1:{unused_port}/shop"
+    for command in (["events", "list"], ["migrate", "--check"]):
+        result = run(*command, env={"TELLWIRE_DATABASE_URL": url, "TELLWIRE_SECRET_KEY": "A" * 43 + "="})
+
+        assert result.exit_code == 5
+        assert f"database shop on 127.0.0.1:{unused_port} cannot be reached" in result.stderr
+        assert "geheim" not in result.stderr
+
+
+def test_the_version_is_told_by_a_flag_too(run: Run) -> None:
+    """``--version`` is what many programs take."""
+    assert run("--version").stdout == run("version").stdout != ""
 
 
 def test_newer_database(run: Run, tmp_path: Path) -> None:

@@ -53,13 +53,13 @@ def _tell(stored: str | None, known: str, *, changed: bool, as_json: bool) -> No
     if as_json:
         write_json(value | {"changed": changed})
         return
-    before = "there was no database" if stored is None else f"it was at {stored}"
+    before = "there were no tables" if stored is None else f"it was at {stored}"
     if changed:
         sentence = f"the database is at version {known} now; {before}"
     elif stored == known:
         sentence = f"the database is at version {known}; nothing is to do"
     else:
-        at = "there is no database yet" if stored is None else f"the database is at version {stored}"
+        at = "there are no tables yet" if stored is None else f"the database is at version {stored}"
         sentence = f"{at}; `tellwire migrate` brings it to {known}"
     sys.stdout.write(sentence + "\n")
 

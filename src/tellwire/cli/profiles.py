@@ -10,6 +10,7 @@ import typer
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from .failures import Code, RefusalError, told, warn
 from .flags import Json
@@ -112,6 +113,8 @@ def _expect(found: Profiles, name: str) -> None:
 
 
 def _table(rows: list[dict[str, object]]) -> RenderableType:
+    if not rows:
+        return Text("none")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in ("name", "url", "key", "default"):
         table.add_column(column, overflow="fold")

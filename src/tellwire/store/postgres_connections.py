@@ -61,16 +61,24 @@ async def connect(
 
 
 def name_of(url: str) -> str:
-    """The database that ``url`` names, for messages: without the password. Raises SettingsError."""
+    """The database that ``url`` names and its host, for messages: without user and password. Raises SettingsError."""
     # Several hosts with ports (for failover) are libpq's and the driver's own: to read the name, one will do.
     one_host = re.sub(r"(:\d*)?,[^/?@]*", "", url, count=1)
     try:
-        return make_url(one_host).database or "postgres"
+        found = make_url(one_host)
     except (ArgumentError, ValueError):
         raise SettingsError(
             "the database URL cannot be read: it must be postgresql://user:password@host/database "
             "(special characters in the password as %XX)"
         ) from None
+    host = found.host or found.query.get("host")
+    if not host:
+        return found.database or "postgres"
+    port = "" if found.port is None else f":{found.port}"
+    others = " and others" if one_host.rpartition("@")[2] != url.rpartition("@")[2] else ""
+    return (
+        f"{found.database or 'postgres'} on {host if isinstance(host, str) else ','.join(host)}{port}{others}"
+    )
 
 
 def pool_of(

@@ -61,7 +61,7 @@ def lost(error: BaseException) -> bool:
 def in_doubt(database: str, error: BaseException) -> StoreUnavailableError:
     """The error of a COMMIT that has no answer: it may have been carried out, or not."""
     cause = _cause(error)
-    sentence = f"database {database}: the answer to a COMMIT was lost ({str(cause) or type(cause).__name__})"
+    sentence = f"database {database}: the answer to a COMMIT was lost ({_words(cause)})"
     return StoreUnavailableError(sentence, outcome_unknown=True)
 
 
@@ -80,12 +80,24 @@ def _translation(cause: BaseException, database: str) -> TellwireError | None:
         if code in _UNSTORABLE:
             return _unstorable()
         if code in _LOCKED or code in _COLLISIONS:
-            return BlockedError(f"database {database}: another transaction is in the way: {cause}")
+            return BlockedError(f"database {database}: another transaction is in the way: {_words(cause)}")
         if code not in _UNAVAILABLE and code[:2] not in _UNAVAILABLE_CLASSES:
             return None
     elif isinstance(cause, ValueError) or not isinstance(cause, _GONE):
         return None
-    return StoreUnavailableError(f"database {database}: {str(cause) or type(cause).__name__}")
+    if isinstance(cause, TimeoutError):
+        return StoreUnavailableError(f"database {database} did not answer in time")
+    if isinstance(cause, OSError):
+        why = cause.strerror or _words(cause)
+        return StoreUnavailableError(
+            f"database {database} cannot be reached ({why}): see that PostgreSQL runs there"
+        )
+    return StoreUnavailableError(f"database {database}: {_words(cause)}")
+
+
+def _words(cause: BaseException) -> str:
+    """What an error says, in one line: the driver puts details and hints into lines of their own."""
+    return " ".join(str(cause).split()) or type(cause).__name__
 
 
 def _unstorable() -> InvalidInputError:

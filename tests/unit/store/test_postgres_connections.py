@@ -9,16 +9,24 @@ from tellwire.store.postgres_connections import name_of
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        ("postgresql://u:p@db.example/tellwire", "tellwire"),
-        ("postgresql://u:p%2C@db.example:5433/tellwire?sslmode=require", "tellwire"),
-        ("postgresql://u:a,b@db.example/tellwire", "tellwire"),
-        ("postgresql://u:p@one.example,two.example/tellwire?target_session_attrs=read-write", "tellwire"),
-        ("postgresql://u:p@one.example:5432,two.example:5433,three/tellwire", "tellwire"),
-        ("postgresql://db.example", "postgres"),
+        ("postgresql://u:p@db.example/tellwire", "tellwire on db.example"),
+        ("postgresql://u:p%2C@db.example:5433/tellwire?sslmode=require", "tellwire on db.example:5433"),
+        ("postgresql://u:a,b@db.example/tellwire", "tellwire on db.example"),
+        (
+            "postgresql://u:p@one.example,two.example/tellwire?target_session_attrs=read-write",
+            "tellwire on one.example and others",
+        ),
+        (
+            "postgresql://u:p@one.example:5432,two.example:5433,three/tellwire",
+            "tellwire on one.example and others",
+        ),
+        ("postgresql://db.example", "postgres on db.example"),
+        ("postgresql:///tellwire?host=/run/postgresql", "tellwire on /run/postgresql"),
+        ("postgresql:///tellwire", "tellwire"),
     ],
 )
 def test_a_url_names_its_database(url: str, name: str) -> None:
-    """With one host or with several, as failover needs them."""
+    """With its host, or with the first of several, as failover needs them."""
     assert name_of(url) == name
 
 
