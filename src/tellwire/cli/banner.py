@@ -10,20 +10,24 @@ from ..version import __version__
 RECEIVER = "http://127.0.0.1:9000/"
 
 
-def banner(url: str, dev_key: str | None) -> str:
+def banner(url: str, dev_key: str | None, *, delivers: bool = True) -> str:
     """The greeting of a development server; the curl lines work as they stand.
 
-    ``dev_key`` is None where the admin key was set by somebody: then it is not repeated here.
+    ``dev_key`` is None where the admin key was set by somebody: then it is not repeated here. ``delivers`` is false
+    where the server leaves deliveries to workers: then it says how to start one.
     """
     key = dev_key or "$TELLWIRE_ADMIN_KEY"
     shown = dev_key or "the admin key that you set (the lines below take it from TELLWIRE_ADMIN_KEY)"
+    worker = (
+        "" if delivers else f"This server delivers nothing; a worker does:\n\n  {_command()} worker --dev\n\n"
+    )
     return f"""\
 Tellwire {__version__} listens on {url}  (development: http and loopback allowed)
 
   API reference   {url}/docs
   key             {shown}
 
-Receive events, in another terminal:
+{worker}Receive events, in another terminal:
 
   {_command()} receive
 

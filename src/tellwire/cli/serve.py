@@ -87,7 +87,7 @@ def _announce(
     settings: Settings, dev_key: str | None, url: str, watch_url: str | None, *, as_json: bool
 ) -> None:
     if settings.dev and not as_json:
-        sys.stdout.write(banner(url, dev_key))
+        sys.stdout.write(banner(url, dev_key, delivers=settings.engine))
         sys.stdout.flush()
         return
     fields: dict[str, object] = {"url": url, "pid": os.getpid()}

@@ -84,7 +84,9 @@ async def _keys(tellwire: Tellwire, settings: Settings) -> Finding:
     good = [key for key in keys if _is_good(key, tellwire)]
     if settings.admin_key is None and not good:
         return warning(
-            "keys", "there is no API key: nobody can use the HTTP API", "`tellwire keys create NAME`"
+            "keys",
+            "there is no API key: nobody can use the HTTP API, but with the key that `serve --dev` makes",
+            "`tellwire keys create NAME`",
         )
     return ok("keys", f"{len(good)} can be used{', and the admin key' if settings.admin_key else ''}")
 

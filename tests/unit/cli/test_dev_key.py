@@ -52,3 +52,9 @@ def test_banner_lines_are_shell() -> None:
 def test_banner_hides_a_key_of_yours() -> None:
     """An admin key that somebody set is not printed."""
     assert "Bearer $TELLWIRE_ADMIN_KEY" in banner("http://127.0.0.1:8400", None)
+
+
+def test_banner_of_a_server_without_an_engine_names_the_worker() -> None:
+    """Who follows the lines would else wait for a delivery that nobody makes."""
+    assert "worker --dev" in banner("http://127.0.0.1:8400", "tw_dev_1", delivers=False)
+    assert "worker" not in banner("http://127.0.0.1:8400", "tw_dev_1")
