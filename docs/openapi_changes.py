@@ -5,7 +5,8 @@ say more or may say less, answers that say less, and routes that ask for another
 and new values in answers do not count: clients have to pass over what they do not know.
 
 ``python -m docs.openapi_changes --release`` makes the present document the one to be compared with: at a release, or
-together with a line under "Changed" or "Removed" in CHANGELOG.md.
+together with a line under "Changed" or "Removed" in CHANGELOG.md; or where the document first says what has always
+been refused (``tests/interop/test_schemathesis.py`` tries both sides of what it says).
 """
 
 import json
@@ -25,6 +26,7 @@ _SCOPE = "x-required-scope"
 _UNBOUND = "x-unbound-keys-only"
 _MAXIMA = ("maximum", "maxLength", "maxItems", "exclusiveMaximum", "maxProperties")
 _MINIMA = ("minimum", "minLength", "minItems", "exclusiveMinimum", "minProperties")
+_FORMS = ("pattern", "format", "not", "propertyNames", "uniqueItems")
 
 
 def render() -> str:
@@ -122,6 +124,9 @@ class _Comparison:
             was, now = before["limits"].get(limit), after["limits"].get(limit)
             if now is not None and (was is None or (now < was if limit in _MAXIMA else now > was)):
                 yield f"{at}: {limit} is {now} now"
+        for form in _FORMS:
+            if form in after["limits"] and after["limits"][form] != before["limits"].get(form):
+                yield f"{at}: {form} is another now"
         for name in after["required"] - before["required"]:
             yield f"{at}.{name}: is required"
         for name, inner in before["properties"].items():

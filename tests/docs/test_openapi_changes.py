@@ -81,6 +81,12 @@ BREAKING: dict[str, Callable[[dict[str, Any]], Any]] = {
     "POST /v1/things: request.name: maxLength is 5 now": lambda new: fields(new, "Body")["name"].update(
         maxLength=5
     ),
+    "POST /v1/things: request.name: pattern is another now": lambda new: fields(new, "Body")["name"].update(
+        pattern="^a"
+    ),
+    "POST /v1/things: request: not is another now": lambda new: new["components"]["schemas"]["Body"].update(
+        {"not": {"required": ["kind", "note"]}}
+    ),
     "POST /v1/things: request.kind: is required": lambda new: new["components"]["schemas"]["Body"][
         "required"
     ].append("kind"),

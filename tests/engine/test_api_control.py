@@ -253,13 +253,25 @@ async def test_secret_is_rotated(server: Server) -> None:
     assert (await server.client.get(path)).json() == {"secret": own}
     for body, loc in [
         ({"overlap_s": "1"}, "overlap_s"),
-        ({"overlap_s": 1.0}, "overlap_s"),
+        ({"overlap_s": 1.5}, "overlap_s"),
         ({"overlap_s": True}, "overlap_s"),
         ({"overlap_s": -1}, "overlap_s"),
         ({"secret": "x"}, "secret"),
         ({"since": 1}, "since"),
     ]:
         assert locs(await server.client.post(f"{path}/rotate", json=body)) == [[loc]]
+
+
+async def test_integers_may_have_a_fraction_of_zero(server: Server) -> None:
+    """30.0 is an integer for JSON Schema, so it is one for fields that the document calls so; 30.5 is none."""
+    made = await created(server, max_in_flight=3.0, retry={"max_age_s": 3600.0, "first_s": 10.0})
+    assert (made["max_in_flight"], made["retry"]["max_age_s"]) == (3, 3600)
+    path = f"/v1/endpoints/{made['id']}"
+    assert (await server.client.post(f"{path}/secret/rotate", json={"overlap_s": 30.0})).status_code == 200
+    assert (await server.client.patch(path, json={"max_in_flight": 4.0})).json()["max_in_flight"] == 4
+    assert locs(await server.client.patch(path, json={"max_in_flight": 4.5})) == [["max_in_flight"]]
+    limits = {"id": "acme", "limits": {"endpoints": 1e2}}
+    assert (await server.client.post("/v1/tenants", json=limits)).json()["limits"]["endpoints"] == 100
 
 
 async def test_example_event_goes_to_this_endpoint_alone(server: Server, receiver: Receiver) -> None:

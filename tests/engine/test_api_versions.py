@@ -38,7 +38,7 @@ async def test_lost_updates_are_refused(
         assert refused.json()["type"].endswith("precondition-failed")
     now = await server.client.get(thing)
     assert (now.headers["etag"], now.json()["metadata"]) == (changed.headers["etag"], {})
-    either = {"if-match": f'{seen}, W/"x", {changed.headers["etag"]}'}
+    either = {"if-match": f'{seen}, W/"x", "y,z", {changed.headers["etag"]}'}
     assert (await server.client.patch(thing, json={"metadata": {"a": "1"}}, headers=either)).is_success
     assert (await server.client.delete(thing, headers={"if-match": "*"})).is_success
 
@@ -77,7 +77,7 @@ async def test_what_is_known_is_not_sent_again(
     """304 without a body for a version that is known already, also by HEAD; the whole for any other."""
     thing = await made(server, path, body)
     seen = (await server.client.get(thing)).headers["etag"]
-    for known in (seen, f"W/{seen}", f'"x",{seen}', "*"):
+    for known in (seen, f"W/{seen}", f'"x",{seen}', f'"a,b" , W/"," ,{seen}', "*"):
         for method in ("GET", "HEAD"):
             answer = await server.client.request(method, thing, headers={"if-none-match": known})
             assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", seen)

@@ -3,12 +3,21 @@
 A field of a pydantic model cannot be called ``schema`` or ``validate``: here they have other names, and these aliases.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
+from tellwire.model.event_type import MAX_EXAMPLES, MAX_VERSION_CHARS
+from tellwire.model.rules import Rule
+
 from .inputs import Body, JsonObject
 from .outputs import Output, Time
+from .saying import Description, refusing, says
+
+_NO_SCHEMA: Final[Rule] = {
+    "required": ["validate"],
+    "properties": {"validate": {"const": True}, "schema": {"type": "null"}},
+}
 
 EXAMPLE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -22,8 +31,9 @@ class EventTypeBody(Body):
     """What the catalogue is to say of an event type."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+        json_schema_extra=refusing(
+            _NO_SCHEMA,
+            examples=[
                 {
                     "description": "An order was paid in full.",
                     "schema": EXAMPLE_SCHEMA,
@@ -31,16 +41,22 @@ class EventTypeBody(Body):
                     "examples": [EXAMPLE_DATA],
                 },
                 {"description": "Use order.paid.", "deprecated": True},
-            ]
-        }
+            ],
+        )
     )
 
-    description: str | None = Field(default=None, description="For people.")
+    description: Annotated[Description, says(pattern=r"^[^\x00]*$")] | None = Field(
+        default=None, description="For people."
+    )
     data_schema: JsonObject | None = Field(
         default=None, alias="schema", description="Of the data of its events: JSON Schema 2020-12."
     )
-    version: str | None = Field(default=None, description="Your own count or name; `1` if not given.")
-    examples: list[JsonObject] | None = Field(default=None, description="Of the data; each fits the schema.")
+    version: Annotated[str, says(minLength=1, maxLength=MAX_VERSION_CHARS)] | None = Field(
+        default=None, description="Your own count or name; `1` if not given."
+    )
+    examples: Annotated[list[JsonObject], says(maxItems=MAX_EXAMPLES)] | None = Field(
+        default=None, description="Of the data; each fits the schema."
+    )
     deprecated: bool = Field(default=False, description="Whether subscribers are to leave it.")
     validated: bool = Field(
         default=False,

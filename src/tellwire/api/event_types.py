@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
+
+from tellwire.model.event import MAX_TYPE_CHARS, TYPE_FORM
 
 from .event_type_shapes import EventTypeBody, EventTypeOutput
 from .hub import Hub
@@ -11,7 +13,10 @@ from .outputs import ListOutput
 
 
 async def put_event_type(
-    tellwire: Hub, response: Response, name: str, asked: EventTypeBody | None = None
+    tellwire: Hub,
+    response: Response,
+    name: Annotated[str, Path(json_schema_extra={"pattern": TYPE_FORM, "maxLength": MAX_TYPE_CHARS})],
+    asked: EventTypeBody | None = None,
 ) -> EventTypeOutput:
     """Describe an event type
 

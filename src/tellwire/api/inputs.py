@@ -7,24 +7,58 @@ field's value may be is the hub's to decide; only its type is checked here.
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+from jiter import LosslessFloat
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from tellwire.clock import to_datetime
+from tellwire.manage.endpoints import MAX_OVERLAP_S
 from tellwire.model.delivery import State
+from tellwire.model.endpoint_settings import WHOLE_RULES
 from tellwire.model.key import Caller, Scope
-from tellwire.model.portal import DEFAULT_LIFETIME_S, Capability
+from tellwire.model.limits import MAX_PAYLOAD_HARD_BYTES
+from tellwire.model.portal import (
+    DEFAULT_LIFETIME_S,
+    MAX_LIFETIME_S,
+    MIN_LIFETIME_S,
+    SUBJECT_FORM,
+    Capability,
+)
 from tellwire.model.replay import Again, ReplayState
+from tellwire.model.rules import none_of, together
 from tellwire.model.stats import Span
 from tellwire.model.subscription import Envelope, Subscription
-from tellwire.model.tenant import TenantDefaults, TenantLimits
+from tellwire.model.tenant import (
+    MAX_PUBLISH_PER_S,
+    MAX_TENANT_ENDPOINTS,
+    TenantDefaults,
+    TenantLimits,
+)
 from tellwire.model.verification import Verification
+from tellwire.policy.selecting import MAX_PATH_CHARS, PATH_FORM
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
 
-from .setting_fields import GivenSettings, schemas_of, settings_of
+from .saying import (
+    LIMITS,
+    Description,
+    Headers,
+    HeadersPatch,
+    Name,
+    OwnerId,
+    Pattern,
+    Patterns,
+    SigningSecret,
+    TenantId,
+    TypeName,
+    Url,
+    refusing,
+    says,
+)
+from .setting_fields import GivenSettings, PatchedSettings, given_of, patches_of, settings_of
 
 _DAY_S: Final = 86_400
-_DEFAULTS: Final = schemas_of(TenantDefaults)
+_RETRY: Final = given_of(TenantDefaults)["retry"]
+_RETRY_PATCH: Final = patches_of(TenantDefaults)["retry"]
 
 
 def _time(value: object) -> datetime:
@@ -35,6 +69,13 @@ def _digits(value: object) -> int:
     if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) < 10):
         raise ValueError("expected a whole number")
     return int(value)
+
+
+def _whole(value: object) -> object:
+    """What is written as 30.0 or 3e1 is an integer too (JSON Schema, section 4.2.3 of its core)."""
+    if isinstance(value, LosslessFloat) and float(value).is_integer():
+        return int(float(value))
+    return value
 
 
 def _yes_or_no(value: object) -> bool:
@@ -60,7 +101,13 @@ Limit = Annotated[
     BeforeValidator(_digits),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 250, "default": 50}),
 ]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+_Paths = Annotated[
+    list[Annotated[str, says(pattern=PATH_FORM, maxLength=MAX_PATH_CHARS)]],
+    says(minItems=1, maxItems=LIMITS.fields_per_subscription),
+]
+_Overlap = Annotated[Whole, says(minimum=0, maximum=MAX_OVERLAP_S)]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no), WithJsonSchema({"type": "boolean", "default": False})]
 
 
@@ -98,7 +145,7 @@ class TenantPageQuery(PageQuery):
 class EventQuery(TenantPageQuery):
     """Which events."""
 
-    type: Text | None = Field(default=None, description="An event type, or a pattern such as `order.*`.")
+    type: Pattern | None = Field(default=None, description="An event type, or a pattern such as `order.*`.")
     since: Time | None = Field(default=None, description="Created at this time or later.")
     until: Time | None = Field(default=None, description="Created before this time.")
 
@@ -158,15 +205,19 @@ class PatternsBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["invoice.paid"]}]})
 
-    events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
+    events: Patterns = Field(description="Event types and patterns.", examples=[["order.*"]])
 
 
 class SubscriptionBody(Body):
     """Event-type patterns, and optionally a filter and a form."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"events": ["order.paid"], "filter": _FILTER}]})
+    model_config = ConfigDict(
+        json_schema_extra=refusing(
+            together("fields", "transform"), examples=[{"events": ["order.paid"], "filter": _FILTER}]
+        )
+    )
 
-    events: list[str] = Field(description="Event types and patterns.", examples=[["order.*"]])
+    events: Patterns = Field(description="Event types and patterns.", examples=[["order.*"]])
     filter: JsonObject | None = Field(
         default=None,
         description="What else the event must be like: conditions on its `type`, `tenant` and `data`.",
@@ -177,12 +228,12 @@ class SubscriptionBody(Body):
         description="The form in which what it wants is sent: as the tenant's `defaults` say if not given, "
         "else `standard`.",
     )
-    fields: list[str] | None = Field(
+    fields: _Paths | None = Field(
         default=None,
         description="The only parts of the data that are sent, as dotted paths; arrays on the way are gone through.",
         examples=[["order_id", "customer.id", "items.sku"]],
     )
-    transform: str | None = Field(
+    transform: Annotated[str, says(minLength=1, maxLength=LIMITS.transform_chars)] | None = Field(
         default=None,
         description="Instead of `fields`: a JMESPath expression over the event (`id`, `type`, `tenant`, `timestamp`, "
         "`data`), whose result is sent instead of the data.",
@@ -200,17 +251,23 @@ class SubscriptionBody(Body):
         )
 
 
+_Subscriptions = Annotated[list[SubscriptionBody], says(maxItems=LIMITS.subscriptions_per_endpoint)]
+
+
+_URL: Final = {"type": "string", "format": "uri", "minLength": 1, "maxLength": LIMITS.url_chars}
+
+
 class NewEndpointFields(Body):
     """What a new endpoint may have besides settings, which follow these."""
 
-    url: str = Field(description="Where to POST; must be reachable through the egress guard.")
-    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
-    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
-    tenant: str | None = Field(default=None, description="`default` if not given.")
-    description: str | None = Field(default=None, description="For people.")
-    headers: dict[str, str] | None = Field(default=None, description="Sent along with every delivery.")
+    url: Url = Field(description="Where to POST; must be reachable through the egress guard.")
+    events: Patterns | None = Field(default=None, description="Patterns: short for one subscription.")
+    subscriptions: _Subscriptions | None = Field(default=None, description="Instead of `events`.")
+    tenant: OwnerId | None = Field(default=None, description="`default` if not given.")
+    description: Description | None = Field(default=None, description="For people.")
+    headers: Headers | None = Field(default=None, description="Sent along with every delivery.")
     metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
-    secret: str | None = Field(
+    secret: SigningSecret | None = Field(
         default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
     )
 
@@ -219,8 +276,10 @@ class EndpointBody(GivenSettings, NewEndpointFields):
     """A new endpoint."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+        json_schema_extra=refusing(
+            together("events", "subscriptions"),
+            *WHOLE_RULES,
+            examples=[
                 {"url": "https://example.com/hook", "events": ["order.*"], "description": "the shop"},
                 {
                     "url": "https://example.com/hook",
@@ -232,8 +291,8 @@ class EndpointBody(GivenSettings, NewEndpointFields):
                     "headers": {"X-Shop": "north"},
                     "metadata": {"plan": "gold"},
                 },
-            ]
-        }
+            ],
+        )
     )
 
     def settings(self) -> dict[str, Any]:
@@ -244,21 +303,22 @@ class EndpointBody(GivenSettings, NewEndpointFields):
 class EndpointPatchFields(Body):
     """What a change of an endpoint may have besides settings, which follow these."""
 
-    url: str | None = Field(default=None, description="Cannot be cleared.")
-    events: list[str] | None = Field(default=None, description="Replaces all subscriptions by one.")
-    subscriptions: list[SubscriptionBody] | None = Field(
-        default=None, description="Replaces all subscriptions."
-    )
-    description: str | None = None
-    headers: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
+    url: Annotated[Url | None, WithJsonSchema(_URL)] = Field(default=None, description="Cannot be cleared.")
+    events: Patterns | None = Field(default=None, description="Replaces all subscriptions by one.")
+    subscriptions: _Subscriptions | None = Field(default=None, description="Replaces all subscriptions.")
+    description: Description | None = None
+    headers: HeadersPatch | None = Field(default=None, description="Merged name by name.")
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
 
 
-class EndpointPatch(GivenSettings, EndpointPatchFields):
+class EndpointPatch(PatchedSettings, EndpointPatchFields):
     """Changes to an endpoint, as a JSON merge patch (RFC 7396): null clears, what is left out stays."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"description": "the new shop", "metadata": {"plan": None}}]}
+        json_schema_extra=refusing(
+            {"required": ["events", "subscriptions"]},
+            examples=[{"description": "the new shop", "metadata": {"plan": None}}],
+        )
     )
 
     def patch(self) -> dict[str, Any]:
@@ -273,17 +333,18 @@ class FilterTestBody(Body):
     """A filter, and an event to try it on: a stored one, or what it is like."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+        json_schema_extra=refusing(
+            *(together("event", name) for name in ("type", "tenant", "data")),
+            examples=[
                 {"filter": _FILTER, "type": "order.paid", "data": {"order_id": "o_1", "amount": 4200}},
                 {"filter": _FILTER, "event": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra"},
-            ]
-        }
+            ],
+        )
     )
 
     filter: JsonObject = Field(examples=[_FILTER])
     event: str | None = Field(default=None, description="The id of a stored event.")
-    type: str | None = Field(default=None, description="Else its type: `tellwire.test` if not given.")
+    type: TypeName | None = Field(default=None, description="Else its type: `tellwire.test` if not given.")
     tenant: str | None = Field(default=None, description="Its tenant: `default` if not given.")
     data: JsonObject | None = Field(default=None, description="Its data: `{}` if not given.")
 
@@ -292,23 +353,28 @@ class PreviewBody(Body):
     """Subscriptions to look through the last events with: an endpoint's, or those that are given, or both."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+        json_schema_extra=refusing(
+            none_of("endpoint", "events", "subscriptions"),
+            together("events", "subscriptions"),
+            together("endpoint", "tenant"),
+            examples=[
                 {"subscriptions": [{"events": ["order.paid"], "filter": _FILTER}], "limit": 2},
                 {"endpoint": "ep_01k5w3m8qhe5sbd3y0t2vwz9ra"},
-            ]
-        }
+            ],
+        )
     )
 
     endpoint: str | None = Field(
         default=None, description="An endpoint: its tenant, and its subscriptions unless others are given."
     )
-    tenant: str | None = Field(
+    tenant: OwnerId | None = Field(
         default=None, description="Whose events, without endpoint: `default` if not given."
     )
-    events: list[str] | None = Field(default=None, description="Patterns: short for one subscription.")
-    subscriptions: list[SubscriptionBody] | None = Field(default=None, description="Instead of `events`.")
-    limit: int | None = Field(default=None, description="How many events to look at: 1 to 250, else 100.")
+    events: Patterns | None = Field(default=None, description="Patterns: short for one subscription.")
+    subscriptions: _Subscriptions | None = Field(default=None, description="Instead of `events`.")
+    limit: Annotated[Whole, says(minimum=1, maximum=LIMITS.page_items)] | None = Field(
+        default=None, description="How many events to look at: 1 to 250, else 100."
+    )
     bodies: bool = Field(
         default=False, description="Whether to show what would have been sent, of the newest 20 that match."
     )
@@ -318,8 +384,10 @@ class ReplayBody(Body):
     """What is to be sent to an endpoint again: a range of time, or one event."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
+        json_schema_extra=refusing(
+            none_of("since", "event"),
+            *(together("event", name) for name in ("since", "until", "types", "states")),
+            examples=[
                 {
                     "since": "2026-01-27T00:00:00Z",
                     "types": ["order.*"],
@@ -327,14 +395,14 @@ class ReplayBody(Body):
                     "dry_run": True,
                 },
                 {"event": "evt_01k5w3m8qhe5sbd3y0t2vwz9ra"},
-            ]
-        }
+            ],
+        )
     )
 
     since: Time | None = Field(default=None, description="Published at this time or later.")
     until: Time | None = Field(default=None, description="Published before this time; now if not given.")
-    types: list[str] | None = Field(default=None, description="Event types and patterns; all if not given.")
-    states: list[Annotated[Again, Field(strict=False)]] | None = Field(
+    types: Patterns | None = Field(default=None, description="Event types and patterns; all if not given.")
+    states: Annotated[list[Annotated[Again, Field(strict=False)]], says(minItems=1)] | None = Field(
         default=None,
         description="What has become of an event at this endpoint; `missing`: it has no delivery to it, but the "
         "endpoint's present subscriptions want it. `exhausted` and `missing` if not given.",
@@ -350,10 +418,10 @@ class RotateBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_s": _DAY_S}]})
 
-    secret: str | None = Field(
+    secret: SigningSecret | None = Field(
         default=None, description="`whsec_` or `whsk_` of your own; made for you if not given."
     )
-    overlap_s: int = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
+    overlap_s: _Overlap = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
 
 
 class TryBody(Body):
@@ -361,7 +429,7 @@ class TryBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"type": "order.paid"}]})
 
-    type: str | None = Field(default=None, description="`tellwire.test` if not given.")
+    type: TypeName | None = Field(default=None, description="`tellwire.test` if not given.")
 
 
 class TenantLimitsBody(Body):
@@ -369,12 +437,13 @@ class TenantLimitsBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"endpoints": 500}]})
 
-    endpoints: int | None = Field(default=None, description="How many endpoints it may have.")
-    payload_bytes: int | None = Field(
+    endpoints: Annotated[Whole, says(minimum=0, maximum=MAX_TENANT_ENDPOINTS)] | None = Field(
+        default=None, description="How many endpoints it may have."
+    )
+    payload_bytes: Annotated[Whole, says(minimum=1, maximum=MAX_PAYLOAD_HARD_BYTES)] | None = Field(
         default=None, description="What the data of one event may have; at most the server's own limit."
     )
-
-    publish_per_s: int | None = Field(
+    publish_per_s: Annotated[Whole, says(minimum=1, maximum=MAX_PUBLISH_PER_S)] | None = Field(
         default=None, description="Events that it may publish a second, in each process of the server."
     )
 
@@ -388,12 +457,18 @@ class TenantDefaultsBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"retry": {"delays_s": [5, 300, 3600]}}]})
 
-    retry: Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema(_DEFAULTS["retry"])] = None
+    retry: Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema(_RETRY)] = None
     envelope: Annotated[Envelope, Field(strict=False)] | None = Field(
         default=None,
         description="The form in which new subscriptions send events, where they do not say it themselves; "
         "`standard` if null. Subscriptions that are there stay as they are.",
     )
+
+
+class TenantDefaultsPatch(TenantDefaultsBody):
+    """Changes to what endpoints of a tenant have where they do not say it themselves."""
+
+    retry: Annotated[Any, BeforeValidator(with_decimals), WithJsonSchema(_RETRY_PATCH)] = None
 
 
 class TenantBody(Body):
@@ -412,8 +487,8 @@ class TenantBody(Body):
         }
     )
 
-    id: str = Field(description="Your own: 1 to 64 of `A-Z a-z 0-9 . _ -`.")
-    name: str | None = Field(default=None, description="The id if not given.")
+    id: TenantId = Field(description="Your own: 1 to 64 of `A-Z a-z 0-9 . _ -`.")
+    name: Name | None = Field(default=None, description="The id if not given.")
     metadata: dict[str, str] | None = Field(default=None, description="Yours; Tellwire only keeps it.")
     limits: TenantLimitsBody | None = None
     defaults: TenantDefaultsBody | None = None
@@ -430,10 +505,10 @@ class TenantPatch(Body):
         json_schema_extra={"examples": [{"name": "Acme Corp.", "limits": {"payload_bytes": 65_536}}]}
     )
 
-    name: str | None = Field(default=None, description="Cleared, it is the id again.")
+    name: Name | None = Field(default=None, description="Cleared, it is the id again.")
     metadata: dict[str, str | None] | None = Field(default=None, description="Merged name by name.")
     limits: TenantLimitsBody | None = Field(default=None, description="Merged limit by limit.")
-    defaults: TenantDefaultsBody | None = Field(
+    defaults: TenantDefaultsPatch | None = Field(
         default=None, description="Merged field by field; `retry` holds for endpoints that are there, too."
     )
     verification: Annotated[Verification, Field(strict=False)] | None = Field(
@@ -456,10 +531,12 @@ class PortalTokenBody(Body):
 
     capabilities: list[str] = Field(
         description="What it may do with the things of its tenant.",
-        json_schema_extra={"items": {"type": "string", "enum": list(Capability)}},
+        json_schema_extra={"items": {"type": "string", "enum": list(Capability)}, "minItems": 1},
     )
-    lifetime_s: int = Field(default=DEFAULT_LIFETIME_S, description="60 to 86,400 seconds.")
-    subject: str | None = Field(
+    lifetime_s: Annotated[Whole, says(minimum=MIN_LIFETIME_S, maximum=MAX_LIFETIME_S)] = Field(
+        default=DEFAULT_LIFETIME_S, description="60 to 86,400 seconds."
+    )
+    subject: Annotated[str, says(pattern=SUBJECT_FORM)] | None = Field(
         default=None,
         description="Whom it is for, as you call them: the audit log tells it. Up to 50 printable ASCII characters "
         "without spaces.",
@@ -478,13 +555,11 @@ class KeyBody(Body):
         }
     )
 
-    name: str = Field(description="1 to 200 characters.")
-    scopes: list[str] | None = Field(
-        default=None,
-        description="All of them if not given.",
-        json_schema_extra={"items": {"type": "string", "enum": list(Scope)}},
+    name: Name = Field(description="1 to 200 characters.")
+    scopes: Annotated[list[Annotated[str, says(enum=list(Scope))]], says(minItems=1)] | None = Field(
+        default=None, description="All of them if not given."
     )
-    tenant: str | None = Field(
+    tenant: TenantId | None = Field(
         default=None, description="Bind it to this tenant: then it sees that tenant and nothing else."
     )
     expires_at: Time | None = Field(default=None, description="Never if not given.")
@@ -495,7 +570,7 @@ class KeyRotateBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_s": _DAY_S}]})
 
-    overlap_s: int = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
+    overlap_s: _Overlap = Field(default=_DAY_S, description="0 to 2,592,000 seconds (30 days).")
     expires_at: Time | None = Field(
         default=None, description="If not given, the new key lives as long as the old one was made to live."
     )

@@ -30,6 +30,8 @@ _BODY_BYTES: Final = 8 * KIB
 _MAX_FIELDS: Final = 50
 _ONCE: Final = ("grant_type", "scope", "client_id", "client_secret")
 
+_NAMES: Final = "|".join(Scope)
+
 _REFUSALS: Final = {
     400: ("invalid_request", "the grant type is not client_credentials"),
     401: ("invalid_client", "no such key, or it is no longer good"),
@@ -63,6 +65,7 @@ EXTRA: Final[dict[str, Any]] = {
                         "grant_type": {"type": "string", "enum": ["client_credentials"]},
                         "scope": {
                             "type": "string",
+                            "pattern": f"^(?:{_NAMES})(?: (?:{_NAMES}))*$",
                             "description": "Scopes, with spaces between; all that the key has if not given.",
                         },
                         "client_id": {"type": "string", "description": "The id of the key, if not in Basic."},

@@ -17,8 +17,16 @@ from tellwire.hub import Tellwire
 from tellwire.manage.answers import Answer, fingerprint_of, id_of
 from tellwire.model.audit import ADMIN
 from tellwire.model.key import Caller
+from tellwire.model.limits import Limits
 
 HEADER: Final = "Idempotency-Key"
+KEY_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": Limits().idempotency_key_chars,
+    "pattern": "^[!-~](?:[ -~]*[!-~])?$",
+}
+"""What the header may be, for the OpenAPI document; spaces around a header's value are not part of it."""
 REPLAYED: Final = "idempotency-replayed"
 _log: Final = logging.getLogger(__name__)
 

@@ -12,15 +12,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from tellwire.model.limits import Limits
-
 from . import openapi_publish, problems
 from .examples import ANSWERS
 from .guard import SCOPE_FIELD, takes_key
+from .once import KEY_SCHEMA
 from .openapi_links import add_links
 from .outputs import FaultOutput, ProblemOutput
 from .problems import Kind
-from .versions import has_versions
+from .versions import TAGS_FORM, has_versions
 
 _DESCRIPTION: Final = """
 Publish events, and Tellwire delivers them as signed webhooks (Standard Webhooks), retried until they arrive.
@@ -166,7 +165,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
 
 def _tell_versions(method: str, path: str, operation: dict[str, Any]) -> None:
     """Add to the operations on one thing that has versions what they do about them."""
-    tags = {"type": "string", "example": '"3q2-7wAAAABkZXNpZ24g"'}
+    tags = {"type": "string", "pattern": TAGS_FORM, "examples": ['"3q2-7wAAAABkZXNpZ24g"']}
     if has_versions("PATCH", path) and method == "get":
         operation["responses"]["304"] = {"description": "It is as `If-None-Match` knows it."}
         name, words = "If-None-Match", "Versions that are known already: of these, the answer is 304."
@@ -190,12 +189,11 @@ def _tell_key(method: str, operation: dict[str, Any]) -> None:
     if scope is None or not takes_key(method.upper(), scope):
         return
     words = "The same request under the same key is done once, and answered with the first answer for a day."
-    schema = {"type": "string", "minLength": 1, "maxLength": Limits().idempotency_key_chars}
     header = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "schema": schema,
+        "schema": KEY_SCHEMA,
         "description": words,
     }
     operation["parameters"] = [*operation.get("parameters", []), header]
@@ -249,5 +247,11 @@ def _renamed(made: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(made, ensure_ascii=False)
     text = re.sub(r"\bListOutput[_\[](\w+?)Output[_\]]", r"\1List", text)
     text = re.sub(r"\b([A-Z][A-Za-z]+)Output\b", r"\1", text)
-    renamed: dict[str, Any] = json.loads(text)
+    renamed: dict[str, Any] = json.loads(text, parse_float=_number)
     return renamed
+
+
+def _number(text: str) -> float:
+    """``maximum: 250``, where FastAPI has made ``250.0`` of it."""
+    number = float(text)
+    return int(number) if number.is_integer() else number

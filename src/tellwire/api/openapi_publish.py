@@ -2,12 +2,15 @@
 
 from typing import Any, Final
 
-from tellwire.model.event import MAX_TYPE_CHARS
+from tellwire.model.event import MAX_TYPE_CHARS, TYPE_FORM
 from tellwire.model.key import Scope
 from tellwire.model.limits import Limits
 from tellwire.model.order import MAX_ORDERING_KEY_CHARS
+from tellwire.model.tenant import TENANT_ID_FORM
 
 from .guard import SCOPE_FIELD
+from .once import KEY_SCHEMA
+from .saying import NO_TENANT_ID
 
 _LIMITS: Final = Limits()
 _TIME: Final = {"type": "string", "format": "date-time"}
@@ -50,7 +53,7 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "type": "string",
                 "description": "Dot-separated segments of `A-Z a-z 0-9 _`.",
                 "maxLength": MAX_TYPE_CHARS,
-                "pattern": r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$",
+                "pattern": TYPE_FORM,
             },
             "data": {
                 "type": "object",
@@ -60,7 +63,8 @@ SCHEMAS: Final[dict[str, Any]] = {
             "tenant": {
                 "type": ["string", "null"],
                 "description": "`default` if not given.",
-                "pattern": "^[A-Za-z0-9._-]{1,64}$",
+                "pattern": TENANT_ID_FORM,
+                "not": NO_TENANT_ID,
             },
             "idempotency_key": {
                 "type": ["string", "null"],
@@ -153,7 +157,7 @@ PATHS: Final[dict[str, Any]] = {
                     "in": "header",
                     "required": False,
                     "description": "The same as the field `idempotency_key`.",
-                    "schema": {"type": "string", "maxLength": _LIMITS.idempotency_key_chars},
+                    "schema": KEY_SCHEMA,
                 }
             ],
             "requestBody": {"required": True, "content": _content("EventBody", _EVENT)},
@@ -182,7 +186,7 @@ PATHS: Final[dict[str, Any]] = {
                     "required": False,
                     "description": "The same batch under the same key is published once, and answered with the first "
                     "answer for a day.",
-                    "schema": {"type": "string", "minLength": 1, "maxLength": _LIMITS.idempotency_key_chars},
+                    "schema": KEY_SCHEMA,
                 }
             ],
             "requestBody": {

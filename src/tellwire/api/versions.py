@@ -17,7 +17,11 @@ NOUNS: Final = frozenset({"endpoints", "tenants", "keys"})
 """What has versions."""
 
 _MOST: Final = 20
-_TAG: Final = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
+_TAG: Final = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_TAGS: Final = re.compile(rf"[ \t]*{_TAG}(?:[ \t]*,[ \t]*{_TAG})*[ \t]*")
+_SHOWN: Final = '(?:W/)?"[!#-~]*"'
+TAGS_FORM: Final = rf"^(?:\*|{_SHOWN}(?: *, *{_SHOWN}){{0,{_MOST - 1}}})$"
+"""What the headers may be, for the OpenAPI document: tags in ASCII, as ours are."""
 
 
 class Tagger:
@@ -61,9 +65,10 @@ def unless_seen(request: Request, response: Response) -> Response:
 
 
 def _tags(name: str, given: list[str]) -> list[str]:
-    tags = [tag.strip() for value in given for tag in value.split(",")]
-    if tags == [ANY]:
-        return tags
-    if len(tags) > _MOST or not all(_TAG.fullmatch(tag) for tag in tags):
+    text = ",".join(given)  # RFC 9110 section 5.3
+    if text.strip() == ANY:
+        return [ANY]
+    tags = re.findall(_TAG, text) if _TAGS.fullmatch(text) else []
+    if not 1 <= len(tags) <= _MOST:
         raise InvalidInputError.at(name, msg=f"takes tags in quotes, as in ETag, or *; {_MOST} at most")
     return tags

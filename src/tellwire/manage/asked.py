@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from tellwire.clock import to_ms
 from tellwire.errors import InvalidInputError, LimitExceededError
 from tellwire.model.limits import Limits
+
+MAX_NAME_CHARS: Final = 200
 
 
 def asked_limit(limit: int, limits: Limits) -> int:
@@ -30,8 +33,10 @@ def asked_ms(name: str, at: datetime | None) -> int | None:
 
 def check_name(name: str) -> None:
     """A name that people read. Raises InvalidInputError outside of 1 to 200 printable characters."""
-    if not 1 <= len(name) <= 200 or not name.isprintable():
-        raise InvalidInputError.at("name", msg="must have 1 to 200 printable characters")
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise InvalidInputError.at("name", msg=f"must have 1 to {MAX_NAME_CHARS} characters")
+    if not name.isprintable():
+        raise InvalidInputError.at("name", msg="must have printable characters only")
 
 
 def check_metadata(metadata: Mapping[str, str], limits: Limits) -> None:

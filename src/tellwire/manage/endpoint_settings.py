@@ -83,7 +83,9 @@ def _plain(value: Any) -> Any:
     match value:
         case Decimal():
             number = float(value)
-            return number if math.isfinite(number) else str(value)
+            if not math.isfinite(number):
+                return str(value)
+            return int(number) if number.is_integer() else number  # 30.0 is an integer, says JSON Schema
         case list() | tuple():
             return [_plain(one) for one in value]
         case Mapping():

@@ -124,9 +124,10 @@ class EventTypes:
             faults.append(FieldError(("description",), msg))
         if "\0" in event_type.description:
             faults.append(FieldError(("description",), "must not have the character NUL"))
-        if not 1 <= len(event_type.version) <= MAX_VERSION_CHARS or not event_type.version.isprintable():
-            msg = f"must have 1 to {MAX_VERSION_CHARS} printable characters"
-            faults.append(FieldError(("version",), msg))
+        if not 1 <= len(event_type.version) <= MAX_VERSION_CHARS:
+            faults.append(FieldError(("version",), f"must have 1 to {MAX_VERSION_CHARS} characters"))
+        elif not event_type.version.isprintable():
+            faults.append(FieldError(("version",), "must have printable characters only"))
         if len(event_type.examples) > MAX_EXAMPLES:
             faults.append(FieldError(("examples",), f"must be at most {MAX_EXAMPLES}"))
         if event_type.validate and event_type.schema is None:

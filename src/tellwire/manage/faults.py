@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Final
 
 from tellwire.errors import FieldError, InvalidInputError, LimitExceededError
+from tellwire.model.header import HEADER_NAME_FORM, HEADER_VALUE_FORM
 
-HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20\x09\x21-\x7e]*[\x21-\x7e])?|")
-"""What the value of a header may be (RFC 9110 section 5.5), without obsolete forms."""
-
+HEADER_VALUE: Final = re.compile(HEADER_VALUE_FORM)
+"""What the value of a header may be."""
 
 CheckUrl = Callable[[str], None]
 """Raises InvalidInputError where the egress guard would never let a request to this URL pass."""
@@ -22,7 +22,7 @@ RESERVED_HEADERS: Final = frozenset(
 )  # fmt: skip
 """Headers that are ours or the connection's; an endpoint's own cannot be among them."""
 
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2, token
+_HEADER_NAME: Final = re.compile(HEADER_NAME_FORM)
 
 
 def header_name_fault(name: str) -> str | None:

@@ -31,6 +31,7 @@ from tellwire.model.portal import (
     MAX_LIFETIME_S,
     MAX_SUBJECT_CHARS,
     MIN_LIFETIME_S,
+    SUBJECT_FORM,
     Capability,
     PortalToken,
 )
@@ -48,6 +49,7 @@ ACCESS: Final = "tw_at_"
 PORTAL: Final = "tw_pt_"
 _MAX_CHARS: Final = 2_048
 _ACTOR_CHARS: Final = 64
+_SUBJECT: Final = re.compile(SUBJECT_FORM)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -219,12 +221,7 @@ def _checked(capabilities: Sequence[str], lifetime_s: int, subject: str | None) 
     if not MIN_LIFETIME_S <= lifetime_s <= MAX_LIFETIME_S:
         msg = f"must be {MIN_LIFETIME_S} to {MAX_LIFETIME_S} seconds"
         faults.append(FieldError(("lifetime_s",), msg))
-    if subject is not None and not (
-        1 <= len(subject) <= MAX_SUBJECT_CHARS
-        and subject.isascii()
-        and subject.isprintable()
-        and " " not in subject
-    ):
+    if subject is not None and not _SUBJECT.fullmatch(subject):
         msg = f"must have 1 to {MAX_SUBJECT_CHARS} printable ASCII characters without spaces"
         faults.append(FieldError(("subject",), msg))
     if faults:

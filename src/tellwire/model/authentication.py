@@ -10,11 +10,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from .header import HEADER_NAME_FORM, HEADER_VALUE_FORM
+
 MASK: Final = "***"
 """Stands for a secret wherever one would be shown."""
 
 SECRET_FIELDS: Final = frozenset({"password", "token", "key", "client_secret", "secret"})
 """Fields of these names are secret, inside of the settings that `hidden` is asked about."""
+
+BEARER_FORM: Final = r"^(?:[A-Za-z0-9._~+/-]+=*|\*{3})$"
+"""RFC 6750 section 2.1, b64token; or the mask, with which a patch leaves it as it is."""
 
 _PEM: Final = "in PEM"
 
@@ -49,7 +54,15 @@ def hidden_repr(thing: msgspec.Struct) -> str:
 class BasicAuthentication(msgspec.Struct, frozen=True, tag="basic", forbid_unknown_fields=True):
     """A user name and a password (RFC 7617)."""
 
-    username: Annotated[str, Meta(min_length=1, max_length=256, description="Without a colon.")]
+    username: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            extra_json_schema={"pattern": "^[^:]+$"},
+            description="Without a colon.",
+        ),
+    ]
     password: Secret
 
     __repr__ = hidden_repr
@@ -58,7 +71,7 @@ class BasicAuthentication(msgspec.Struct, frozen=True, tag="basic", forbid_unkno
 class BearerAuthentication(msgspec.Struct, frozen=True, tag="bearer", forbid_unknown_fields=True):
     """A token that never changes (RFC 6750)."""
 
-    token: Secret
+    token: Annotated[Secret, Meta(extra_json_schema={"pattern": BEARER_FORM})]
 
     __repr__ = hidden_repr
 
@@ -66,9 +79,15 @@ class BearerAuthentication(msgspec.Struct, frozen=True, tag="bearer", forbid_unk
 class ApiKeyAuthentication(msgspec.Struct, frozen=True, tag="api_key", forbid_unknown_fields=True):
     """A key in a header of the receiver's choice."""
 
-    key: Secret
+    key: Annotated[Secret, Meta(extra_json_schema={"pattern": HEADER_VALUE_FORM})]
     header: Annotated[
-        str, Meta(min_length=1, max_length=128, description="The header that carries the key.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            extra_json_schema={"pattern": HEADER_NAME_FORM},
+            description="The header that carries the key.",
+        ),
     ] = "X-API-Key"
 
     __repr__ = hidden_repr
@@ -81,7 +100,12 @@ class OAuth2Authentication(
 
     token_url: Annotated[
         str,
-        Meta(min_length=1, max_length=2048, description="Where tokens are had; the egress guard applies."),
+        Meta(
+            min_length=1,
+            max_length=2048,
+            extra_json_schema={"format": "uri"},
+            description="Where tokens are had; the egress guard applies.",
+        ),
     ]
     client_id: Annotated[str, Meta(min_length=1, max_length=512)]
     client_secret: Secret

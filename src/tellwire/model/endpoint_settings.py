@@ -11,9 +11,11 @@ from msgspec import Meta
 
 from .authentication import Authentication, hidden
 from .batching import BatchSettings
+from .header import HEADER_VALUE_FORM
 from .lane_settings import CircuitSettings, RateLimit
 from .order import OnExhausted, Order
-from .retry import RetryPolicy, TypedRetryPolicy
+from .retry import RETRY_RULES, RetryPolicy, TypedRetryPolicy
+from .rules import together
 from .signing_choice import SigningChoice
 
 
@@ -26,6 +28,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
             Meta(
                 min_length=1,
                 max_length=256,
+                extra_json_schema={"pattern": HEADER_VALUE_FORM},
                 description="The `User-Agent` of its requests; `Tellwire/` and the version if not given.",
                 examples=["acme-events/1.0"],
             ),
@@ -149,6 +152,15 @@ class EndpointSettings(msgspec.Struct, frozen=True, omit_defaults=True):
         limited = self.max_in_flight is not None or self.rate_limit is not None
         return limited or self.circuit is not None or self.batch is not None
 
+
+SETTING_RULES: Final = {"RetryPolicy": RETRY_RULES, "TypedRetryPolicy": RETRY_RULES}
+"""What goes together inside of settings, by the names of their types: msgspec cannot say it of a type."""
+
+WHOLE_RULES: Final = (
+    together("batch", trace={"const": True}),
+    together("batch", retry_by_type={"minItems": 1}),
+)
+"""What goes together among the settings of an endpoint that is made; in a merge patch, some may be there already."""
 
 DEFAULT_SETTINGS: Final = EndpointSettings()
 

@@ -13,7 +13,8 @@ from .tenant import DEFAULT_TENANT
 MAX_TYPE_CHARS: Final = 128
 MAX_DELAY_MS: Final = 30 * 86_400_000
 """How far ahead an event may be published."""
-_TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+TYPE_FORM: Final = r"^[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*$"
+_TYPE: Final = re.compile(TYPE_FORM)
 
 
 def is_type_name(text: str) -> bool:

@@ -5,6 +5,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from .rules import none_of, refused, together, without
+from .subscription import PATTERN_SCHEMA
+
 _DAY_S: Final = 86_400
 MAX_DELAY_S: Final = 30 * _DAY_S
 MAX_AGE_S: Final = 60 * _DAY_S
@@ -12,6 +15,13 @@ MAX_ATTEMPTS: Final = 100
 DEFAULT_ATTEMPTS: Final = 10
 DEFAULT_FACTOR: Final = 2.0
 DEFAULT_CAP_S: Final = _DAY_S
+
+RETRY_RULES: Final = refused(
+    none_of("delays_s", "first_s", "max_age_s"),
+    together("delays_s", "first_s"),
+    *(without("first_s", name) for name in ("factor", "cap_s", "attempts")),
+)
+"""Of a policy that is whole: in a merge patch, the rest of it may be there already."""
 
 Delay = Annotated[float, Meta(ge=0, le=MAX_DELAY_S)]
 
@@ -89,7 +99,7 @@ class TypedRetryPolicy(
     """A retry policy for some types of events."""
 
     events: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Meta(extra_json_schema=PATTERN_SCHEMA)], ...],
         Meta(
             min_length=1,
             max_length=100,

@@ -6,14 +6,26 @@ import msgspec
 from msgspec import Meta
 
 from .authentication import hidden_repr
+from .header import HEADER_NAME_FORM
 
 MAX_LEGACY: Final = 4
+PREFIX_FORM: Final = r"^(?:[!-z|~][ -z|~]*)?(?:\{(?:timestamp|id)\}[ -z|~]*)*$"
+_AROUND: Final = r"(?:[^{}]*\{(?:timestamp|id|url)\})*[^{}]*"
+TEMPLATE_FORM: Final = rf"^{_AROUND}\{{body\}}{_AROUND}$"
 
 
 class LegacySignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A header that is signed as another system did it, for consumers who need not change then."""
 
-    header: Annotated[str, Meta(min_length=1, max_length=128, description="Such as `X-Hub-Signature-256`.")]
+    header: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            extra_json_schema={"pattern": HEADER_NAME_FORM},
+            description="Such as `X-Hub-Signature-256`.",
+        ),
+    ]
     secret: Annotated[
         str,
         Meta(
@@ -30,6 +42,7 @@ class LegacySignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
         str,
         Meta(
             max_length=128,
+            extra_json_schema={"pattern": PREFIX_FORM},
             description="What stands before the signature, such as `sha256=`; may have `{timestamp}` and `{id}`.",
         ),
     ] = ""
@@ -37,11 +50,17 @@ class LegacySignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
         str,
         Meta(
             max_length=256,
+            extra_json_schema={"pattern": TEMPLATE_FORM},
             description="What is signed: text with `{body}` once, and `{timestamp}` (in seconds), `{id}`, `{url}`.",
         ),
     ] = "{body}"
     timestamp_header: Annotated[
-        str, Meta(max_length=128, description="A header that carries the timestamp by itself, if any.")
+        str,
+        Meta(
+            max_length=128,
+            extra_json_schema={"pattern": f"^$|{HEADER_NAME_FORM}"},
+            description="A header that carries the timestamp by itself, if any.",
+        ),
     ] = ""
 
     __repr__ = hidden_repr
@@ -54,6 +73,7 @@ class SigningChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         tuple[Literal["v1", "v1a"], ...],
         Meta(
             max_length=2,
+            extra_json_schema={"uniqueItems": True},
             description="Of Standard Webhooks: `v1` (HMAC, with the endpoint's `whsec_` secret), `v1a` (Ed25519, with "
             "its `whsk_` secret, else with the server's key) or both; by the kind of its secret if not given.",
         ),

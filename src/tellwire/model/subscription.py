@@ -7,7 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-_PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_]+|\*)(?:\.(?:[A-Za-z0-9_]+|\*))*")
+MAX_PATTERNS: Final = 500
+"""Patterns in one subscription, at most."""
+
+PATTERN_FORM: Final = r"^(?:[A-Za-z0-9_]+|\*)(?:\.(?:[A-Za-z0-9_]+|\*))*$"
+PATTERN_SCHEMA: Final[dict[str, Any]] = {"pattern": PATTERN_FORM, "maxLength": 128}
+_PATTERN: Final = re.compile(PATTERN_FORM)
 
 
 class Envelope(StrEnum):

@@ -24,7 +24,8 @@ MAX_TENANT_ENDPOINTS: Final = 1_000_000
 
 MAX_PUBLISH_PER_S: Final = 1_000_000
 
-_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TENANT_ID_FORM: Final = r"^[A-Za-z0-9._-]{1,64}$"
+_ID: Final = re.compile(TENANT_ID_FORM)
 
 
 class TenantState(StrEnum):

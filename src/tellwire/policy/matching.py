@@ -12,10 +12,7 @@ from typing import Final
 
 from ..errors import FieldError, InvalidInputError
 from ..model.limits import Limits
-from ..model.subscription import is_pattern
-
-MAX_PATTERNS: Final = 500
-"""Patterns in one subscription, at most."""
+from ..model.subscription import MAX_PATTERNS, is_pattern
 
 _RULE: Final = "dot-separated segments of A-Z a-z 0-9 _, each of which may be * instead"
 

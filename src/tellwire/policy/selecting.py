@@ -16,6 +16,7 @@ from ..model.limits import Limits
 MAX_PATH_CHARS: Final = 256
 MAX_PATH_DEPTH: Final = 16
 """How many names a path may have."""
+PATH_FORM: Final = rf"^[^.]+(?:\.[^.]+){{0,{MAX_PATH_DEPTH - 1}}}$"
 
 _MAX_FAULTS: Final = 20
 

@@ -4,7 +4,8 @@ import pytest
 
 from tellwire.errors import InvalidInputError
 from tellwire.model.limits import Limits
-from tellwire.policy.matching import MAX_PATTERNS, check_patterns, compile_patterns
+from tellwire.model.subscription import MAX_PATTERNS
+from tellwire.policy.matching import check_patterns, compile_patterns
 
 
 @pytest.mark.parametrize(
