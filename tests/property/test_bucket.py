@@ -1,6 +1,6 @@
 """The token bucket: never more than its burst above the rate, in any window, whatever the clock does."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tellwire.policy.rate import Bucket
@@ -30,6 +30,7 @@ def test_no_window_has_more_than_burst_and_rate(limit: int, per_s: int, burst: i
 
 
 @given(limit=st.integers(1, 2_000), per_s=st.sampled_from([1, 60]), gap_ms=st.integers(0, 70_000))
+@example(limit=40, per_s=60, gap_ms=40)
 def test_who_waits_as_long_as_told_gets_a_token(limit: int, per_s: int, gap_ms: int) -> None:
     """And not a millisecond before."""
     bucket = Bucket(limit / (per_s * 1000), 1, 0, 1_000)

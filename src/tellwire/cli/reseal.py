@@ -2,17 +2,19 @@
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from ..manage.sealing import Sealed
 from ..settings import Settings
 from .failures import Code, told
 from .flags import ConfigFile, DatabaseUrl, Json
 from .local import settings_for
 from .show import write_json
+
+if TYPE_CHECKING:
+    from ..manage.sealing import Sealed
 
 Check = Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if something is to do.")]
 
@@ -32,7 +34,7 @@ def reseal(
             raise typer.Exit(Code.REFUSED)
 
 
-def _sentence(found: Sealed, *, check: bool) -> str:
+def _sentence(found: "Sealed", *, check: bool) -> str:
     if not found.older:
         return f"all {found.values:,} sealed values are sealed with the first key"
     share = f"{found.older:,} of {found.values:,} sealed values"
@@ -41,7 +43,7 @@ def _sentence(found: Sealed, *, check: bool) -> str:
     return f"{share} were sealed with an older key; now all are sealed with the first"
 
 
-async def _sealed(settings: Settings, *, check: bool) -> Sealed:
+async def _sealed(settings: Settings, *, check: bool) -> "Sealed":
     from ..wiring import tellwire_for
 
     async with tellwire_for(settings, deliver=False) as tellwire:

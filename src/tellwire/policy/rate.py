@@ -84,7 +84,13 @@ class Bucket(msgspec.Struct, frozen=True):
     def wait_ms(self, now_ms: int, count: int = 1) -> int:
         """How long until there are ``count`` tokens (up to ``burst``): 0 where there are, else 1 or more."""
         missing = count - self._tokens(now_ms)
-        return 0 if missing <= 0 else max(1, math.ceil(missing / self.per_ms))
+        if missing <= 0:
+            return 0
+        wait_ms = max(1, math.ceil(missing / self.per_ms))
+        # The division rounds, and so may be wrong by one.
+        if self._tokens(now_ms + wait_ms) < count:
+            return wait_ms + 1
+        return wait_ms - (wait_ms > 1 and self._tokens(now_ms + wait_ms - 1) >= count)
 
     def _tokens(self, now_ms: int) -> float:
         # A clock that was set back must not take tokens away, nor give any twice.
