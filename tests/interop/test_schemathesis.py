@@ -32,9 +32,14 @@ expected-statuses = ["2xx", 304, 401, 403, 404, 409, 412, 429, "5xx"]
 [phases.coverage]
 unexpected-methods = ["PUT", "TRACE"]  # there is one answer to all of them
 
+# An endpoint has so many settings that half of the time would go into trying them twice.
+[[operations]]
+include-name = "POST /v1/endpoints"
+phases.coverage.generation.mode = "positive"
+
 [[operations]]
 include-name = "PATCH /v1/endpoints/{{id}}"
-phases.coverage.generation.mode = "positive"  # the fields are those of POST, where all that is wrong is tried
+phases.coverage.generation.mode = "negative"
 """
 ROOMY = Limits(endpoints_per_tenant=10_000, secrets_per_endpoint=1_000, payload_bytes=MAX_PAYLOAD_HARD_BYTES)
 """So that nothing is refused because of what was made before."""
@@ -62,7 +67,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_server_is_as_the_document_says(url: str, tmp_path: Path) -> None:
-    """All checks pass, for all operations. (It takes some 30 s, for there are thousands of requests to make.)"""
+    """All checks pass, for all operations. (It takes some 25 s: there are 3,500 requests to make.)"""
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     run = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"), "--config-file", "schemathesis.toml",

@@ -24,4 +24,6 @@ async def get_stats(tellwire: Hub, caller: Who, asked: Annotated[TenantStatsQuer
 
     The same over all endpoints of a tenant, or of the whole server. A key that is bound to a tenant sees its tenant's.
     """
-    return StatsOutput.of(await tellwire.stats.all(**dict(asked) | {"tenant": caller.sees(asked.tenant)}))
+    tenant = caller.sees(asked.tenant)
+    shown = StatsOutput.of(await tellwire.stats.all(**dict(asked) | {"tenant": tenant}))
+    return shown.model_copy(update={"tenant": asked.tenant or tenant})
