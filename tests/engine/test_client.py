@@ -321,6 +321,7 @@ async def test_server_that_is_not_there(unused: str, hurry: None) -> None:
         with pytest.raises(RemoteError) as away:
             await client.publish("a.b", {})
     assert away.value.status is None
+    assert str(away.value).startswith(f"the server {unused} did not answer: Connection refused")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 from pyreqwest.client import Client as HttpClient
 from pyreqwest.client import ClientBuilder
-from pyreqwest.exceptions import BuilderError, PyreqwestError, RequestPanicError
+from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, PyreqwestError, RequestPanicError
 
 from tellwire.clock import rfc3339, to_ms
 from tellwire.errors import ClosedError, RemoteError, SettingsError
@@ -159,7 +159,10 @@ class Wire:
         return Answer(response.status, bytes(await response.bytes())), asked_s
 
     def _unreachable(self, error: Exception) -> RemoteError:
-        return RemoteError(f"the server {self._url} did not answer: {type(error).__name__}: {error}")
+        details = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
+        causes = [cause["message"] for cause in details or ()]
+        reason = causes[-1] if causes else f"{type(error).__name__}: {error}"  # the innermost says most
+        return RemoteError(f"the server {self._url} did not answer: {reason}")
 
 
 def new_key() -> str:

@@ -68,6 +68,16 @@ def test_missing_extra_is_explained(missing: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_the_exit_code_does_not_hang_on_the_end_of_the_interpreter() -> None:
+    """What goes wrong while the interpreter is taken apart, in threads of others, changes neither code nor output."""
+    script = "import atexit, os; atexit.register(os.abort); from tellwire.cli import main; main()"
+    for args, code in ((["version"], 0), (["events", "get"], 2)):
+        ended = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, check=False)
+
+        assert ended.returncode == code
+        assert ended.stdout or ended.stderr
+
+
 @pytest.mark.parametrize("missing", ["asyncpg", "greenlet"])
 @pytest.mark.parametrize("command", ["serve", "doctor"])
 def test_a_missing_driver_is_explained(missing: str, command: str) -> None:
