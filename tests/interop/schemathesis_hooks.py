@@ -27,7 +27,7 @@ CANNOT_BE_SAID = (
     (r"PATCH /v1/endpoints/{id}", r"batch: goes without .*"),
     # Languages of their own: JMESPath, filters, JSON Schema, PEM; and what an egress guard thinks of a URL.
     (_ANY, r"(subscriptions\.)?transform: .*"),
-    (_ANY, r"(subscriptions\.)?filter(\..*)?: .*"),
+    (_ANY, r"(subscriptions\.)?filter(\..+: .*|: (nested too deeply|the filter has) .*)"),
     (r"PUT /v1/event-types/{name}", r"(schema|examples)(\..*)?: .*"),
     (_ANY, r"authentication\.(certificate|ca|key): .* (PEM|certificate) .*"),
     (_ANY, r"(url|authentication\.token_url): (endpoint|token) URL .*"),

@@ -34,6 +34,7 @@ from tellwire.model.tenant import (
     TenantLimits,
 )
 from tellwire.model.verification import Verification
+from tellwire.policy.filter_syntax import EVENT_FIELDS, LOGIC
 from tellwire.policy.selecting import MAX_PATH_CHARS, PATH_FORM
 from tellwire.publish.occurred import occurred_ms
 from tellwire.publish.strict_json import with_decimals
@@ -93,6 +94,9 @@ Time = Annotated[
 
 JsonObject = Annotated[dict[str, Any], BeforeValidator(with_decimals)]
 """Any JSON object; its numbers keep all their digits."""
+
+FilterObject = Annotated[JsonObject, says(propertyNames={"enum": [*EVENT_FIELDS, *LOGIC]})]
+"""A filter (docs/reference/filters.md); below these names it is a language of its own."""
 
 _FILTER: Final[dict[str, Any]] = {"data": {"amount": {"$gte": 1000}}}
 
@@ -218,7 +222,7 @@ class SubscriptionBody(Body):
     )
 
     events: Patterns = Field(description="Event types and patterns.", examples=[["order.*"]])
-    filter: JsonObject | None = Field(
+    filter: FilterObject | None = Field(
         default=None,
         description="What else the event must be like: conditions on its `type`, `tenant` and `data`.",
         examples=[_FILTER],
@@ -342,7 +346,7 @@ class FilterTestBody(Body):
         )
     )
 
-    filter: JsonObject = Field(examples=[_FILTER])
+    filter: FilterObject = Field(examples=[_FILTER])
     event: str | None = Field(default=None, description="The id of a stored event.")
     type: TypeName | None = Field(default=None, description="Else its type: `tellwire.test` if not given.")
     tenant: str | None = Field(default=None, description="Its tenant: `default` if not given.")
