@@ -67,7 +67,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_server_is_as_the_document_says(url: str, tmp_path: Path) -> None:
-    """All checks pass, for all operations. (It takes some 25 s: there are 3,500 requests to make.)"""
+    """All checks pass, for all operations. (It takes some 35 s: there are 3,500 requests to make.)"""
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     run = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"), "--config-file", "schemathesis.toml",
