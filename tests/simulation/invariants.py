@@ -5,25 +5,25 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tellwire import unpack
+from tellwire.ids import DELIVERY, encode
 from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
 from tellwire.signing.secret import parse_secret
 from tellwire.signing.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from tellwire.store.tables import STATE_CODES, STATES
 
+from .batching import batches_hold_together
 from .clocks import DRIFT, ROUNDING_MS
 from .limits import LONGEST_PROBE_S, limits_hold
 from .lines import TAKES_EFFECT_S, a_new_order_is_kept, line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
-from .process import LEASE_MS, SCHEDULE, SLOW_POLL_S
+from .process import LEASE_MS, SLOW_POLL_S
 from .receivers import Sent
 from .second_chances import by_replay, replayed, replays_bring_what_they_should
 from .simulation import Published
 
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
-MOST_ATTEMPTS = len(SCHEDULE.delays_ms) + 1
 ASKED_MS = {20_000, 120_000}
 """What the simulated receivers ask for in ``Retry-After``."""
 
@@ -36,7 +36,7 @@ def check(notes: Notes) -> None:
     subscribers_get_it(notes)
     keys_name_one_event(notes)
     statistics_are_exact(notes)
-    batches_are_what_their_id_says(notes)
+    batches_hold_together(notes)
     for life in notes.lives.values():
         states_are_legal(life)
         attempts_are_bounded(life)
@@ -53,6 +53,7 @@ def check(notes: Notes) -> None:
         waits_follow_the_schedule(life)
         it_is_claimed_on_time(notes, life)
         what_is_off_gets_nothing(notes, life)
+        what_is_cancelled_is_not_sent(notes, life)
         it_is_signed_with_the_secrets_in_force(notes, life)
     order_is_kept(notes)
     a_new_order_is_kept(notes)
@@ -135,25 +136,6 @@ def statistics_are_exact(notes: Notes) -> None:
                 raise BrokenError(f"counted at {place}: {dict(counted)}, and it was {dict(+counts)}")
 
 
-def batches_are_what_their_id_says(notes: Notes) -> None:
-    """No batch has more events than it may, and the same id is the same events to the last byte, whoever sends it."""
-    bodies: dict[str, bytes] = {}
-    for sent in notes.simulation.sent:
-        most, id = notes.simulation.batches.get(sent.url), sent.headers["webhook-id"]
-        if most is None:
-            continue
-        events = unpack(sent.headers, sent.body)
-        first = events[0].id == sent.event_id
-        notes.simulation.happened["batch sent again"] += id in bodies and first
-        lined_up = sent.url in notes.simulation.in_line and len(events) > 1 and first
-        notes.simulation.happened["line in a batch"] += lined_up
-        notes.simulation.happened["line in a batch sent again"] += lined_up and id in bodies
-        if len(events) > most:
-            raise BrokenError(f"a batch to {sent.url} has more than {most} events")
-        if bodies.setdefault(id, sent.body) != sent.body:
-            raise BrokenError(f"two batches are called {id}")
-
-
 # A delivery
 
 
@@ -192,7 +174,7 @@ def states_are_legal(life: Life) -> None:
 def attempts_are_bounded(life: Life) -> None:
     """No life of a delivery has more attempts than the schedule; only a hand begins a new one."""
     for change in life.changes:
-        life.require(change.step <= MOST_ATTEMPTS, "it was tried too often")
+        life.require(change.step <= life.most_attempts, "it was tried too often")
         if change.state_before in (SUCCEEDED, EXHAUSTED) and change.state == PENDING:
             life.require(
                 (change.trigger in ("manual", "replay"), change.step) == (True, 0), "it began anew by itself"
@@ -205,7 +187,7 @@ def it_has_ended(notes: Notes, life: Life) -> None:
     if life.state == SUCCEEDED:
         life.require(any(sent.answer == "200" for sent in life.sent), "succeeded, and was never received")
     elif life.state == EXHAUSTED:
-        used_up = last.status == 410 or last.step == MOST_ATTEMPTS or last.error == EXPIRED
+        used_up = last.status == 410 or last.step == life.most_attempts or last.error == EXPIRED
         life.require(used_up, "exhausted before the schedule was")
     elif life.state == CANCELLED:
         by_hand = notes.hands(life, "cancel") or life.event in notes.simulation.cancelled_events
@@ -253,7 +235,7 @@ def times_of_events_hold(notes: Notes, life: Life) -> None:
         left_ms = (life.expires_ms or 0) - change.at_ms
         most_ms = change.doubt_ms + ROUNDING_MS
         if change.records:  # the next attempt would have come too late
-            most_ms += max([1.1 * SCHEDULE.delays_ms[change.step - 1], *ASKED_MS])
+            most_ms += max([1.1 * life.schedule.delays_ms[change.step - 1], *ASKED_MS])
         life.require(left_ms <= most_ms, f"expired {left_ms} ms early")
 
 
@@ -377,7 +359,7 @@ def waits_follow_the_schedule(life: Life) -> None:
         assert change.due_ms is not None
         assert sent is not None
         wait_ms = change.due_ms - (sent.at_ms + attempt.duration_ms)
-        delay_ms = SCHEDULE.delays_ms[change.step - 1]
+        delay_ms = life.schedule.delays_ms[change.step - 1]
         slack_ms = 2 * ROUNDING_MS + sent.doubt_ms + attempt.duration_ms * 2 * DRIFT
         life.require(0.9 * delay_ms - slack_ms <= wait_ms, f"tried again after {wait_ms} ms, too early")
         asked = any(abs(wait_ms - asked_ms) <= slack_ms for asked_ms in ASKED_MS)
@@ -454,6 +436,18 @@ def what_is_off_gets_nothing(notes: Notes, life: Life) -> None:
         sent_s = seconds(sent.at_ms)
         late = sent_s - off_s > TAKES_EFFECT_S and notes.was_well(sent.sender, off_s, sent_s)
         life.require(not late, f"sent at {sent_s} s, and the endpoint is {state} since {off_s} s")
+
+
+def what_is_cancelled_is_not_sent(notes: Notes, life: Life) -> None:
+    """A process that has told that a delivery is cancelled sends it no more, also where it held it in memory."""
+    id = encode(DELIVERY, life.id)
+    for hand in notes.simulation.hands:
+        if hand.delivery == id and hand.told is not None:
+            again = [one.order for one in life.changes if one.state == PENDING and one.order > hand.told]
+            until = min(again, default=1 << 62)  # a replay may have brought it
+            later = any(one.sender == hand.of and hand.told < one.order < until for one in life.sent)
+            life.require(not later, f"{hand.of} sent what it had cancelled at {hand.at_s} s")
+            notes.simulation.happened["cancelled"] += 1
 
 
 def it_is_signed_with_the_secrets_in_force(notes: Notes, life: Life) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SLOTS = 16
 """How many attempts a lane without a limit may have in the air."""
+TIMEOUT_MS = 15_000
+"""So long an answer is waited for at most."""
 LONGEST_PROBE_S = 20.0
 """No circuit of a simulation waits longer for its next probe."""
 _AT_ONCE_S = 1.0
@@ -126,7 +128,14 @@ def _only_the_owner_sends(notes: "Notes", url: str, sends: list[Sent]) -> None:
     for sent in sends:
         owned = _owner(notes.lanes[url], sent.order)
         mine = owned is not None and owned.writer == sent.sender and sent.at_ms < owned.until
-        _require(mine, f"{sent.sender} sent to {url} at {seconds(sent.at_ms)} s, and the lane is not its own")
+        at_s = seconds(sent.at_ms)
+        _require(mine, f"{sent.sender} sent to {url} at {at_s} s, and the lane is not its own")
+        if owned is not None:
+            left_ms = owned.until - sent.at_ms + sent.doubt_ms + ROUNDING_MS
+            _require(
+                left_ms >= TIMEOUT_MS,
+                f"{sent.sender} sent to {url} at {at_s} s, and the answer might come when the lane is another's",
+            )
 
 
 def _few_are_in_the_air(notes: "Notes", sends: list[Sent], most: int) -> None:

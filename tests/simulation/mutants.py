@@ -17,20 +17,34 @@ from typing import NamedTuple
 from .runs import make_template, memory, run
 
 ROOT = Path(__file__).parents[2]
+SOURCE = "src/tellwire"
 
 
 class Mutant(NamedTuple):
-    """In ``file`` each text of ``edits`` stands once; with the other instead, a seed of these worlds must be red."""
+    """Each text of ``edits`` stands once in its file; with the other instead, a seed of its worlds must be red."""
 
     name: str
     worlds: str
-    file: str
-    edits: dict[str, str]
+    edits: dict[str, dict[str, str]]
+
+    def made_of(self, source: Path) -> dict[str, str]:
+        """The text of each file that it changes. Raises AssertionError where one is not as it was."""
+        found: dict[str, str] = {}
+        for file, edits in self.edits.items():
+            text = (source / file).read_text()
+            for old, new in edits.items():
+                assert text.count(old) == 1, (
+                    f"{file} has changed, and so must this mutant: {self.name}: {old!r}"
+                )
+                text = text.replace(old, new)
+            found[file] = text
+        return found
 
 
 WORLDS: dict[str, Callable[[int], bool]] = {
     "all": lambda seed: True,
     "limited": lambda seed: seed % 3 != 0,
+    "bursting": lambda seed: seed % 3 == 1,
     "batched": lambda seed: seed % 3 != 0 and seed % 5 == 3,
     "ordered": lambda seed: seed % 5 in (1, 2),
     "lined up": lambda seed: seed % 10 == 8,
@@ -39,86 +53,88 @@ WORLDS: dict[str, Callable[[int], bool]] = {
 """Which seeds have what is meant; see ``Simulation``."""
 
 MUTANTS = (
-    Mutant("a lane is taken whoever owns it", "limited", "store/lanes.py", {
-        "WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms": "WHERE true OR :now_ms = 0",
+    Mutant("a lane is taken whoever owns it", "limited", {"store/lanes.py": {
+        "WHERE lanes.owner = excluded.owner OR lanes.until_ms <= :now_ms\n    RETURNING":
+            "WHERE true OR :now_ms = 0\n    RETURNING",
         "if before is not None and before.owner != owner and before.until_ms > now_ms:": "if False:",
-    }),
-    Mutant("nobody asks whether the lane is still ours", "limited", "deliver/ownership.py", {
+    }}),
+    Mutant("nobody asks whether the lane is still ours", "limited", {"deliver/ownership.py": {
         "return until_ms is not None and until_ms - self._clock.now_ms() >= self._needed_ms":
             "return until_ms is not None",
-    }),
-    Mutant("the burst is twice as large", "limited", "deliver/lanes.py", {
+    }}),
+    Mutant("the burst is twice as large", "limited", {"deliver/lanes.py": {
         "Bucket(rate.per_ms, rate.at_once, 0,": "Bucket(rate.per_ms, 2 * rate.at_once, 0,",
-    }),
-    Mutant("a new owner begins with a full bucket", "limited", "deliver/lanes.py", {
+    }}),
+    Mutant("a new owner begins with a full bucket", "bursting", {"deliver/lanes.py": {
         "tokens = bucket.burst if idle_since_ms is None else 0": "tokens = bucket.burst",
-    }),
-    Mutant("the token is taken before a batch is sealed", "batched", "deliver/lanes.py", {
+    }}),
+    Mutant("the token is taken before a batch is sealed", "batched", {"deliver/lanes.py": {
         "            lane.unsent.add(claim)":
             "            lane.bucket = lane.bucket.taken(self._clock.now_ms()) or lane.bucket",
         "        taken = bucket.taken(now_ms)": "        taken = bucket",
-    }),
-    Mutant("one request more than max_in_flight", "limited", "deliver/lanes.py", {
+    }}),
+    Mutant("one request more than max_in_flight", "limited", {"deliver/lanes.py": {
         "maximum = settings.max_in_flight or": "maximum = (settings.max_in_flight or 15) + 1 or",
-    }),
-    Mutant("several probes at a time", "limited", "deliver/lanes.py", {
-        "return self.per_request  # for a probe": "return 8 * self.per_request",
+    }}),
+    Mutant("several probes at a time", "bursting", {"deliver/lanes.py": {
         "            if lane.in_flight:": "            if False:",
         "(circuit.probe_ms > now_ms or lane.in_flight > 1)": "circuit.probe_ms > now_ms",
-    }),
-    Mutant("a probe at once, without a pause", "limited", "deliver/lanes.py", {
+    }, "deliver/lane.py": {
+        "return self.per_request  # for a probe": "return 8 * self.per_request",
+    }}),
+    Mutant("a probe at once, without a pause", "limited", {"deliver/lanes.py": {
         "if circuit.probe_ms > now_ms:": "if False:",
         "(circuit.probe_ms > now_ms or lane.in_flight > 1)": "False",
-    }),
-    Mutant("a new owner does not look at the circuit", "limited", "deliver/lanes.py", {
-        "if lane.circuit is not None and circuit is not None:": "if False:",
-    }),
-    Mutant("an open circuit is not written down", "limited", "deliver/holding.py", {
+    }}),
+    Mutant("a new owner does not look at the circuit", "bursting", {"deliver/lanes.py": {
+        "if circuit is not None and lane.sets_circuit:": "if False:",
+    }}),
+    Mutant("an open circuit is not written down", "limited", {"deliver/holding.py": {
         "self._owner, why.waiting_for, why.circuit)": "self._owner, why.waiting_for)",
-    }),
-    Mutant("Retry-After does not hold the lane back", "all", "deliver/executor.py", {
+    }}),
+    Mutant("Retry-After does not hold the lane back", "all", {"deliver/executor.py": {
         "        if verdict.hold_ms:": "        if False:",
-    }),
-    Mutant("replays take all slots", "all", "deliver/replayer.py", {
+    }}),
+    Mutant("replays take all slots", "all", {"deliver/replayer.py": {
         ".limit.allowed // 2, 1)": ".limit.allowed * 2, 1)",
-    }),
-    Mutant("what has expired is sent", "all", "deliver/executor.py", {
+    }}),
+    Mutant("what has expired is sent", "all", {"deliver/executor.py": {
         "if claim.expires_ms is not None and claim.expires_ms <= started_ms:": "if False:",
-    }),
-    Mutant("a result is written whoever holds the lease", "all", "store/sqlite_hot.py", {
+    }}),
+    Mutant("a result is written whoever holds the lease", "all", {"store/sqlite_hot.py": {
         "WHERE deliveries.id = new.column1 AND deliveries.lease_token = new.column2 AND deliveries.state = 0":
             "WHERE deliveries.id = new.column1 AND deliveries.state = 0",
-    }),
-    Mutant("a lease is taken away", "all", "store/sqlite_hot.py", {
+    }}),
+    Mutant("a lease is taken away", "all", {"store/sqlite_hot.py": {
         "d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?\n    ORDER":
             "d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= 5000 + ?\n    ORDER",
-    }),
-    Mutant("what was cancelled is sent all the same", "all", "deliver/engine.py", {
+    }}),
+    Mutant("what was cancelled is sent all the same", "bursting", {"deliver/engine.py": {
         "if claim.delivery_id == delivery_id:\n                claim.lease_until_ms = 0":
             "if claim.delivery_id == delivery_id:\n                pass",
-    }),
-    Mutant("a paused endpoint gets what is in memory", "all", "deliver/executor.py", {
+    }}),
+    Mutant("a paused endpoint gets what is in memory", "bursting", {"deliver/executor.py": {
         "if endpoint is None or endpoint.state is not EndpointState.ENABLED:": "if endpoint is None:",
-    }),
-    Mutant("what follows in a line does not wait", "ordered", "deliver/engine.py", {
+    }}),
+    Mutant("what follows in a line does not wait", "ordered", {"deliver/engine.py": {
         "if through and not self._stopped:": "if not self._stopped:",
-    }),
-    Mutant("what is exhausted does not block its line", "ordered", "store/sqlite_order.py", {
+    }}),
+    Mutant("what is exhausted does not block its line", "ordered", {"store/sqlite_order.py": {
         "WHERE state = 2 AND sequence IS NOT NULL": "WHERE state = 9 AND sequence IS NOT NULL",
-    }),
-    Mutant("what stands behind a batch does not wait", "lined up", "deliver/batches.py", {
+    }}),
+    Mutant("what stands behind a batch does not wait", "lined up", {"deliver/batches.py": {
         "        return evidence.succeeded": "        return True",
-    }),
-    Mutant("a line is claimed past the end of a batch", "lined up", "store/order.py", {
+    }}),
+    Mutant("a line is claimed past the end of a batch", "lined up", {"store/order.py": {
         "takewhile(lambda row: row[-1] == first[-1], following)": "following",
-    }),
-    Mutant("a change of order leaves what waits where it was", "rearranged", "store/order.py", {
+    }}),
+    Mutant("a change of order leaves what waits where it was", "rearranged", {"store/order.py": {
         "            .values(sequence=sequence_now(order))": "            .values(sequence=deliveries.c.sequence)",
-    }),
-    Mutant("a new id for each sending of a batch", "batched", "deliver/batches.py", {
+    }}),
+    Mutant("a new id for each sending of a batch", "batched", {"deliver/batches.py": {
         "            batch_id = batch_id_of(claims)\n            if":
             "            batch_id = claims[0].batch_id or self._random.randbytes(16)\n            if",
-    }),
+    }}),
 )  # fmt: skip
 
 
@@ -136,7 +152,8 @@ def main() -> int:
         if asked.only in mutant.name:
             told = _noticed(mutant, asked.seeds)
             alive += told is None
-            print(f"| {mutant.name} | {told or 'NOBODY NOTICES'} |", flush=True)
+            where = ", ".join(f"`{file}`" for file in mutant.edits)
+            print(f"| {mutant.name} | {where} | {told or 'NOBODY NOTICES'} |", flush=True)
     return int(alive > 0)
 
 
@@ -147,12 +164,9 @@ def _noticed(mutant: Mutant, seeds: int) -> str | None:
             shutil.copytree(
                 ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("node_modules", "__pycache__")
             )
-        file = Path(folder) / "src" / "tellwire" / mutant.file
-        text = file.read_text()
-        for old, new in mutant.edits.items():
-            assert text.count(old) == 1, f"{mutant.file} has changed, and so must this mutant: {mutant.name}"
-            text = text.replace(old, new)
-        file.write_text(text)
+        source = Path(folder) / SOURCE
+        for file, text in mutant.made_of(source).items():
+            (source / file).write_text(text)
         ran = subprocess.run(
             [sys.executable, "-m", "tests.simulation.mutants", f"--here={mutant.worlds}", f"--seeds={seeds}"],
             cwd=folder,

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from tellwire.ids import DELIVERY, EVENT, REPLAY, encode
+from tellwire.policy.retry import RetrySchedule
 from tellwire.store.tables import STATES
 from tellwire.store.tallies import decode
 
 from .observer import Change, LaneChange, Switch, seconds
+from .process import SCHEDULE
 from .receivers import Sent
 from .simulation import Simulation
 
@@ -49,9 +51,15 @@ class Life(msgspec.Struct):
     token: int | None
     deliver_ms: int | None
     expires_ms: int | None
+    schedule: RetrySchedule = SCHEDULE
     changes: list[Change] = []
     sent: list[Sent] = []
     attempts: list[Attempt] = []
+
+    @property
+    def most_attempts(self) -> int:
+        """How many attempts its schedule has."""
+        return len(self.schedule.delays_ms) + 1
 
     def require(self, holds: bool, message: str) -> None:
         """Raise BrokenError unless it ``holds``."""
@@ -95,6 +103,7 @@ class Notes:
             " ORDER BY d.id"
         ):
             life = Life(id, encode(EVENT, event), *what)
+            life.schedule = simulation.schedules.get(life.url, SCHEDULE)
             assert (life.event, life.url) not in place, f"event {life.event} has two deliveries to {life.url}"
             self.lives[id] = place[life.event, life.url] = life
         for change in self.changes:

@@ -202,15 +202,15 @@ def cancel(world: "Simulation") -> None:
     async def ask(tellwire: Tellwire) -> None:
         page = await tellwire.deliveries.list(limit=4, state=State.PENDING)
         for delivery in page.data[:1]:
-            world.by_hand("cancel", delivery.id)
             try:
-                await tellwire.deliveries.cancel(delivery.id)
+                await world.cancel(tellwire, process, delivery.id)
             except ConflictError:
                 pass  # it has ended meanwhile
 
     if world.chance.random() < 0.5:
         publish(world)
-    world.any_process().do(ask)
+    process = world.any_process()
+    process.do(ask)
 
 
 def switch(world: "Simulation") -> None:

@@ -16,14 +16,16 @@ from typing import NamedTuple
 
 from tellwire.hub import Tellwire
 from tellwire.model.event import Receipt
+from tellwire.policy.retry import RetrySchedule
 from tellwire.signing.secret import generate_symmetric
 
 from . import limits
+from .bursts import bursts
 from .database import Trouble, Weather
 from .observer import seconds
 from .process import Process
 from .receivers import Moods, Sent
-from .script import CALM_S, Step, changes_of_order, enable, plan, unblock
+from .script import CALM_S, PUBLISHING_S, Step, changes_of_order, enable, plan, unblock
 from .virtual import Timeline
 
 END_S = CALM_S + 3_000
@@ -32,6 +34,8 @@ SKEW_S = 15.0
 """How far the clocks of hosts are wrong, at most."""
 
 
+SOON_MS = (2_000, 5_000)
+"""After what times a delivery is tried again at endpoints that block, before it is exhausted."""
 ORDERS = ["endpoint", "key", "key"]
 ON_EXHAUSTED = ["continue", "continue", "block"]
 _REPLAYING = """SELECT 1 FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
@@ -40,6 +44,9 @@ _REPLAYING = """SELECT 1 FROM replays r JOIN endpoints e ON e.id = r.endpoint_id
 _ROOM_TO_REPLAY = f"""{_REPLAYING} AND (e.deleted_ms IS NOT NULL OR NOT EXISTS (SELECT 1 FROM deliveries d
     WHERE d.endpoint_id = e.id AND d.state = 0 AND d."trigger" = 'replay'))"""
 """Whether one of them does not wait for a delivery either that it has made due."""
+
+_OWNERS = """SELECT writer FROM lane_changes WHERE at_order IN
+    (SELECT max(at_order) FROM lane_changes WHERE owner IS NOT owner_before GROUP BY endpoint)"""
 
 
 class Published(NamedTuple):
@@ -53,12 +60,14 @@ class Published(NamedTuple):
 
 
 class Hand(NamedTuple):
-    """Somebody asked for a delivery to be retried or cancelled."""
+    """Somebody asked for a delivery to be retried or cancelled; ``told`` was when they heard that it is, of whom."""
 
     at_s: float
     order: int
     move: str
     delivery: str
+    told: int | None = None
+    of: str | None = None
 
 
 class Replayed(NamedTuple):
@@ -133,6 +142,7 @@ class Simulation:
         self.endpoints: dict[str, str] = {}
         self.ordered = seed % 5 in (1, 2) or seed % 10 == 8  # there with batches
         self.in_line: dict[str, InLine] = {}  # by URL
+        self.schedules: dict[str, RetrySchedule] = {}  # by URL, where it is not the usual one
         self.new_orders: dict[str, list[NewOrder]] = {}  # the same, where it changes
         self.keys: dict[int, str] = {}  # the ordering keys of events, by what is in them
         self.unblocked_s = float("inf")  # from here on, nothing blocks any more
@@ -175,6 +185,10 @@ class Simulation:
         """URL and id of an endpoint; it may have been deleted."""
         return self.chance.choice(list(self.endpoints.items()))
 
+    def owners(self) -> set[str]:
+        """The names of the processes that were the last to own a lane."""
+        return {name for (name,) in self._watch.execute(_OWNERS)}
+
     def acknowledge(self, receipt: Receipt, began: int, n: int, key: str | None) -> None:
         """Whoever published was told so."""
         self.published.append(Published(receipt, began, next(self.order), n, key))
@@ -184,6 +198,13 @@ class Simulation:
     def by_hand(self, move: str, delivery: str) -> None:
         """Somebody asks for this; whether it comes to pass, the database tells."""
         self.hands.append(Hand(self.timeline.now_s, next(self.order), move, delivery))
+
+    async def cancel(self, tellwire: Tellwire, process: Process, delivery: str) -> None:
+        """Have ``process`` cancel a delivery."""
+        hand = Hand(self.timeline.now_s, next(self.order), "cancel", delivery)
+        self.hands.append(hand)
+        await tellwire.deliveries.cancel(delivery)
+        self.hands[self.hands.index(hand)] = hand._replace(told=next(self.order), of=process.name)
 
     def create_endpoint(self, process: Process) -> None:
         """Have an endpoint made."""
@@ -198,6 +219,10 @@ class Simulation:
         if self.ordered and self.chance.random() < 0.8:
             self.in_line[url] = InLine(*(self.chance.choice(which) for which in (ORDERS, ON_EXHAUSTED)))
             settings |= self.in_line[url]._asdict()
+            if self.in_line[url].on_exhausted == "block":  # with the usual schedule it would take too long
+                self.schedules[url] = RetrySchedule(SOON_MS)
+                settings["retry"] = {"delays_s": [delay_ms // 1000 for delay_ms in SOON_MS]}
+                self.moods[url] = Moods(fails=0.6)
 
         async def create(tellwire: Tellwire) -> None:
             began = next(self.order)
@@ -264,10 +289,14 @@ class Simulation:
     def run(self) -> None:
         """Live until nothing is left to do."""
         for number in range(self.chance.randint(1, 3)):
-            self._start(engine=number == 0 or self.chance.random() < 0.85)
+            self.start(engine=number == 0 or self.chance.random() < 0.85)
         for _ in range(self.chance.randint(1, 3)):
             self.at(0.5, lambda world: world.create_endpoint(world.any_process()))
-        for at_s, step in [*plan(self.chance), *changes_of_order(self.seed)]:
+        for at_s, step in [
+            *plan(self.chance),
+            *changes_of_order(self.seed),
+            *bursts(self.seed, PUBLISHING_S),
+        ]:
             self.at(max(at_s, 1.0), step)
         self.at(CALM_S, Simulation._calm_down)
         try:
@@ -362,7 +391,7 @@ class Simulation:
         for process in self.processes:
             process.weather.clear()
             process.lives = process.dies_when = None
-        self._start(engine=True)
+        self.start(engine=True)
         self.unblocked_s = self.timeline.now_s + 5
         for url in self.in_line:  # one after the other, each with a whole schedule, takes too long
             self.moods[url] = Moods(fails=0.05)
@@ -370,7 +399,8 @@ class Simulation:
             self.at(self.unblocked_s, lambda world, id=id: enable(world, id))  # type: ignore[misc]
             self.at(self.unblocked_s, lambda world, id=id: unblock(world, id))  # type: ignore[misc]
 
-    def _start(self, *, engine: bool) -> None:
+    def start(self, *, engine: bool) -> None:
+        """Have another process come up."""
         process = Process(f"{'w' if engine else 'a'}{next(self._names)}", self, engine=engine)
         self._unwell(process, 5)
         self.processes.append(process)
@@ -385,6 +415,6 @@ class Simulation:
             if not any(one.engine for one in self.processes):
                 self._unwell(None, after_s + 5)  # until somebody is there who delivers
             if self.processes:
-                self.at(self.timeline.now_s + after_s, lambda world: world._start(engine=engine))
+                self.at(self.timeline.now_s + after_s, lambda world: world.start(engine=engine))
             else:
-                self._start(engine=engine)
+                self.start(engine=engine)

@@ -53,7 +53,7 @@ def test_everything_goes_wrong_now_and_then(happened: Counter[str]) -> None:
         "late result dropped", "answer to a publish lost", "answer to a result lost", "answer to a claim lost",
         "clock set", "batch sent again", "lane taken over", "lane taken over from a dead owner", "lane at its bound",
         "rate at its bound", "circuit opened", "lane held back", "replay succeeded", "replay cancelled",
-        "replay taken over", "brought again", "sent at once",
+        "replay taken over", "brought again", "sent at once", "cancelled", "batch kept together",
     }  # fmt: skip
     assert {what for what in wanted if happened[what] < 1} == set()
 
