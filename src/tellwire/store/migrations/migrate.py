@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, inspect, text
 
+from tellwire.clock import SystemClock
 from tellwire.errors import StoreVersionError
 from tellwire.store.tables import SCHEMA_VERSION
 
@@ -29,17 +30,21 @@ def migrate(connection: Connection) -> bool:
             f"the database is at version {version}, this Tellwire knows {SCHEMA_VERSION} at most: "
             "upgrade Tellwire (nothing was changed)"
         )
-    if (
-        version is None
-        and connection.dialect.name == "sqlite"
-        and _is_empty(connection)
-        and make_new(connection)
-    ):
-        return True
-    from .upgrade import upgrade
+    new = version is None and connection.dialect.name == "sqlite" and _is_empty(connection)
+    if not (new and make_new(connection)):
+        from .upgrade import upgrade
 
-    upgrade(connection)
+        upgrade(connection)
+    _date(connection)
     return True
+
+
+def _date(connection: Connection) -> None:
+    """Tenants that migrations make are as old as that."""
+    now_ms = SystemClock().now_ms()
+    connection.execute(
+        text("UPDATE tenants SET created_ms = :now_ms WHERE created_ms = 0"), {"now_ms": now_ms}
+    )
 
 
 def _is_empty(connection: Connection) -> bool:
