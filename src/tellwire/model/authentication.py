@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from .header import HEADER_NAME_FORM, HEADER_VALUE_FORM
+from .header import HEADER_VALUE_FORM, HeaderName
 
 MASK: Final = "***"
 """Stands for a secret wherever one would be shown."""
@@ -81,13 +81,8 @@ class ApiKeyAuthentication(msgspec.Struct, frozen=True, tag="api_key", forbid_un
 
     key: Annotated[Secret, Meta(extra_json_schema={"pattern": HEADER_VALUE_FORM})]
     header: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=128,
-            extra_json_schema={"pattern": HEADER_NAME_FORM},
-            description="The header that carries the key.",
-        ),
+        HeaderName,
+        Meta(description="The header that carries the key."),
     ] = "X-API-Key"
 
     __repr__ = hidden_repr

@@ -14,7 +14,7 @@ DEFAULT_LIFETIME_S: Final = 3_600
 MIN_LIFETIME_S: Final = 60
 MAX_LIFETIME_S: Final = 86_400
 MAX_SUBJECT_CHARS: Final = 50
-SUBJECT_FORM: Final = r"^[!-~]{1,50}$"
+SUBJECT_FORM: Final = rf"^[!-~]{{1,{MAX_SUBJECT_CHARS}}}$"
 
 
 class Capability(StrEnum):

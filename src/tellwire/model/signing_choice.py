@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from .authentication import hidden_repr
-from .header import HEADER_NAME_FORM
+from .header import HEADER_NAME_FORM, HeaderName
 
 MAX_LEGACY: Final = 4
 PREFIX_FORM: Final = r"^(?:[!-z|~][ -z|~]*)?(?:\{(?:timestamp|id)\}[ -z|~]*)*$"
@@ -18,13 +18,8 @@ class LegacySignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     """A header that is signed as another system did it, for consumers who need not change then."""
 
     header: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=128,
-            extra_json_schema={"pattern": HEADER_NAME_FORM},
-            description="Such as `X-Hub-Signature-256`.",
-        ),
+        HeaderName,
+        Meta(description="Such as `X-Hub-Signature-256`."),
     ]
     secret: Annotated[
         str,
