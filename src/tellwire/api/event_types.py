@@ -4,18 +4,17 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
-from tellwire.model.event import MAX_TYPE_CHARS, TYPE_FORM
-
 from .event_type_shapes import EventTypeBody, EventTypeOutput
 from .hub import Hub
 from .inputs import EventTypeQuery
 from .outputs import ListOutput
+from .saying import TypeName
 
 
 async def put_event_type(
     tellwire: Hub,
     response: Response,
-    name: Annotated[str, Path(json_schema_extra={"pattern": TYPE_FORM, "maxLength": MAX_TYPE_CHARS})],
+    name: Annotated[TypeName, Path()],
     asked: EventTypeBody | None = None,
 ) -> EventTypeOutput:
     """Describe an event type

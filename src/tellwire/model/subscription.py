@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from .limits import Limits
+
 MAX_PATTERNS: Final = 500
 """Patterns in one subscription, at most."""
 
 PATTERN_FORM: Final = r"^(?:[A-Za-z0-9_]+|\*)(?:\.(?:[A-Za-z0-9_]+|\*))*$"
-PATTERN_SCHEMA: Final[dict[str, Any]] = {"pattern": PATTERN_FORM, "maxLength": 128}
+PATTERN_SCHEMA: Final[dict[str, Any]] = {"pattern": PATTERN_FORM, "maxLength": Limits().pattern_chars}
 _PATTERN: Final = re.compile(PATTERN_FORM)
 
 
