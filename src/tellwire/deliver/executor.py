@@ -11,6 +11,7 @@ from tellwire.clock import Clock
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
+from tellwire.model.order import WHOLE
 from tellwire.policy.circuit import CLOSED
 from tellwire.policy.outcome import Verdict
 from tellwire.policy.retry import RetrySchedule
@@ -141,7 +142,9 @@ class Executor:
         )
         if made is not evidence:  # a request was sent, which says something of the receiver
             self._follow(lane, endpoint, evidence, verdict, ended_ms)
-        self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms))
+        # The end of a run of a whole endpoint: until it is recorded, nothing that is left in the store can be claimed.
+        hurry = lane.backlog and claim.last and claim.sequence == WHOLE
+        self._recorder.record(Result(claim, endpoint, evidence, verdict, started_ms, ended_ms), hurry=hurry)
         return evidence.succeeded
 
     async def _shaped(self, claim: Claim, endpoint: LiveEndpoint, shapes: Shapes) -> Shaped | Evidence:

@@ -107,9 +107,9 @@ class Recorder:
             stage="record",
         )
 
-    def record(self, result: Result) -> None:
-        """Have ``result`` written with the next transaction."""
-        self._write.submit(result)
+    def record(self, result: Result, *, hurry: bool = False) -> None:
+        """Have ``result`` written with the next transaction; ``hurry`` where its lane has nothing else to do."""
+        self._write.submit(result, hurry=hurry)
 
     def record_together(self, results: list[Result]) -> None:
         """Have the results of one request written in one transaction."""

@@ -29,7 +29,7 @@ LINGER_S = 0.002
 """How long a batch may grow while publishers are many. Measured: see docs/adr/0003-group-commit.md."""
 BUSY_ITEMS = 4
 """A transaction with at least so many items means load: then the next one lingers."""
-PATIENT_LINGERS = 4
+PATIENT_LINGERS = 12
 PATIENT_ITEMS = 200
 """While only items wait for which nobody waits in turn, a batch may grow for so many lingers, or to so many items."""
 LONG_S = 0.025
@@ -66,7 +66,7 @@ class BatchedWrite:
         stage: str,
         run: Run,
         done: Done,
-        wake: Callable[[], None],
+        wake: Callable[[bool], None],
         weigh: Weigh,
         max_weight: int,
         patient: bool,
@@ -81,6 +81,7 @@ class BatchedWrite:
         self._weigh = weigh
         self._max_weight = self._most = max_weight
         self._items: deque[Any] = deque()
+        self._hurried = False
 
     def run(self, connection: Connection, items: list[Any]) -> list[Any]:
         """Do what ``items`` ask for inside the transaction; gives an outcome for each."""
@@ -97,10 +98,11 @@ class BatchedWrite:
         if weight >= PACE_ITEMS:
             self._most = max(PACE_ITEMS, min(self._max_weight, int(weight * LONG_S / took_s)))
 
-    def submit(self, item: Any) -> None:
-        """Put ``item`` into the next transaction."""
+    def submit(self, item: Any, *, hurry: bool = False) -> None:
+        """Put ``item`` into the next transaction; ``hurry`` where somebody waits for this one of a patient kind."""
         self._items.append(item)
-        self._wake()
+        self._hurried = hurry or self._hurried
+        self._wake(self.in_hurry)
 
     def take(self) -> list[Any]:
         """The waiting items, as many as one transaction should hold; the rest waits for the next."""
@@ -109,12 +111,18 @@ class BatchedWrite:
         while self._items and weight < self._most:
             taken.append(self._items.popleft())
             weight += self._weigh(taken[-1])
+        self._hurried = self._hurried and bool(self._items)
         return taken
 
     @property
     def waiting(self) -> int:
         """How many items wait."""
         return len(self._items)
+
+    @property
+    def in_hurry(self) -> bool:
+        """Whether somebody waits for an item that waits."""
+        return bool(self._items) and (self._hurried or not self.patient)
 
 
 class GroupCommit:
@@ -153,8 +161,7 @@ class GroupCommit:
         ``patient``: nobody waits for its outcomes, so that under load its items may wait to share a commit.
         ``stage``: whose write it is, for telemetry.
         """
-        wake = self._wake if patient else self._wake_now
-        write = BatchedWrite(stage, run, done, wake, weigh, max_weight, patient)
+        write = BatchedWrite(stage, run, done, self._wake, weigh, max_weight, patient)
         self._writes.append(write)
         return write
 
@@ -165,14 +172,12 @@ class GroupCommit:
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    def _wake(self) -> None:
+    def _wake(self, hurry: bool) -> None:
+        if hurry:
+            self._hurry.set()
         # Not at once: what else is submitted in this turn of the event loop comes along.
         if self._task is None:
             self._task = self._loop.create_task(self._write_on(), name="tellwire-writer")
-
-    def _wake_now(self) -> None:
-        self._hurry.set()
-        self._wake()
 
     async def _write_on(self) -> None:
         try:
@@ -191,15 +196,13 @@ class GroupCommit:
     async def _linger(self) -> None:
         for _ in range(PATIENT_LINGERS):
             await asyncio.sleep(self._linger_s)
-            waiting = [write for write in self._writes if write.waiting]
-            if not all(write.patient for write in waiting):
-                return
-            if not waiting or sum(write.waiting for write in waiting) >= PATIENT_ITEMS:
+            waiting = sum(write.waiting for write in self._writes)
+            if not 0 < waiting < PATIENT_ITEMS or any(write.in_hurry for write in self._writes):
                 return
 
     async def _wait_for_company(self) -> None:
         """After a few items for which nobody waits: let the next such come together, until somebody is in a hurry."""
-        if self._closing or any(write.waiting and not write.patient for write in self._writes):
+        if self._closing or any(write.in_hurry for write in self._writes):
             return
         self._hurry.clear()
         with contextlib.suppress(TimeoutError):

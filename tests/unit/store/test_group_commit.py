@@ -25,6 +25,11 @@ class Commits:
         """A kind of write without effect."""
         return self.writes.register(_outcomes, lambda _, __: None, most, patient=patient)
 
+    async def writes_once(self) -> None:
+        """Return after the next transaction."""
+        self.committed.clear()
+        await self.committed.wait()
+
     async def _commit(self, work: Work) -> list[list[Any]]:
         self.batches.append([item for _, items in work for item in items])
         self.committed.set()
@@ -96,6 +101,27 @@ async def test_a_few_results_come_together(monkeypatch: pytest.MonkeyPatch) -> N
     results.submit(4)
     await commits.writes.close()
     assert commits.batches[2:] == [[4]], "and the end waits for nobody"
+
+
+@pytest.mark.parametrize("before", [1, group_commit.BUSY_ITEMS], ids=["idle", "busy"])
+async def test_one_patient_item_may_be_in_a_hurry(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
+    """A result for which somebody waits ends the wait of all, with load and without it; the next wait again."""
+    monkeypatch.setattr(group_commit, "PATIENT_LINGERS", 10_000)
+    commits = Commits()
+    results = commits.kind(patient=True)
+    for item in range(before):
+        results.submit(item)
+    await commits.writes_once()
+    results.submit("patient")
+    await asyncio.sleep(0.005)
+    assert len(commits.batches) == 1
+    results.submit("hurried", hurry=True)
+    await commits.writes_once()
+    assert commits.batches[1:] == [["patient", "hurried"]]
+    results.submit("patient")
+    await asyncio.sleep(0.005)
+    assert len(commits.batches) == 2
+    await commits.writes.close()
 
 
 async def test_what_takes_long_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
