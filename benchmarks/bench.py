@@ -98,7 +98,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", choices=[*NAMES, "all"], default=DEFAULT, metavar="NAME",
         help=f"what to measure: {' '.join(NAMES)}, or all; default: {' '.join(DEFAULT)}")  # fmt: skip
     add("--store", nargs="+", choices=STORES, default=STORES, help="on these stores")
-    add("--processes", type=int, default=2, help="Tellwire processes on PostgreSQL (SQLite: one)")
+    add(
+        "--processes",
+        type=int,
+        default=2,
+        help="Tellwire processes on PostgreSQL; on SQLite one and, at full speed, so many",
+    )
     add("--json", action="store_true", help="print JSON instead of tables")
     add("--plots", action="store_true", help="draw plots into benchmarks/plots")
     add("--profile", action="store_true", help="cProfile of every thread, at full speed")

@@ -66,10 +66,10 @@ class SqliteDatabase:
     """See ``Database``. It has no processes of its own."""
 
     store = SQLITE
-    processes = 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, processes: int = 1) -> None:
         self.path = path
+        self.processes = processes
         self.url = f"sqlite:///{path}"
 
     def fetch(self, query: str) -> list[tuple[Any, ...]]:

@@ -41,6 +41,11 @@ class Run:
         """How long to offer load."""
         return self.asked.seconds or (quick if self.asked.quick else full)
 
+    def counts(self, store: str) -> tuple[int, ...]:
+        """With how many processes to measure what several can do: on SQLite one alone, too."""
+        several = self.asked.processes
+        return (1, several) if store == SQLITE and several > 1 else (several,)
+
     def folder(self, name: str) -> Path:
         """A new folder."""
         self._made += 1
@@ -49,17 +54,17 @@ class Run:
         return folder
 
     @contextmanager
-    def database(self, store: str) -> Iterator[Database]:
-        """A new and empty database, gone afterwards."""
+    def database(self, store: str, processes: int | None = None) -> Iterator[Database]:
+        """A new and empty database, gone afterwards; on SQLite for one process, where nothing else is said."""
         folder = self.folder(store)
         if store == SQLITE:
-            yield SqliteDatabase(folder / "bench.db")
+            yield SqliteDatabase(folder / "bench.db", processes or 1)
             shutil.rmtree(folder)
             return
         name = f"bench{self._made}"
         self.postgres.create(name)
         try:
-            yield PostgresDatabase(self.postgres, name, self.asked.processes)
+            yield PostgresDatabase(self.postgres, name, processes or self.asked.processes)
         finally:
             self.postgres.drop(name)
 

@@ -53,12 +53,13 @@ def throughput(run: Run, names: Sequence[str]) -> Table:
         found: list[Row] = []
         for case in (case for case in cases if case.size == size):
             for store in run.asked.stores:
-                full = _full(run, case, store)
-                bares.append(_bare(run, size))
-                found.append(_row(case, store, full, bares[-2:]))
+                for processes in run.counts(store):
+                    full = _full(run, case, store, processes)
+                    bares.append(_bare(run, size))
+                    found.append(_row(case, store, processes, full, bares[-2:]))
         rows += [_bare_row(size, bares), *found]
     notes = (
-        f"Concurrency {CONCURRENCY}, {LANES} endpoints of 16 slots; SQLite one process, PostgreSQL two.",
+        f"Concurrency {CONCURRENCY}, {LANES} endpoints of 16 slots.",
         "CPU and memory of the Tellwire processes (memory: of the larger one), or of the bare loop.",
     )
     return Table("throughput", "Publishing at full speed", _COLUMNS, rows, notes)
@@ -66,9 +67,10 @@ def throughput(run: Run, names: Sequence[str]) -> Table:
 
 def rate_of_single(run: Run, store: str) -> float:
     """Deliveries a second of single events of 1 KB; measured once a run."""
-    key = ("single", store)
+    processes = run.counts(store)[0]
+    key = ("single", store, processes)
     if key not in run.found:
-        _full(run, CASES["single"], store)
+        _full(run, CASES["single"], store, processes)
     rate: float = run.found[key]
     return rate
 
@@ -86,11 +88,11 @@ def run_case(run: Run, case: Case, database: Database) -> Full:
             return full_speed(served, here, path, bodies, run.seconds(6, 2), events_each=case.batch)
 
 
-def _full(run: Run, case: Case, store: str) -> Full:
-    say(f"{TITLES[store]}: {case.what}")
-    with run.database(store) as database:
+def _full(run: Run, case: Case, store: str, processes: int) -> Full:
+    say(f"{_title(store, processes)}: {case.what}")
+    with run.database(store, processes) as database:
         found = run_case(run, case, database)
-    run.found[case.name, store] = found.per_s
+    run.found[case.name, store, processes] = found.per_s
     return found
 
 
@@ -109,7 +111,11 @@ def _bare_row(size: int, bares: Sequence[Bare]) -> Row:
     )
 
 
-def _row(case: Case, store: str, full: Full, around: Sequence[Bare]) -> Row:
+def _title(store: str, processes: int) -> str:
+    return f"{TITLES[store]}, {'one process' if processes == 1 else f'{processes} processes'}"
+
+
+def _row(case: Case, store: str, processes: int, full: Full, around: Sequence[Bare]) -> Row:
     ratio = full.per_s / statistics.mean(bare.per_s for bare in around)
     least = case.least_ratios[store]
     values = {
@@ -117,7 +123,7 @@ def _row(case: Case, store: str, full: Full, around: Sequence[Bare]) -> Row:
         "database_cpu_us": full.database_cpu_us, "rss_mib": full.rss_mib, "database_mib": full.database_mib,
     }  # fmt: skip
     return Row(
-        what=f"{TITLES[store]}, {case.what}",
+        what=f"{_title(store, processes)}: {case.what}",
         values=values,
         cpu_split_us=full.cpu_split_us,
         target=f"ratio >= {least:.2f}",

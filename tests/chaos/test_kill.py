@@ -3,8 +3,11 @@
 import asyncio
 import os
 import random
+import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,15 @@ from tellwire.deliver.egress import EgressPolicy
 
 from .evidence import check_all_succeeded, check_whole, database, one
 from .freezing import Frozen, frozen_on, wakes_up_too_late
-from .processes import SECRET_KEY, ReceiverProcess, Server
+from .processes import SECRET_KEY, ReceiverProcess, Server, until
 from .publishers import Book, Current, publish_on
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
 KILLS_BEFORE_FIRST_START = 3
 KILLS_WHILE_STARTING = 4
 KILLS_UNDER_LOAD = 13
+KILLS_OF_ONE = 6
+TWO = ["--processes", "2"]
 PUBLISHERS = 5
 DATABASE = "tellwire.db"
 # So many short delays that chance does not use them up: what is exhausted would be no loss, but hide one.
@@ -88,6 +93,48 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_again_and_
     with database(path) as connection:
         check_all_succeeded(connection)
         assert one(connection, "SELECT count(*) FROM events") * len(targets) == ledger["delivered"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_nothing_acknowledged_is_lost_when_one_of_two_processes_is_killed(
+    tmp_path: Path, seed: int
+) -> None:
+    """Two processes share an SQLite file, and now one and now the other is killed: what either acknowledged arrives."""
+    rng = random.Random(seed)
+    path, book, stop = tmp_path / DATABASE, Book(), asyncio.Event()
+    targets = ["/steady", "/flaky"]
+    with ReceiverProcess(tmp_path, seed) as receiver, Server(path, tmp_path, *FLAGS, *TWO) as server:
+        await receiver.started()
+        current = Current(await server.started())
+        secrets = {target: (await server.subscribe(receiver.url + target))["secret"] for target in targets}
+        publishers = [
+            asyncio.create_task(publish_on(current, book, rng.random(), stop)) for _ in range(PUBLISHERS)
+        ]
+        for _ in range(KILLS_OF_ONE):
+            await asyncio.sleep(rng.uniform(0.2, 0.8))
+            await until(partial(has_two, server), "whoever was killed has been replaced")
+            os.kill(rng.choice(children_of(server)), signal.SIGKILL)
+        stop.set()
+        await asyncio.gather(*publishers)
+        await server.drained()
+        assert await server.terminate() == 0, server.tail()
+        ledger = book.settle(receiver.verified(secrets), targets)
+    assert ledger["lost"] == 0
+    assert ledger["unknown outcomes"], "no kill hit a publisher: the test proves nothing"
+    with database(path) as connection:
+        check_all_succeeded(connection)
+        assert one(connection, "SELECT count(*) FROM events") * len(targets) == ledger["delivered"]
+
+
+async def has_two(server: Server) -> bool:
+    """Whether a server has both of its processes."""
+    return len(children_of(server)) == 2
+
+
+def children_of(server: Server) -> list[int]:
+    """The processes that a server has at present."""
+    found = subprocess.run(["pgrep", "-P", str(server.popen.pid)], capture_output=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -37,6 +37,12 @@ def start(tmp_path: Path, workers: list[Process]) -> Start:
     return start
 
 
+@pytest.fixture(params=["postgres", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind."""
+    return database_in(tmp_path) if request.param == "postgres" else f"sqlite:///{tmp_path / 'tellwire.db'}"
+
+
 def serve(start: Start, url: str, *flags: str) -> tuple[Process, httpx.AsyncClient]:
     """A server that works, and a client that may do everything."""
     process = start("serve", "--port", "0", "--admin-key", ADMIN_KEY, "--database-url", url, *flags)
@@ -87,10 +93,10 @@ def living(pids: set[int]) -> set[int]:
 
 
 async def test_processes_share_a_port_and_are_started_again(
-    start: Start, tmp_path: Path, receiver: Receiver
+    start: Start, url: str, receiver: Receiver
 ) -> None:
     """Of two processes one is killed: the other answers, a new one joins; SIGTERM ends them all with code 0."""
-    process, server = serve(start, database_in(tmp_path), "--processes", "2")
+    process, server = serve(start, url, "--processes", "2")
     async with server:
         await created(server, "/v1/endpoints", {"url": receiver.url, "events": ["*"]})
         first = children(process)
@@ -116,9 +122,9 @@ async def test_processes_share_a_port_and_are_started_again(
     assert (said["event"], said["pid"]) == ("process ended, another starts", killed)
 
 
-async def test_processes_end_when_their_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
+async def test_processes_end_when_their_supervisor_is_killed(start: Start, url: str) -> None:
     """Nobody is left behind on the port: processes without a supervisor stop gracefully."""
-    process, server = serve(start, database_in(tmp_path), "--processes", "2")
+    process, server = serve(start, url, "--processes", "2")
     left = children(process)
     process.stop(signal.SIGKILL)
 
@@ -129,9 +135,8 @@ async def test_processes_end_when_their_supervisor_is_killed(start: Start, tmp_p
     await server.aclose()
 
 
-def test_processes_that_cannot_start_are_not_tried_again(start: Start, tmp_path: Path) -> None:
+def test_processes_that_cannot_start_are_not_tried_again(start: Start, url: str) -> None:
     """Another secret key than the database's ends the whole server with the code and sentence of one process."""
-    url = database_in(tmp_path)
     process, _ = serve(start, url, "--processes", "2")
     assert process.stop() == 0
     other = start(
@@ -141,21 +146,10 @@ def test_processes_that_cannot_start_are_not_tried_again(start: Start, tmp_path:
     assert "key" in other.rest("err")
 
 
-def test_several_processes_need_postgresql(start: Start, tmp_path: Path) -> None:
-    """On SQLite the flag is refused, with what to do."""
-    for command in ("serve", "worker"):
-        url = f"sqlite:///{tmp_path / 'tellwire.db'}"
-        process = start(command, "--database-url", url, "--processes", "2")
-        assert process.wait() == 6
-        assert "PostgreSQL" in process.rest("err")
-
-
-@pytest.mark.parametrize("store", ["postgres", "sqlite"])
 async def test_a_worker_delivers_what_a_server_without_engine_accepts(
-    start: Start, tmp_path: Path, receiver: Receiver, store: str
+    start: Start, url: str, receiver: Receiver
 ) -> None:
     """Without an engine nothing is sent; a worker sends it, says that it works, and ends with code 0."""
-    url = database_in(tmp_path) if store == "postgres" else f"sqlite:///{tmp_path / 'tellwire.db'}"
     process, server = serve(start, url, "--no-engine")
     async with server:
         await created(server, "/v1/endpoints", {"url": receiver.url, "events": ["*"]})
@@ -174,10 +168,9 @@ async def test_a_worker_delivers_what_a_server_without_engine_accepts(
 
 
 async def test_a_worker_is_watched_on_a_port_of_its_own(
-    start: Start, receiver: Receiver, tmp_path: Path, unused_port: int
+    start: Start, receiver: Receiver, url: str, unused_port: int
 ) -> None:
     """All processes of a worker count together what they delivered; there is no other route, and none without a key."""
-    url = database_in(tmp_path)
     flags = ["--database-url", url, "--processes", "2", "--metrics-port", str(unused_port)]
     worker = start("worker", *flags)
     said = json.loads(worker.line())
@@ -206,15 +199,33 @@ def test_a_worker_without_its_database_ends(start: Start) -> None:
     assert worker.rest("out") == ""
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["listening", "cut"])
+class Uncut:
+    """In place of a proxy, where there is no connection that could be cut."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def __aenter__(self) -> "Uncut":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def cut(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("kind", ["postgres", "postgres, cut", "sqlite"])
 async def test_changes_reach_every_process(
-    start: Start, tmp_path: Path, receiver: Receiver, cut: bool
+    start: Start, tmp_path: Path, receiver: Receiver, kind: str
 ) -> None:
     """Keys, endpoints and secrets that one process changes count in another, even if it just lost its connections."""
-    async with Proxy(database_in(tmp_path)) as proxy:
+    cut = kind.endswith("cut")
+    url = f"sqlite:///{tmp_path / 'tellwire.db'}" if kind == "sqlite" else database_in(tmp_path)
+    async with Uncut(url) if kind == "sqlite" else Proxy(url) as proxy:
         # The other one's database is behind a proxy of this very event loop, which must not wait meanwhile.
         (_, here), (_, there) = await asyncio.gather(
-            asyncio.to_thread(serve, start, database_in(tmp_path)),
+            asyncio.to_thread(serve, start, url),
             asyncio.to_thread(serve, start, proxy.url),
         )
         async with here, there:

@@ -254,6 +254,36 @@ async def test_a_lock_that_somebody_else_holds_does_not_stop_the_event_loop(
     await store.close()
 
 
+async def test_two_processes_that_write_without_end_take_turns(vault: Vault, tmp_path: Path) -> None:
+    """Neither waits for the other for long: while one writes on and on, each write of the other gets through."""
+    first, second = SqliteStore(sqlite_path(tmp_path), vault), SqliteStore(sqlite_path(tmp_path), vault)
+    await first.open()
+    await second.open()
+    written = 0
+
+    async def write_on() -> None:
+        nonlocal written
+        while True:
+            await first.write(partial(_insert, first, written))
+            written += 1
+            one_more.set()
+
+    one_more = asyncio.Event()
+    writing = asyncio.create_task(write_on())
+    for n in range(20):
+        await second.write(partial(tenants.create, id=f"tenant_{n}", name="Name", now_ms=NOW))
+        one_more.clear()
+        await one_more.wait()  # and the one that writes on and on is not held up by the other either
+    writing.cancel()
+    await asyncio.wait([writing])
+    await first.close()
+    await second.close()
+
+
+def _insert(store: SqliteStore, number: int, connection: Connection) -> None:
+    store.hot.insert_events(connection, [event_row(number)])
+
+
 async def test_a_damaged_database_is_told_as_such(store: SqliteStore, tmp_path: Path) -> None:
     """Pages that make no sense end as a StoreError that says so, from queries and from hot statements alike."""
     await store.write(

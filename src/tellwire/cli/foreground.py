@@ -11,8 +11,7 @@ import typer
 from ..listening import bound_sockets
 from ..settings import Loaded, Settings
 from ..version import __version__
-from .failures import Code, RefusalError, not_listening
-from .local import database_path
+from .failures import not_listening
 from .show import write_json
 from .supervisor import Child, Supervisor
 
@@ -52,16 +51,6 @@ def run_processes(
     code = Supervisor(settings.processes, live, announce, grace_s=settings.grace).run()
     if code:
         raise typer.Exit(code)
-
-
-def check_processes(settings: Settings) -> None:
-    """Refuse several processes on SQLite, before anything is opened. Raises RefusalError."""
-    if settings.processes > 1 and database_path(settings) is not None:
-        raise RefusalError(
-            f"--processes {settings.processes} needs PostgreSQL: on SQLite only one process can write at a time, "
-            "so that several are no faster than one (see docs/how-to/postgresql.md)",
-            Code.SETTINGS,
-        )
 
 
 def board_of(settings: Settings) -> "Board | None":

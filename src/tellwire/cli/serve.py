@@ -16,7 +16,7 @@ from .banner import banner, without_key
 from .dev_key import dev_key_beside
 from .failures import complain, not_listening, told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import board_of, check_processes, run_processes, tell_started, watch_sockets
+from .foreground import board_of, run_processes, tell_started, watch_sockets
 from .local import database_path
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def serve() -> Callable[..., None]:
 
 def _run(loaded: Loaded, *, as_json: bool) -> None:
     settings = loaded.settings
-    check_processes(settings)
     try:
         sockets = bound_sockets(settings.host, settings.port)
     except OSError as error:

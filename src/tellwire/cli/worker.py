@@ -10,7 +10,7 @@ from ..settings import TABLE, load
 from ..settings.table import LIMITS
 from .failures import told
 from .flags import ConfigFile, Json, keyword, setting_options, signed
-from .foreground import board_of, check_processes, run_processes, tell_started, watch_sockets
+from .foreground import board_of, run_processes, tell_started, watch_sockets
 
 if TYPE_CHECKING:
     from ..hub import Tellwire
@@ -30,7 +30,6 @@ def worker() -> Callable[..., None]:
         with told():
             loaded = load(os.environ, config, flags)
             settings = loaded.settings
-            check_processes(settings)
             sockets = watch_sockets(settings)
             board = board_of(settings) if sockets and settings.metrics != "off" else None
 

@@ -177,7 +177,7 @@ TABLE: tuple[Setting, ...] = (
         "processes",
         whole(1, 256),
         SERVER,
-        "How many processes of `serve` share the port, or of `worker` the work; more than one needs PostgreSQL. "
+        "How many processes of `serve` share the port, or of `worker` the work. "
         "Connections and `in_flight_per_process` count for each.",
     ),
     Setting(

@@ -33,8 +33,9 @@ def vault_beside(database: Path) -> Vault:
 
 
 def _refuse_orphan(database: Path, path: Path) -> None:
-    # The key is always made before the database. With a new one, what was sealed could never be opened again.
-    if database.exists() and database.stat().st_size:
+    # The key is always made before the database (so this is the order to look in: another process may be making both).
+    # With a new one, what was sealed could never be opened again.
+    if database.exists() and database.stat().st_size and not path.exists():
         raise SettingsError(
             f"the database {database.name} is there, and the key file {path.name} that seals its secrets is not: "
             "restore the file, or set TELLWIRE_SECRET_KEY to the key (nothing was changed)"

@@ -21,11 +21,12 @@ from tellwire.telemetry import Telemetry
 from .group_commit import BatchedWrite, BlockedError, Done, GroupCommit, Run, Weigh, Work, one, settle
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
+from .news import noted
 from .postgres_clock import ServerClock
 from .postgres_connections import READ_WITHIN_S, WRITE_WITHIN_S, connect, drop, name_of, pool_of, use_of
 from .postgres_days import DAY_MS, drop_before, make_ahead
 from .postgres_faults import collided, in_doubt, lost, translated
-from .postgres_hot import NEWS, PostgresHotStatements, driver_of
+from .postgres_hot import PostgresHotStatements, driver_of
 from .postgres_news import News
 from .postgres_order import PostgresOrderStatements
 from .postgres_within import PostgresWithin
@@ -247,13 +248,13 @@ class PostgresStore:
 
     def _run(self, work: Work, connection: Connection) -> tuple[list[list[Any]], Roster]:
         driver = driver_of(connection)
-        connection.info.pop(NEWS, None)
+        noted(connection)
         try:
             await_only(driver.execute("BEGIN"))
             self._alone = sum(len(items) for _, items in work) == 1
             outcomes = [write.run(connection, items) for write, items in work]
             roster = self.roster_in(connection)
-            ready_ms = connection.info.pop(NEWS, None)
+            ready_ms = noted(connection)
             if ready_ms is not None:
                 await_only(driver.execute(self._news.notification(self._own_name, ready_ms)))
         except BaseException as error:

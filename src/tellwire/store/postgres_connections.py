@@ -12,7 +12,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tellwire.errors import SettingsError
 
-from .postgres_hot import tell
+from .news import note
 from .rows import PoolUse
 
 CONNECT_WITHIN_S: Final = 5.0
@@ -118,4 +118,4 @@ def _refuse_closed(driver: Any, *_: object) -> None:
 def _note_news(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
     # Changes by hand and of the control plane: the statements of the hot path do not come by here.
     if statement.startswith(_TOLD):
-        tell(connection)
+        note(connection)

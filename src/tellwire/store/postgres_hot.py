@@ -13,6 +13,7 @@ from sqlalchemy.util import await_only
 
 from tellwire.model.delivery import EXPIRED, State
 
+from .news import note
 from .postgres_clock import ServerClock
 from .rows import (
     AttemptRow,
@@ -25,14 +26,6 @@ from .rows import (
     TimedEventRow,
 )
 from .tables import STATE_CODES
-
-NEWS = "tellwire.news"
-"""In ``Connection.info``: from when on other processes can claim what a transaction leaves to them (0: now)."""
-
-
-def tell(connection: Connection, ready_ms: int = 0) -> None:
-    """Have other processes hear of this transaction: something may be claimed from ``ready_ms`` on."""
-    connection.info[NEWS] = min(ready_ms, connection.info.get(NEWS, ready_ms))
 
 
 class PostgresHotStatements:
@@ -67,13 +60,13 @@ class PostgresHotStatements:
             left = [row for row in rows if row.lease_token is None]
             if left:
                 due_ms = min(row.due_ms for row in left)
-                tell(connection, due_ms if due_ms > left[0].created_ms else 0)
+                note(connection, due_ms if due_ms > left[0].created_ms else 0)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
         if rows:
             fetch(connection, _INSERT_PAGES, *columns(rows))
-            tell(connection)
+            note(connection)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
@@ -84,7 +77,7 @@ class PostgresHotStatements:
         held: set[bytes] = {row[0] for row in fetch(connection, _RECORD, *columns(outcomes))}
         due_ms = min((row.due_ms for row in outcomes if row.due_ms is not None), default=None)
         if due_ms is not None:  # should this process be gone by then, somebody else is there
-            tell(connection, due_ms)
+            note(connection, due_ms)
         rows = [_storable(row) for row in attempts if row.delivery_id in held]
         if rows:
             fetch(connection, _INSERT_ATTEMPTS, *columns(rows))
@@ -106,7 +99,7 @@ class PostgresHotStatements:
         """Give up the leases that still hold."""
         if leases:
             fetch(connection, _RELEASE, *columns(leases))
-            tell(connection)
+            note(connection)
 
     def seal(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int

@@ -34,8 +34,10 @@ from .group_commit import (
 )
 from .key_check import check_key
 from .migrations.migrate import migrate
+from .news import note, noted
 from .roster import Roster, refresh
 from .rows import PoolUse
+from .sqlite_bell import Bell
 from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
 from .sqlite_order import SqliteOrderStatements
@@ -45,6 +47,8 @@ T = TypeVar("T")
 
 _LOOK_EVERY_S = 0.25
 _QUICK_COMMIT_S = 0.002
+_STALLED_COMMIT_S = 0.010
+_ASK_AGAIN_S = 0.0005
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
 
@@ -70,11 +74,12 @@ class SqliteStore:
         self._inline = inline
         self._lock_wait_s = lock_wait_s
         self._telemetry = Telemetry()
-        self._commit_s = _QUICK_COMMIT_S  # how long commits take at present
+        self._commit_s = 0.0  # how long commits take at present, smoothed: a single slow one is nothing
         self._roster = Roster()
         self._on_change = on_change
         self._data_version = -1
         self._looking: asyncio.Task[None] | None = None
+        self._bell = Bell(path)
         self._commits: GroupCommit | None = None
         self._registered: list[tuple[BatchedWrite, Run, Done, int]] = []
 
@@ -104,6 +109,8 @@ class SqliteStore:
         # Control-plane changes come first in a batch: they are few, and the rest routes by them.
         self._changes = self._commits.register(self._run_changes, settle, max_weight=50, stage="change")
         if self._on_change is not None:
+            if not self._inline:
+                self._bell.open(self._loop)
             self._looking = self._loop.create_task(self._look_on(self._on_change), name="tellwire-look")
 
     async def close(self) -> None:
@@ -114,6 +121,7 @@ class SqliteStore:
             await end([self._looking])
         commits, self._commits = self._commits, None
         await commits.close()
+        self._bell.close()
         self._readers.shutdown(wait=True)
         self._writer.shutdown(wait=True)
         self._connection.close()
@@ -163,7 +171,7 @@ class SqliteStore:
     async def _look_on(self, on_change: Callable[[], None]) -> None:
         """Look again and again whether another process has written; the roster is brought up to date by that."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await self._bell.rung(_LOOK_EVERY_S)
             try:
                 if await self.write(self._look):
                     on_change()
@@ -229,6 +237,7 @@ class SqliteStore:
                     run = partial(write.run, self._connection, items)
                     outcomes.append(await self._aside(run) if write is self._changes else run())
                 roster = self.roster_in(self._connection)
+                left_ms = noted(self._connection)
                 await self._end(driver)
             except BaseException:
                 if driver.in_transaction:  # a full disk may have ended it already
@@ -238,39 +247,42 @@ class SqliteStore:
                 if self._connection.in_transaction():
                     self._connection.rollback()
         self._roster = roster
+        if left_ms == 0:
+            self._bell.ring()
         return outcomes
 
     async def _begin(self, driver: sqlite3.Connection) -> None:
-        """Begin, at once where nobody else writes; the event loop must not wait for another process."""
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            await self._aside(partial(self._begin_patiently, driver))
+        """Begin, at once where nobody else writes; where another process does, ask again every moment.
+
+        SQLite's own waiting blocks a thread and asks ever more seldom: up to 100 ms late, behind others who came later.
+        """
+        gives_up_at = self._loop.time() + self._lock_wait_s
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._loop.time() >= gives_up_at:
+                    raise
+            await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _end(self, driver: sqlite3.Connection) -> None:
         """Commit. Where the disk has been quick, handing the fsync to a thread would take longer than the fsync."""
         if self._commit_s >= _QUICK_COMMIT_S:
             self._commit_s *= (
-                0.9  # in the end one is tried here again: a thread's time says little of the disk's
+                0.95  # in the end one is tried here again: a thread's time says little of the disk's
             )
             await self._aside(partial(driver.execute, "COMMIT"))
             return
         started = monotonic()
         driver.execute("COMMIT")
-        self._commit_s = monotonic() - started
-
-    def _begin_patiently(self, driver: sqlite3.Connection) -> None:
-        driver.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        finally:
-            driver.execute("PRAGMA busy_timeout = 0")
+        took_s = min(monotonic() - started, _STALLED_COMMIT_S)
+        self._commit_s += 0.1 * (took_s - self._commit_s)
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         # Savepoints by hand: SQLAlchemy's cost more than most changes do.
         driver = driver_of(connection)
+        changed = driver.total_changes
         outcomes: list[Any] = []
         for change, _ in items:
             driver.execute("SAVEPOINT change")
@@ -280,4 +292,6 @@ class SqliteStore:
                 outcomes.append(error)
                 driver.execute("ROLLBACK TO change")
             driver.execute("RELEASE change")
+        if driver.total_changes != changed:
+            note(connection)
         return outcomes

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from tellwire.model.delivery import EXPIRED, State
 
+from .news import note
 from .rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome, PageRow
 from .tables import STATE_CODES
 
@@ -41,12 +42,16 @@ class SqliteHotStatements:
         driver = driver_of(connection)
         for statement in delivery_inserts(rows):
             driver.execute(*statement)
+        if any(row.lease_token is None and row.due_ms <= row.created_ms for row in rows):
+            note(connection)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
         driver = driver_of(connection)
         for statement in page_inserts(rows):
             driver.execute(*statement)
+        if rows:
+            note(connection)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]
@@ -78,6 +83,8 @@ class SqliteHotStatements:
         driver = driver_of(connection)
         for chunk in chunks(leases):
             driver.execute(_release(len(chunk)), _flat(chunk))
+        if leases:
+            note(connection)
 
     def seal(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], batch_id: bytes, until_ms: int
