@@ -11,7 +11,7 @@ import sys
 import django
 from django.conf import settings
 from django.core.management import execute_from_command_line
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_POST
@@ -70,6 +70,8 @@ def pay(request: HttpRequest, order_id: str) -> HttpResponse:
             Order.objects.create(id=order_id)
             receipt = tellwire.publish(OrderPaid(order_id=order_id), connection=connection)
             charge(order_id)  # whatever raises in here leaves no order and no event
+    except IntegrityError:
+        return JsonResponse({"detail": "the order is paid already"}, status=409)
     except PermissionError as error:
         return JsonResponse({"detail": str(error)}, status=409)
     return JsonResponse({"event": receipt.id})

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -69,6 +70,10 @@ async def pay(request: Request, order_id: str) -> dict[str, str]:
     tellwire: Tellwire = request.app.state.tellwire
     async with new_session.begin() as session:
         session.add(Order(id=order_id))
+        try:
+            await session.flush()
+        except IntegrityError:
+            raise HTTPException(409, "the order is paid already") from None
         receipt = await tellwire.publish(OrderPaid(order_id=order_id), connection=session)
         charge(order_id)  # whatever raises in here leaves no order and no event
     return {"event": receipt.id}

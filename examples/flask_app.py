@@ -10,6 +10,7 @@ import os
 
 from flask import Flask, abort, request
 from sqlalchemy import create_engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from tellwire import Event, SyncTellwire
@@ -61,6 +62,10 @@ def pay(order_id: str) -> dict[str, str]:
     """Pay an order: the order and its event are stored together, or neither is."""
     with new_session.begin() as session:
         session.add(Order(id=order_id))
+        try:
+            session.flush()
+        except IntegrityError:
+            abort(409, "the order is paid already")
         receipt = tellwire.publish(OrderPaid(order_id=order_id), connection=session)
         charge(order_id)  # whatever raises in here leaves no order and no event
     return {"event": receipt.id}

@@ -60,15 +60,18 @@ def test_fastapi_app(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("app", ["fastapi_sqlalchemy", "flask_app", "django_app"])
 def test_app_publishes_in_its_own_transaction(app: str, tmp_path: Path) -> None:
-    """Of an order whose payment fails there is no event; those before and after it arrive, each once."""
+    """Of an order whose payment fails, or that was paid before, there is no event; others arrive, each once."""
     with receiver() as (port, requests):
         with serving(APPS[app], tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
             client.post("/endpoints", params={"url": f"http://127.0.0.1:{port}/hook"}).raise_for_status()
             first = client.post("/orders/o_1/pay").raise_for_status().json()
+            again = client.post("/orders/o_1/pay")
             declined = client.post("/orders/declined_1/pay")
             second = client.post("/orders/o_2/pay").raise_for_status().json()
             received = {requests.get(timeout=30).headers["webhook-id"] for _ in range(2)}
 
+        assert again.status_code == 409
+        assert "paid already" in again.text
         assert declined.status_code == 409
         assert received == {first["event"], second["event"]}
         assert requests.empty()
