@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
 from tellwire.api.once import KEY_SCHEMA
-from tellwire.api.setting_fields import schemas_of
+from tellwire.api.shapes.setting_fields import schemas_of
 from tellwire.errors import InvalidInputError
 from tellwire.manage.endpoint_settings import settings_after
 from tellwire.manage.faults import Faults

@@ -6,8 +6,8 @@ from fastapi import Query
 
 from .caller import Who
 from .hub import Hub
-from .inputs import AuditQuery
-from .outputs import AuditOutput, ListOutput
+from .shapes.audit import AuditOutput, AuditQuery
+from .shapes.shown import ListOutput
 
 
 async def list_audit(

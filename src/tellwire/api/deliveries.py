@@ -6,8 +6,8 @@ from fastapi import Query
 
 from .caller import Who
 from .hub import Hub
-from .inputs import DeliveryQuery
-from .outputs import DeliveryOutput, ListOutput, WholeDeliveryOutput
+from .shapes.deliveries import DeliveryOutput, DeliveryQuery, WholeDeliveryOutput
+from .shapes.shown import ListOutput
 
 
 async def list_deliveries(

@@ -6,8 +6,19 @@ from fastapi import Query
 
 from .caller import Who, tenant_for
 from .hub import Hub
-from .inputs import EndpointBody, EndpointPatch, PatternsBody, RotateBody, TenantPageQuery, TryBody
-from .outputs import DeliveryOutput, EndpointOutput, ListOutput, NewEndpointOutput, SecretOutput
+from .shapes.deliveries import DeliveryOutput
+from .shapes.endpoints import (
+    EndpointBody,
+    EndpointOutput,
+    EndpointPatch,
+    NewEndpointOutput,
+    RotateBody,
+    SecretOutput,
+    TryBody,
+)
+from .shapes.given import TenantPageQuery
+from .shapes.shown import ListOutput
+from .shapes.subscriptions import PatternsBody
 from .versions import Tag
 
 

@@ -4,11 +4,10 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
-from .event_type_shapes import EventTypeBody, EventTypeOutput
 from .hub import Hub
-from .inputs import EventTypeQuery
-from .outputs import ListOutput
-from .saying import TypeName
+from .shapes.event_types import EventTypeBody, EventTypeOutput, EventTypeQuery
+from .shapes.saying import TypeName
+from .shapes.shown import ListOutput
 
 
 async def put_event_type(

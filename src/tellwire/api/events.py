@@ -10,8 +10,8 @@ from tellwire.model.event import StoredEvent
 
 from .caller import Who
 from .hub import Hub
-from .inputs import EventQuery
-from .outputs import CancelledEventOutput, EventOutput, ListOutput
+from .shapes.events import CancelledEventOutput, EventOutput, EventQuery
+from .shapes.shown import ListOutput
 
 
 async def list_events(

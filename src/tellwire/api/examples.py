@@ -1,14 +1,14 @@
 """The example of each answer in the OpenAPI document, by the name of its operation.
 
 They tell one story: an order is paid, its event goes to the shop's endpoint, which is down at first. The two publish
-routes have theirs in ``openapi_publish``, requests have theirs in ``inputs``.
+routes have theirs in ``openapi_publish``, requests have theirs in ``shapes``.
 """
 
 from typing import Any, Final
 
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, shown_settings
 
-from .event_type_shapes import EXAMPLE_DATA, EXAMPLE_SCHEMA
+from .shapes.event_types import EXAMPLE_DATA, EXAMPLE_SCHEMA
 
 _OCCURRED: Final = "2026-01-31T09:30:00.123Z"
 _CREATED: Final = "2026-01-31T09:30:01.004Z"

@@ -2,8 +2,7 @@
 
 from .caller import Who, own_or
 from .hub import Hub
-from .inputs import FilterTestBody, PreviewBody
-from .outputs import FilterTestOutput, PreviewOutput
+from .shapes.filters import FilterTestBody, FilterTestOutput, PreviewBody, PreviewOutput
 
 
 async def test_filter(tellwire: Hub, caller: Who, asked: FilterTestBody) -> FilterTestOutput:

@@ -6,8 +6,8 @@ from typing import Final
 from tellwire.errors import ClosedError, StoreError
 
 from .hub import Hub
-from .outputs import HealthOutput
 from .problems import RETRY_AFTER_S, UNAVAILABLE, RefusedError
+from .shapes.health import HealthOutput
 
 _log: Final = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from tellwire.model.key import ApiKey, Scope
 
 from .caller import Who, own_or
 from .hub import Hub
-from .inputs import KeyBody, KeyRotateBody, PageQuery
-from .outputs import KeyOutput, ListOutput, NewKeyOutput
+from .shapes.given import PageQuery
+from .shapes.keys import KeyBody, KeyOutput, KeyRotateBody, NewKeyOutput
+from .shapes.shown import ListOutput
 from .versions import Tag
 
 

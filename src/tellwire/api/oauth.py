@@ -23,7 +23,7 @@ from tellwire.store.roster import LiveKey
 from .bodies import read_body
 from .gate import Gate
 from .hub import Hub
-from .outputs import TokenOutput
+from .shapes.keys import TokenOutput
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _BODY_BYTES: Final = 8 * KIB

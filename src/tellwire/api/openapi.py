@@ -17,8 +17,8 @@ from .examples import ANSWERS
 from .guard import SCOPE_FIELD, takes_key
 from .once import KEY_SCHEMA
 from .openapi_links import add_links
-from .outputs import FaultOutput, ProblemOutput
 from .problems import Kind
+from .shapes.problems import FaultOutput, ProblemOutput
 from .versions import TAGS_FORM, has_versions
 
 _DESCRIPTION: Final = """

@@ -10,7 +10,7 @@ from tellwire.model.tenant import TENANT_ID_FORM
 
 from .guard import SCOPE_FIELD
 from .once import KEY_SCHEMA
-from .saying import NO_TENANT_ID
+from .shapes.saying import NO_TENANT_ID
 
 _LIMITS: Final = Limits()
 _TIME: Final = {"type": "string", "format": "date-time"}

@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from .hub import Hub
-from .outputs import PublicKeyOutput, PublicKeysOutput
+from .shapes.public_keys import PublicKeyOutput, PublicKeysOutput
 
 
 async def get_public_keys(tellwire: Hub, response: Response) -> PublicKeysOutput:

@@ -6,8 +6,8 @@ from fastapi import Query
 
 from .caller import Who
 from .hub import Hub
-from .inputs import ReplayBody, ReplayQuery
-from .outputs import ListOutput, ReplayOutput
+from .shapes.replays import ReplayBody, ReplayOutput, ReplayQuery
+from .shapes.shown import ListOutput
 
 
 async def start_replay(tellwire: Hub, id: str, asked: ReplayBody) -> ReplayOutput:

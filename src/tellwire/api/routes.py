@@ -29,9 +29,10 @@ from . import (
     stats,
     tenants,
 )
-from .event_type_shapes import EventTypeOutput
 from .guard import PORTAL_FIELD, SCOPE_FIELD, UNBOUND_FIELD, GuardedRoute
-from .outputs import TokenOutput, WholeEventOutput
+from .shapes.event_types import EventTypeOutput
+from .shapes.events import WholeEventOutput
+from .shapes.keys import TokenOutput
 
 READ: Final = Scope.READ
 MANAGE: Final = Scope.MANAGE

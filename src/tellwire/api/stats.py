@@ -6,8 +6,7 @@ from fastapi import Query
 
 from .caller import Who
 from .hub import Hub
-from .inputs import StatsQuery, TenantStatsQuery
-from .outputs import StatsOutput
+from .shapes.stats import StatsOutput, StatsQuery, TenantStatsQuery
 
 
 async def get_endpoint_stats(tellwire: Hub, id: str, asked: Annotated[StatsQuery, Query()]) -> StatsOutput:

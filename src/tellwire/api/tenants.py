@@ -7,8 +7,10 @@ from fastapi import Query, Request
 from .auth import Door, bearer
 from .caller import Who
 from .hub import Hub
-from .inputs import PageQuery, PortalTokenBody, TenantBody, TenantPatch
-from .outputs import ListOutput, PortalTokenOutput, TenantOutput
+from .shapes.given import PageQuery
+from .shapes.keys import PortalTokenBody, PortalTokenOutput
+from .shapes.shown import ListOutput
+from .shapes.tenants import TenantBody, TenantOutput, TenantPatch
 from .versions import Tag
 
 

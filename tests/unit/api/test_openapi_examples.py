@@ -7,12 +7,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from tellwire import Tellwire
-from tellwire.api import event_type_shapes, inputs
 from tellwire.api.app import build_api
 from tellwire.api.auth import Door
 from tellwire.api.examples import ANSWERS
 from tellwire.api.gate import Gate, Rates
 from tellwire.api.routes import ROUTES, Route
+from tellwire.api.shapes.given import Body
 from tellwire.clock import SystemClock
 
 TELLWIRE = Tellwire("sqlite:///never-opened.db")
@@ -44,6 +44,15 @@ def examples(content: dict[str, Any]) -> list[Any]:
         more = place.get("examples", [])
         found += [one["value"] for one in more.values()] if isinstance(more, dict) else more
     return found
+
+
+def models(of: type[Body] = Body) -> dict[str, type[Body]]:
+    """Every model of a request's body, by name."""
+    own = of.__subclasses__()
+    return {name: model for one in own for name, model in {one.__name__: one, **models(one)}.items()}
+
+
+MODELS = models()
 
 
 def bodies(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -91,7 +100,7 @@ def test_request_fits_its_model(name: str) -> None:
         if not body.startswith("request"):
             continue
         schema = resolved(content["schema"])
-        model = getattr(inputs, schema["title"], getattr(event_type_shapes, schema["title"], None))
+        model = MODELS.get(schema["title"])
         for example in examples(content):
             if model is not None:
                 model.model_validate(example)

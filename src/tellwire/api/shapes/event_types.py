@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 from tellwire.model.event_type import MAX_EXAMPLES, MAX_VERSION_CHARS
 from tellwire.model.rules import Rule
 
-from .inputs import Body, JsonObject
-from .outputs import Output, Time
+from .given import Body, JsonObject, PageQuery, YesOrNo
 from .saying import Description, refusing, says
+from .shown import Output, ShownTime
 
 _NO_SCHEMA: Final[Rule] = {
     "required": ["validate"],
@@ -25,6 +25,14 @@ EXAMPLE_SCHEMA: Final[dict[str, Any]] = {
     "required": ["order_id", "amount"],
 }
 EXAMPLE_DATA: Final[dict[str, Any]] = {"order_id": "o_1", "amount": 4200}
+
+
+class EventTypeQuery(PageQuery):
+    """Which page of the event types."""
+
+    operational: YesOrNo = Field(
+        default=False, description="Those of operational events, instead of the catalogue's."
+    )
 
 
 class EventTypeBody(Body):
@@ -80,5 +88,5 @@ class EventTypeOutput(Output):
     examples: list[dict[str, Any]] = Field(examples=[[EXAMPLE_DATA]])
     deprecated: bool
     validated: bool = Field(alias="validate")
-    created_at: Time
-    updated_at: Time
+    created_at: ShownTime
+    updated_at: ShownTime
