@@ -7,6 +7,7 @@ would not do it again, so its word is the last.
 """
 
 import asyncio
+import atexit
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,9 +21,12 @@ from pyreqwest.exceptions import BuilderError, DetailedPyreqwestError, Pyreqwest
 
 from tellwire.clock import rfc3339, to_ms
 from tellwire.errors import ClosedError, RemoteError, SettingsError
+from tellwire.leaving import let_native_threads_out
 from tellwire.version import __version__
 
 from .failing import error_of
+
+atexit.register(let_native_threads_out)
 
 MOST_TRIES: Final = 5
 _FIRST_WAIT_S: Final = 0.25

@@ -12,6 +12,7 @@ happened.
 """
 
 import asyncio
+import atexit
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -23,6 +24,9 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.proxy import ProxyBuilder
 
 from tellwire.errors import SettingsError
+from tellwire.leaving import let_native_threads_out
+
+atexit.register(let_native_threads_out)
 
 HOSTS_PER_CLIENT: Final = 256
 
