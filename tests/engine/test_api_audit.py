@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stored import files_in
 
 from tellwire import InvalidInputError
 
@@ -118,15 +119,11 @@ async def test_entries_have_no_secrets(server: Server, tmp_path: Path) -> None:
     await change_everything(server)
     key = (await server.client.post("/v1/keys", json={"name": "n"})).json()
     text = (await server.client.get("/v1/audit")).text
-    files = _content(tmp_path)
+    files = files_in(tmp_path)
     for secret in (SECRET, OTHER_SECRET, HEADER_VALUE, key["key"]):
         assert secret not in text
         assert secret.encode() not in files
     assert QUERY not in text
-
-
-def _content(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.glob("tellwire.db*"))
 
 
 async def test_a_bound_key_sees_the_changes_of_its_tenant(server: Server) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.stored import files_in
 
 from tellwire import Options, Tellwire
 from tellwire.clock import SystemClock
@@ -514,15 +515,11 @@ async def test_texts_of_keys_are_nowhere(
     assert wrong.status_code == 401
     listed = await server.client.get("/v1/keys")
     single = await server.client.get(f"/v1/keys/{made.json()['id']}")
-    files = _content(tmp_path)
+    files = files_in(tmp_path)
     for text in (made.json()["key"], rotated.json()["key"]):
         hidden = text.removeprefix(made.json()["prefix"][:8])[6:]
         assert hidden not in listed.text + single.text + wrong.text + caplog.text
         assert hidden.encode() not in files
-
-
-def _content(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.glob("tellwire.db*"))
 
 
 def test_ids_of_nothing_are_well_formed() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.stored import files_in
 
 from tellwire import Options, StoreUnavailableError, Tellwire
 from tellwire.manage.endpoints import Endpoints
@@ -47,7 +48,7 @@ async def test_the_same_request_is_done_once(server: Server, clock: LateClock, t
         assert again.headers["content-type"] == "application/json"
         assert again.headers["x-request-id"] != first.headers["x-request-id"]
         assert await count(server, path) == 1
-    files = _content(tmp_path)
+    files = files_in(tmp_path)
     assert first.json()["key"].encode() not in files
     clock.late_ms = 86_400_000
     await server.client.post("/v1/endpoints", json={"url": URL}, headers={"idempotency-key": "/v1/endpoints"})
@@ -72,10 +73,6 @@ async def test_a_batch_is_published_once(server: Server) -> None:
             "/v1/events/batch", json=body, headers={"idempotency-key": bad_key}
         )
         assert locs(refused) == [["Idempotency-Key"]]
-
-
-def _content(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.glob("tellwire.db*"))
 
 
 async def test_another_request_under_the_key_is_refused(server: Server) -> None:

@@ -162,12 +162,17 @@ async def test_a_scope_is_named_in_words(server: Server) -> None:
 
 
 async def test_the_database_is_private(tellwire: Tellwire, tmp_path: Path) -> None:
-    """A new database and its log can be read by their owner alone."""
-    assert _modes(tmp_path) == {0o600}
+    """A new database and its log can be read by their owner alone, and nobody else can come to what wakes it."""
+    assert _modes(tmp_path) == {
+        "tellwire.db": 0o600,
+        "tellwire.db-wal": 0o600,
+        "tellwire.db-shm": 0o600,
+        "tellwire.db-bells": 0o700,
+    }
 
 
-def _modes(folder: Path) -> set[int]:
-    return {stat.S_IMODE(file.stat().st_mode) for file in folder.rglob("*.db*")}
+def _modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("tellwire.db*")}
 
 
 @pytest.fixture

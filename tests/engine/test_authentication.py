@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import trustme
+from tests.stored import files_in
 
 from .conftest import Received, Receiver, Reply, Server
 from .hostile import Receiver as TlsReceiver
@@ -51,10 +52,6 @@ async def first_attempt(server: Server, id: str) -> dict[str, Any]:
             if shown["attempts"]:
                 attempt: dict[str, Any] = shown["attempts"][0]
                 return attempt
-
-
-def database_in(folder: Path) -> bytes:
-    return b"".join(one.read_bytes() for one in folder.glob("tellwire.db*"))
 
 
 class TokenServer:
@@ -122,7 +119,7 @@ async def test_secrets_are_never_shown_again(
     ]
     shown = json.dumps(made) + "".join(one.text for one in answers) + caplog.text
     shown += repr(await server.tellwire.endpoints.get(made["id"]))
-    files = database_in(tmp_path)
+    files = files_in(tmp_path)
     for part in [one for one in secret.split("\n") if "-----" not in one and len(one) > 10]:
         assert part not in shown
         assert part.encode() not in files

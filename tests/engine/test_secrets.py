@@ -20,6 +20,7 @@ import pytest
 import trustme
 from psycopg import sql
 from tests.postgres import database_in
+from tests.stored import files_in
 
 from tellwire.model.authentication import SECRET_FIELDS
 from tellwire.model.endpoint import Endpoint
@@ -282,7 +283,7 @@ def seen_in(secrets_: list[str], text: bytes) -> list[str]:
 def everything_in(database: str, folder: Path) -> bytes:
     """All that a database holds: the files of SQLite, each row of each table of PostgreSQL as text."""
     if database.startswith("sqlite"):
-        return b"".join(one.read_bytes() for one in folder.iterdir() if one.name != "tellwire.key")
+        return files_in(folder)
     rows: list[str] = []
     with psycopg.connect(database) as connection:
         found = connection.execute(

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from tests.stored import files_in
 
 from tellwire import Options
 from tellwire.errors import SignatureError
@@ -23,7 +24,6 @@ from tellwire.signing.standard import verify
 
 from .conftest import Received, Receiver, Server
 from .test_api_control import URL, created, locs
-from .test_authentication import database_in
 
 KEYS = "/.well-known/tellwire-keys.json"
 SECRET = "legacy-in-the-clear"
@@ -167,7 +167,7 @@ async def test_legacy_headers_stand_beside_ours(
     audit = (await server.client.get("/v1/audit")).text
     assert SECRET not in json.dumps([made, shown, kept]) + audit + caplog.text
     assert SECRET not in repr(await server.tellwire.endpoints.get(made["id"]))
-    assert SECRET.encode() not in await asyncio.to_thread(database_in, tmp_path)
+    assert SECRET.encode() not in await asyncio.to_thread(files_in, tmp_path)
 
 
 @pytest.mark.parametrize(
