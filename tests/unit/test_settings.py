@@ -10,6 +10,7 @@ from tellwire.model.limits import Limits
 from tellwire.policy.retry import RetrySchedule
 from tellwire.settings import TABLE, Loaded, Settings, kinds, load
 from tellwire.settings.reference import render
+from tellwire.settings.values import default_of, written_default
 from tellwire.signing import jwt
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -65,8 +66,9 @@ def test_limits() -> None:
 def test_written_values_are_read_again(setting: object) -> None:
     """What is shown as a default can be written into a file and means the same."""
     row = next(row for row in TABLE if row is setting)
-    if row.default is not None:
-        assert row.kind.read(row.kind.write(row.default)) == row.default
+    default = default_of(row)
+    if default is not None:
+        assert row.kind.read(row.kind.write(default)) == default
 
 
 def test_order_of_sources() -> None:
@@ -388,7 +390,7 @@ def test_page_names_each_setting(setting: object) -> None:
     """The page names each setting and its variable, with its default."""
     row = next(row for row in TABLE if row is setting)
     (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{row.name}`<br>")]
-    default = row.kind.write(row.default) if row.default not in (None, ()) else "not set"
+    default = written_default(row) or "not set"
     assert f"`TELLWIRE_{row.name.upper()}`" in line
     assert default in line.split("|")[2]
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ..settings import TABLE, Setting
 from ..settings.kinds import SWITCH
+from ..settings.values import written_default
 
 Json = Annotated[
     bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.", show_default=False)
@@ -90,7 +91,7 @@ def signed(
 
 
 def _annotation(setting: Setting) -> Any:
-    default = "" if setting.default is None else setting.kind.write(setting.default)
+    default = written_default(setting)
     text = f"{setting.doc} Takes {setting.kind.takes}; default: {default or 'not set'}."
     if setting.secret:
         text += " Others on this machine can see flags: better set it in the environment."

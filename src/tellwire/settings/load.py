@@ -13,7 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import SettingsError
-from .table import LOOPBACK, TABLE, Setting, Settings, without_password
+from .setting import Setting, without_password
+from .table import TABLE
+from .values import LOOPBACK, Settings
 
 CONFIG_VARIABLE = "TELLWIRE_CONFIG"
 URL_VARIABLE, KEY_VARIABLE, PROFILE_VARIABLE = "TELLWIRE_URL", "TELLWIRE_KEY", "TELLWIRE_PROFILE"

@@ -6,7 +6,9 @@ python -m tellwire.settings.reference > docs/reference/settings.md
 import sys
 from itertools import groupby
 
-from .table import TABLE, Setting
+from .setting import Setting
+from .table import TABLE
+from .values import written_default
 
 _HEAD = """\
 # Settings
@@ -40,7 +42,7 @@ def render() -> str:
 
 
 def _row(setting: Setting) -> str:
-    default = "" if setting.default is None else setting.kind.write(setting.default)
+    default = written_default(setting)
     shown = f"`{default}`" if default else "not set"
     doc = f"{setting.doc} Secret." if setting.secret else setting.doc
     return f"| `{setting.name}`<br>`{setting.variable}` | {shown} | {setting.kind.takes} | {doc} |"

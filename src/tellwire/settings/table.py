@@ -1,152 +1,12 @@
-"""Every setting of Tellwire, once: its value in `Settings`, and in `TABLE` how it is read and what it means.
+"""Every setting of Tellwire, once: how it is read and what it means. Its value is in ``values``.
 
 The environment, the TOML file, ``tellwire config`` and docs/reference/settings.md all come from `TABLE`.
 """
 
-import re
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
-from typing import Any
-
-import msgspec
-
-from ..model.limits import KIB, MAX_PAYLOAD_HARD_BYTES, Limits
-from ..policy.retry import RetrySchedule
+from ..model.limits import KIB, MAX_PAYLOAD_HARD_BYTES
 from . import kinds
-from .kinds import Kind, Network, choice, seconds, size, whole
-
-LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-"""What the ``dev`` preset adds to ``egress_allow``."""
-
-_LIMITS = Limits()
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one Tellwire server is set up: every field stands in `TABLE` with its meaning. repr hides secrets.
-
-    ``egress_ports`` are inclusive ranges. ``delivery_timeout``, ``grace`` and ``lease`` are seconds.
-    """
-
-    database_url: str = "sqlite:///tellwire.db"
-    host: str = "127.0.0.1"
-    port: int = 8400
-    engine: bool = True
-    processes: int = 1
-    dev: bool = False
-    grace: float = 20.0
-    admin_key: str | None = None
-    secret_key: str | None = None
-    key_rate: int = 0
-    tenant_rate: int = 0
-    token_lifetime: float = 900.0
-    cors_origins: tuple[str, ...] = ()
-    oauth_issuer: str | None = None
-    oauth_audience: tuple[str, ...] = ()
-    oauth_jwks_url: str | None = None
-    oauth_algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
-    oauth_leeway: float = 30.0
-    oauth_scope_claim: str = "scope"
-    oauth_tenant_claim: str | None = None
-    oauth_typed: bool = False
-    oauth_ca_file: Path | None = None
-    retry_schedule: RetrySchedule = RetrySchedule()
-    disable_after_days: int = 5
-    delivery_timeout: float = 15.0
-    lease: float = 60.0
-    in_flight_per_endpoint: int = 16
-    in_flight_per_process: int = 1024
-    held_deliveries: int = 10_000
-    fan_out_at_once: int = 200
-    retention_days: int = 30
-    payload_retention_days: int = 30
-    stats_retention_days: int = 400
-    endpoint_verification: str = "off"
-    verification_origin: str = "tellwire"
-    allow_http: bool = False
-    egress_allow: tuple[Network, ...] = ()
-    egress_ports: tuple[tuple[int, int], ...] = ((80, 80), (443, 443), (1024, 65535))
-    egress_proxy: str | None = None
-    egress_ca_file: Path | None = None
-    dns_servers: tuple[str, ...] = ()
-    log_format: str = "console"
-    log_level: str = "info"
-    metrics: str = "key"
-    metrics_port: int = 0
-    traces: str = "off"
-    max_payload_bytes: int = _LIMITS.payload_bytes
-    max_batch_events: int = _LIMITS.batch_events
-    max_batch_bytes: int = _LIMITS.batch_bytes
-    max_json_depth: int = _LIMITS.json_depth
-    max_endpoints_per_tenant: int = _LIMITS.endpoints_per_tenant
-    max_keys_per_tenant: int = _LIMITS.keys_per_tenant
-    max_subscriptions_per_endpoint: int = _LIMITS.subscriptions_per_endpoint
-    max_pattern_chars: int = _LIMITS.pattern_chars
-    max_filter_bytes: int = _LIMITS.filter_bytes
-    max_filter_depth: int = _LIMITS.filter_depth
-    max_fields_per_subscription: int = _LIMITS.fields_per_subscription
-    max_transform_chars: int = _LIMITS.transform_chars
-    max_custom_headers: int = _LIMITS.custom_headers
-    max_custom_headers_bytes: int = _LIMITS.custom_headers_bytes
-    max_url_chars: int = _LIMITS.url_chars
-    max_metadata_bytes: int = _LIMITS.metadata_bytes
-    max_description_chars: int = _LIMITS.description_chars
-    max_idempotency_key_chars: int = _LIMITS.idempotency_key_chars
-    max_secrets_per_endpoint: int = _LIMITS.secrets_per_endpoint
-    max_page_items: int = _LIMITS.page_items
-    max_replays_per_endpoint: int = _LIMITS.replays_per_endpoint
-    max_replay_range_days: int = _LIMITS.replay_range_days
-    max_event_types: int = _LIMITS.event_types
-    max_event_type_bytes: int = _LIMITS.event_type_bytes
-
-    @property
-    def limits(self) -> Limits:
-        """The ``max_`` settings as the value that the model and the stages take."""
-        return Limits(**{name: getattr(self, f"max_{name}") for name in Limits.__struct_fields__})
-
-    def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={shown!r}" for name, shown in self.__rich_repr__())
-        return f"Settings({inside})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [(setting.name, setting.shown(getattr(self, setting.name))) for setting in TABLE]
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """One row: what a setting is called, what it takes, where it belongs in the docs and what it does."""
-
-    name: str
-    kind: Kind
-    group: str
-    doc: str
-    secret: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable, such as ``TELLWIRE_PORT``."""
-        return f"TELLWIRE_{self.name.upper()}"
-
-    @property
-    def flag(self) -> str:
-        """The command-line flag, such as ``--port``."""
-        return f"--{self.name.replace('_', '-')}"
-
-    @property
-    def default(self) -> Any:
-        """The value if nobody says otherwise."""
-        return getattr(_DEFAULTS, self.name)
-
-    def shown(self, value: Any) -> str:
-        """The value for people: a secret only says whether it is set, a URL hides its user and password."""
-        if self.secret:
-            return "not set" if value is None else "set (hidden)"
-        return without_password(self.kind.write(value))
-
-
-def without_password(text: str) -> str:
-    """The text with all before its last ``@`` (the scheme excepted) and all after ``?`` hidden: passwords."""
-    text = re.sub(r"^(['\"]?[a-z+]+://)?.*@", r"\1***@", text, flags=re.DOTALL)
-    return re.sub(r"\?[^'\"]*", "?***", text)
-
+from .kinds import choice, seconds, size, whole
+from .setting import Setting
 
 SERVER, SECURITY, OAUTH, DELIVERY, EGRESS, LOGS, LIMITS = (
     "Server",
@@ -159,12 +19,7 @@ SERVER, SECURITY, OAUTH, DELIVERY, EGRESS, LOGS, LIMITS = (
 )
 
 TABLE: tuple[Setting, ...] = (
-    Setting(
-        "database_url",
-        kinds.DATABASE_URL,
-        SERVER,
-        "Where events, deliveries and endpoints are kept.",
-    ),
+    Setting("database_url", kinds.DATABASE_URL, SERVER, "Where events, deliveries and endpoints are kept."),
     Setting("host", kinds.HOST, SERVER, "The address that the HTTP API listens on."),
     Setting("port", whole(0, 65535), SERVER, "The port that the HTTP API listens on; 0 takes any free one."),
     Setting(
@@ -194,11 +49,7 @@ TABLE: tuple[Setting, ...] = (
         "How long a stopping server waits for requests and attempts under way.",
     ),
     Setting(
-        "admin_key",
-        kinds.KEY,
-        SECURITY,
-        "An API key that is always accepted, with every scope.",
-        secret=True,
+        "admin_key", kinds.KEY, SECURITY, "An API key that is always accepted, with every scope.", secret=True
     ),
     Setting(
         "secret_key",
@@ -252,10 +103,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("oauth_algorithms", kinds.ALGORITHMS, OAUTH, "How tokens may be signed."),
     Setting(
-        "oauth_leeway",
-        seconds(0, 300),
-        OAUTH,
-        "By how much the issuer's clock may differ from this one's.",
+        "oauth_leeway", seconds(0, 300), OAUTH, "By how much the issuer's clock may differ from this one's."
     ),
     Setting(
         "oauth_scope_claim",
@@ -308,23 +156,12 @@ TABLE: tuple[Setting, ...] = (
         "At least twice `delivery_timeout` and ten seconds.",
     ),
     Setting(
-        "in_flight_per_endpoint",
-        whole(1),
-        DELIVERY,
-        "Attempts under way to one endpoint at the same time.",
+        "in_flight_per_endpoint", whole(1), DELIVERY, "Attempts under way to one endpoint at the same time."
     ),
     Setting(
-        "in_flight_per_process",
-        whole(1),
-        DELIVERY,
-        "Attempts under way in one process at the same time.",
+        "in_flight_per_process", whole(1), DELIVERY, "Attempts under way in one process at the same time."
     ),
-    Setting(
-        "held_deliveries",
-        whole(1),
-        DELIVERY,
-        "Deliveries held in memory; more wait in the database.",
-    ),
+    Setting("held_deliveries", whole(1), DELIVERY, "Deliveries held in memory; more wait in the database."),
     Setting(
         "fan_out_at_once",
         whole(1, 10_000),
@@ -364,12 +201,7 @@ TABLE: tuple[Setting, ...] = (
         EGRESS,
         "How a handshake names this sender: `WebHook-Request-Origin`.",
     ),
-    Setting(
-        "allow_http",
-        kinds.SWITCH,
-        EGRESS,
-        "Whether endpoint URLs may start with `http://`.",
-    ),
+    Setting("allow_http", kinds.SWITCH, EGRESS, "Whether endpoint URLs may start with `http://`."),
     Setting(
         "egress_allow",
         kinds.NETWORKS,
@@ -461,5 +293,3 @@ TABLE: tuple[Setting, ...] = (
     Setting("max_event_types", whole(0), LIMITS, "Event types in the catalogue."),
     Setting("max_event_type_bytes", size(2), LIMITS, "Schema and examples of one event type, as JSON."),
 )
-
-_DEFAULTS = Settings()

@@ -10,7 +10,7 @@ import pytest
 from tellwire.doctor.finding import Level, counted, duration
 from tellwire.doctor.setup import examine
 from tellwire.settings import Settings
-from tellwire.settings.table import LOOPBACK
+from tellwire.settings.values import LOOPBACK
 
 
 @pytest.mark.parametrize(
