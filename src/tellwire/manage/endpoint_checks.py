@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from tellwire.errors import InvalidInputError
+from tellwire.errors import FieldError, InvalidInputError, LimitExceededError, NotFoundError
 from tellwire.model.authentication import MASK
 from tellwire.model.limits import Limits
 from tellwire.model.subscription import Subscription
@@ -13,16 +13,54 @@ from tellwire.policy.filter_syntax import check_filter
 from tellwire.policy.matching import check_patterns
 from tellwire.policy.selecting import check_fields_of
 from tellwire.policy.transforming import check_transform
+from tellwire.store.endpoints import Room
 
 from .endpoint_settings import check_settings
 from .faults import HEADER_VALUE, CheckUrl, Faults, header_name_fault
 
 
-def check_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> dict[str, Any]:
+def check_fields(
+    fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits, *, shorthand: bool
+) -> dict[str, Any]:
     """Check those fields of an endpoint that are given, and give them as they can be stored.
+
+    Who wrote ``events`` (``shorthand``) is told about them, not about the subscription that they are short for.
 
     Raises InvalidInputError, LimitExceededError.
     """
+    try:
+        return _checked_fields(fields, check_url, limits)
+    except InvalidInputError as error:
+        if not shorthand:
+            raise
+        errors = [_unfolded(fault) for fault in error.errors]
+        if isinstance(error, LimitExceededError):
+            raise LimitExceededError(errors, limit=error.limit, maximum=error.maximum) from None
+        raise InvalidInputError(errors) from None
+
+
+def check_room(tenant: str, room: Room | None, limits: Limits) -> None:
+    """Whether a tenant may have one more endpoint; no room: there is no such tenant.
+
+    Raises InvalidInputError, LimitExceededError.
+    """
+    if room is None:
+        raise InvalidInputError.at("tenant", msg=str(NotFoundError("tenant", tenant)))
+    most = limits.endpoints_per_tenant if room.limits.endpoints is None else room.limits.endpoints
+    if room.taken > most:
+        fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} endpoints, which is the limit")
+        raise LimitExceededError([fault], limit="endpoints_per_tenant", maximum=most)
+
+
+def _unfolded(fault: FieldError) -> FieldError:
+    match fault.loc:
+        case ("subscriptions", int(), *rest):
+            return FieldError(tuple(rest), fault.msg)
+        case _:
+            return fault
+
+
+def _checked_fields(fields: Mapping[str, Any], check_url: CheckUrl, limits: Limits) -> dict[str, Any]:
     faults = Faults()
     checked = dict(fields)
     if "url" in fields:

@@ -1,7 +1,5 @@
 """Endpoints: where a tenant receives. Made, changed, switched on and off, subscribed, given new secrets."""
 
-import json
-import secrets as _secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,36 +8,33 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.clock import Clock, to_datetime
-from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError, NotFoundError
+from tellwire.errors import ConflictError, FieldError, InvalidInputError, LimitExceededError
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.delivery import Delivery
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.event import is_type_name
-from tellwire.model.event_type import EventType
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
-from tellwire.model.tenant import DEFAULT_TENANT, OPERATIONAL_TENANT
-from tellwire.signing.secret import generate_symmetric, parse_secret
+from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints, event_types, order
+from tellwire.store import deliveries, endpoints, order
 from tellwire.store.store import Store
 
-from .announcing import operational_type
 from .asked import asked_limit
 from .audit import Audit, Note
-from .endpoint_checks import check_fields
+from .endpoint_checks import check_fields, check_room
 from .endpoint_patch import narrowed, patched, subscriptions_of, widened
 from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
+from .example_events import EXAMPLE_TYPE, example_data
 from .faults import CheckUrl
-from .signing_checks import schemes_fault
+from .signing_checks import checked_secret, schemes_fault
 from .tenant_defaults import in_form
 from .verifying import Verifying
 
 DEFAULT_OVERLAP_S = 86_400
 MAX_OVERLAP_S = 30 * 86_400
-EXAMPLE_TYPE = "tellwire.test"
 
 
 class Endpoints:
@@ -110,7 +105,7 @@ class Endpoints:
         if settings:
             fields["settings"] = settings_after(settings)
         fields = self._checked(fields, shorthand=events is not None)
-        secret = _checked_secret(secret)
+        secret = checked_secret(secret)
         endpoint_id, secret_id, now_ms = self._new_id(), self._new_id(), self._clock.now_ms()
         endpoint = Endpoint(
             id=encode(ENDPOINT, endpoint_id),
@@ -127,7 +122,7 @@ class Endpoints:
             check_together(**fields, secret=secret)
             state = self._verifying.switched_on(connection, tenant, url)
             made = msgspec.structs.replace(endpoint, subscriptions=fields["subscriptions"], **state)
-            self._check_room(tenant, endpoints.create(connection, self._vault, made))
+            check_room(tenant, endpoints.create(connection, self._vault, made), self._limits)
             endpoints.add_secret(
                 connection, self._vault, secret_id, endpoint.id, secret, overlap_ms=0, now_ms=now_ms
             )
@@ -274,7 +269,7 @@ class Endpoints:
         """
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
             raise InvalidInputError.at("overlap_s", msg=f"must be 0 to {MAX_OVERLAP_S} seconds")
-        text = _checked_secret(secret)
+        text = checked_secret(secret)
         secret_id, now_ms = self._new_id(), self._clock.now_ms()
         most = self._limits.secrets_per_endpoint
 
@@ -310,13 +305,9 @@ class Endpoints:
         def create(connection: Connection, note: Note) -> Delivery:
             endpoint = endpoints.get(connection, self._vault, id)
             raw = endpoints.raw_id(id)
-            known = event_types.find(connection, type)
-            if known is None and endpoint.tenant == OPERATIONAL_TENANT:
-                known = operational_type(type)
-            data = _example(known) or msgspec.json.encode({"test": True, "endpoint": id})
             delivery = deliveries.create_test(
                 connection, delivery_id=delivery_id, event_id=event_id, endpoint_id=raw, tenant=endpoint.tenant,
-                type=type, data=data, now_ms=now_ms,
+                type=type, data=example_data(connection, endpoint, type), now_ms=now_ms,
             )  # fmt: skip
             note(id, endpoint.tenant, None, {"delivery": delivery.id, "type": type})
             return delivery
@@ -326,25 +317,7 @@ class Endpoints:
         return delivery
 
     def _checked(self, fields: Mapping[str, Any], *, shorthand: bool) -> dict[str, Any]:
-        try:
-            return check_fields(fields, self._check_url, self._limits)
-        except InvalidInputError as error:
-            if not shorthand:
-                raise
-            # Who wrote "events" is told about "events", not about the subscription that it is short for.
-            errors = [_unfolded(fault) for fault in error.errors]
-            if isinstance(error, LimitExceededError):
-                raise LimitExceededError(errors, limit=error.limit, maximum=error.maximum) from None
-            raise InvalidInputError(errors) from None
-
-    def _check_room(self, tenant: str, room: endpoints.Room | None) -> None:
-        if room is None:
-            raise InvalidInputError.at("tenant", msg=str(NotFoundError("tenant", tenant)))
-        own = room.limits.endpoints
-        most = self._limits.endpoints_per_tenant if own is None else own
-        if room.taken > most:
-            fault = FieldError(("tenant",), f"tenant {tenant!r} has {most} endpoints, which is the limit")
-            raise LimitExceededError([fault], limit="endpoints_per_tenant", maximum=most)
+        return check_fields(fields, self._check_url, self._limits, shorthand=shorthand)
 
     async def _change_events(
         self,
@@ -394,27 +367,3 @@ class Endpoints:
             return after
 
         return await self._audit.write(f"endpoint.{done}", change)
-
-
-def _example(event_type: EventType | None) -> bytes | None:
-    """The first example of a type as data, if it has any."""
-    if event_type is None or not event_type.examples:
-        return None
-    return json.dumps(event_type.examples[0], ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _checked_secret(secret: str | None) -> str:
-    if secret is None:
-        return generate_symmetric(_secrets.token_bytes)
-    parsed = parse_secret(secret)
-    if not parsed.can_sign:
-        raise InvalidInputError.at("secret", msg="is a public key; signing needs whsec_ or whsk_")
-    return parsed.text
-
-
-def _unfolded(fault: FieldError) -> FieldError:
-    match fault.loc:
-        case ("subscriptions", int(), *rest):
-            return FieldError(tuple(rest), fault.msg)
-        case _:
-            return fault

@@ -27,7 +27,7 @@ from tellwire.store.store import Store
 
 from .asked import asked_limit
 from .endpoint_checks import checked_subscriptions
-from .endpoints import EXAMPLE_TYPE
+from .example_events import EXAMPLE_TYPE
 from .faults import Faults
 from .tenant_defaults import in_form
 

@@ -1,11 +1,13 @@
 """What a setting ``signing`` may be, beyond its types, and how it fits the endpoint's secret."""
 
+import secrets
 from typing import Final
 
+from tellwire.errors import InvalidInputError
 from tellwire.model.authentication import MASK
 from tellwire.model.signing_choice import LegacySignature, SigningChoice
 from tellwire.signing.legacy import prefix_fault, template_fault
-from tellwire.signing.secret import SYMMETRIC_PREFIX
+from tellwire.signing.secret import SYMMETRIC_PREFIX, generate_symmetric, parse_secret
 
 from .faults import Faults, header_name_fault
 
@@ -36,6 +38,16 @@ def schemes_fault(choice: SigningChoice | None, secret: str) -> str | None:
     if choice is not None and "v1" in choice.schemes and not secret.startswith(SYMMETRIC_PREFIX):
         return "the scheme v1 needs a shared secret (whsec_), and this is an Ed25519 key"
     return None
+
+
+def checked_secret(secret: str | None) -> str:
+    """A signing secret as it is kept; a new one where none is given. Raises InvalidInputError."""
+    if secret is None:
+        return generate_symmetric(secrets.token_bytes)
+    parsed = parse_secret(secret)
+    if not parsed.can_sign:
+        raise InvalidInputError.at("secret", msg="is a public key; signing needs whsec_ or whsk_")
+    return parsed.text
 
 
 def _check_legacy(index: int, one: LegacySignature, faults: Faults) -> None:
