@@ -154,14 +154,7 @@ class Tellwire:
         announcer = Announcer(store, clock, self._new_id, lambda lanes, paged: self._wake())
         self.audit = Audit(store, clock, self._new_id, limits, announcer)
         self.tenants = Tenants(store, clock, limits, self.audit)
-        verifier = Verifier(
-            self._sending, clock, self._new_id,
-            origin=self._options.verification_origin, timeout_s=self._options.engine.timeout_s,
-        )  # fmt: skip
-        verifying = Verifying(
-            store, vault, clock, self.audit, self._wake,
-            default=self._options.verification, challenge=verifier.challenge,
-        )  # fmt: skip
+        verifying = self._make_verifying()
         self.endpoints = Endpoints(
             store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit, verifying
         )
@@ -414,6 +407,25 @@ class Tellwire:
                 ca_file=None if options.egress_ca_file is None else str(options.egress_ca_file),
             )
         return self._transport
+
+    def _make_verifying(self) -> Verifying:
+        options = self._options
+        verifier = Verifier(
+            self._sending,
+            self._clock,
+            self._new_id,
+            origin=options.verification_origin,
+            timeout_s=options.engine.timeout_s,
+        )
+        return Verifying(
+            self._store,
+            self._vault,
+            self._clock,
+            self.audit,
+            self._wake,
+            default=options.verification,
+            challenge=verifier.challenge,
+        )
 
     def _make_engine(self) -> Engine:
         options = self._options

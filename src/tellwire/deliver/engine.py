@@ -114,29 +114,7 @@ class Engine:
         self._credentials = Credentials(transport, options.timeout_s)
         self._holds = Holds(clock, self._lanes.holding.set, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days, announcer)
-        announcing = Announcing(store, telemetry, announcer)
-        circuits = Circuits(self._lanes, clock, telemetry, self._give_back, announcing)
-        self._executor = Executor(
-            store,
-            transport,
-            self._credentials,
-            self._recorder,
-            Expirer(store, clock, telemetry, self._expired, announcer),
-            clock,
-            telemetry=telemetry,
-            schedule=options.schedule,
-            random=self._random,
-            let_go=self._let_go,
-            let_one_go=self._let_one_go,
-            owns=self._ownership.holds,
-            changed=self._lanes.of,
-            may_send=self._lanes.may_send,
-            judged=circuits.judged,
-            lease_ms=self.lease_ms,
-            needed_ms=needed_ms,
-            ended=self._watcher.ended,
-            hold=self._holds.hold,
-        )
+        self._executor = self._make_executor(options, needed_ms, announcer)
         claiming = Claiming(self.token, self.lease_ms, self.offer, self.admission, self.claim_in)
         self._fanner = Fanner(
             store, self._lanes, clock, telemetry, new_id=new_id, claiming=claiming, expect=self.expect
@@ -173,6 +151,32 @@ class Engine:
             options.stats_retention_days,
         )
         self._remover = Remover(store, clock, telemetry)
+
+    def _make_executor(self, options: EngineOptions, needed_ms: int, announcer: Announcer) -> Executor:
+        store, clock, telemetry = self._store, self._clock, self._telemetry
+        announcing = Announcing(store, telemetry, announcer)
+        circuits = Circuits(self._lanes, clock, telemetry, self._give_back, announcing)
+        return Executor(
+            store,
+            self._transport,
+            self._credentials,
+            self._recorder,
+            Expirer(store, clock, telemetry, self._expired, announcer),
+            clock,
+            telemetry=telemetry,
+            schedule=options.schedule,
+            random=self._random,
+            let_go=self._let_go,
+            let_one_go=self._let_one_go,
+            owns=self._ownership.holds,
+            changed=self._lanes.of,
+            may_send=self._lanes.may_send,
+            judged=circuits.judged,
+            lease_ms=self.lease_ms,
+            needed_ms=needed_ms,
+            ended=self._watcher.ended,
+            hold=self._holds.hold,
+        )
 
     def start(self) -> None:
         """Begin to claim and deliver."""
