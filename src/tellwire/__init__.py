@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from .deliver.egress import EgressPolicy
     from .deliver.engine import EngineOptions
     from .deliver.lanes import LaneBounds
-    from .hub import Options, Tellwire
+    from .hub import Tellwire
     from .model.event import Receipt
     from .model.limits import Limits
     from .model.subscription import Subscription
+    from .options import Options
     from .policy.retry import RetrySchedule
     from .publish.declared import Event
     from .receive import ReceivedEvent, unpack
@@ -85,7 +86,7 @@ if not TYPE_CHECKING:  # type checkers take the imports above, and know every ot
         "Event": "publish.declared",
         "LaneBounds": "deliver.lanes",
         "Limits": "model.limits",
-        "Options": "hub",
+        "Options": "options",
         "Receipt": "model.event",
         "ReceivedEvent": "receive",
         "RetrySchedule": "policy.retry",

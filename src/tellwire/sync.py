@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from .errors import ClosedError
-from .hub import DEFAULT_URL, Options, Tellwire
+from .hub import DEFAULT_URL, Tellwire
 from .model.event import Receipt
+from .options import Options
 from .publish.declared import Event
 from .publish.given import many_events, one_event
 

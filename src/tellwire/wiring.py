@@ -3,8 +3,9 @@
 from .deliver.egress import EgressPolicy
 from .deliver.engine import EngineOptions
 from .deliver.lanes import LaneBounds
-from .hub import Options, Tellwire
+from .hub import Tellwire
 from .model.verification import Verification
+from .options import Options
 from .settings import Settings
 
 

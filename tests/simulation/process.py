@@ -12,7 +12,8 @@ from tellwire.clock import Clock
 from tellwire.deliver.engine import EngineOptions
 from tellwire.deliver.lanes import LaneBounds
 from tellwire.errors import ClosedError, StoreUnavailableError
-from tellwire.hub import Options, Tellwire
+from tellwire.hub import Tellwire
+from tellwire.options import Options
 from tellwire.policy.retry import RetrySchedule
 from tellwire.signing.vault import Vault
 from tellwire.store.store import Store
