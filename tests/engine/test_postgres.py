@@ -12,6 +12,7 @@ from sqlalchemy import event
 from tests.postgres import database_in, empty_database_in, start_server, url_of
 
 from tellwire import Options, Tellwire
+from tellwire.deliver import claimer
 from tellwire.deliver.engine import EngineOptions
 from tellwire.errors import InvalidInputError, SettingsError, StoreUnavailableError
 
@@ -58,6 +59,23 @@ async def test_a_new_endpoint_counts_for_the_next_publish_of_every_process(tmp_p
     async with on(url, deliver=False) as one, on(url, deliver=False) as two:
         await one.endpoints.create("http://127.0.0.1:9999/", events=["*"])
         assert (await two.publish("order.paid", {})).deliveries == 1
+
+
+async def test_what_waited_for_a_pause_to_end_is_sent_by_other_processes(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that delivers hears that an endpoint was resumed elsewhere: it need not come by to see it."""
+    monkeypatch.setattr(claimer, "_SURVEY_EVERY_MS", 3_600_000)
+    url = database_in(tmp_path)
+    async with Receiver() as other, on(url, deliver=False) as publisher, on(url):
+        endpoint, _ = await publisher.endpoints.create(receiver.url, events=["*"])
+        await publisher.endpoints.create(other.url, events=["*"])
+        for turn in range(1, 4):
+            await publisher.endpoints.pause(endpoint.id)
+            await publisher.publish("order.paid", {"n": turn})
+            await other.met(turn)  # whoever claimed that knows of the pause
+            await publisher.endpoints.resume(endpoint.id)
+            await receiver.met(turn)
 
 
 async def test_ten_that_open_at_once_migrate_once(tmp_path: Path) -> None:

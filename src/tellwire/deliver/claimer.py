@@ -91,6 +91,7 @@ class Claimer:
         self._last_survey_ms = self._last_pass_ms = 0
         self._apart_ms = _APART_MS
         self._wanted: dict[bytes, None] = {}  # in order
+        self._surveyed = store.roster
 
     def expect(self, endpoint_id: bytes, ready_ms: int) -> None:
         """Something in this lane may be claimed from ``ready_ms`` on: be there."""
@@ -147,7 +148,8 @@ class Claimer:
 
     def _is_open(self, endpoint_id: bytes) -> bool:
         """Whether claiming there is worth a transaction. What is left at a deleted endpoint is to be cancelled."""
-        endpoint = self._store.roster.endpoints.get(endpoint_id)
+        roster = max(self._store.roster, self._surveyed, key=lambda one: one.revision)
+        endpoint = roster.endpoints.get(endpoint_id)
         return endpoint is None or endpoint.state is EndpointState.ENABLED
 
     def _is_elsewhere(self, endpoint_id: bytes, now_ms: int) -> bool:
@@ -194,6 +196,10 @@ class Claimer:
         self._apart_ms = min(max(_APART_MS, 2 * took_ms), _AT_MOST_APART_MS)
 
     def _look_through(self, connection: Connection) -> tuple[list[tuple[bytes, int]], list[Glance], bool]:
+        # News of a lane that was switched on elsewhere comes before the news that it was: who asked the roster of this
+        # process alone would pass it over, until the next survey.
+        if self._store.hot.revision(connection) > self._store.roster.revision:
+            self._surveyed = self._store.roster_in(connection)
         ready = self._store.hot.ready_lanes(connection)
         return ready, glances(self._store.in_order, connection), fanouts.any_left(connection)
 
