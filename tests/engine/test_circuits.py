@@ -86,6 +86,27 @@ async def test_a_circuit_that_is_taken_back_frees_what_waits(tmp_path: Path) -> 
         await all_are(tellwire, State.SUCCEEDED, 20)
 
 
+async def test_an_endpoint_with_a_new_url_is_tried_at_once(tmp_path: Path) -> None:
+    """Whoever mends an endpoint need not wait for the next probe."""
+    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}}
+    async with (
+        HeldReceiver(lambda number: (500, {})) as sick,
+        HeldReceiver() as well,
+        tellwire_at(tmp_path) as tellwire,
+    ):
+        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
+        for n in range(20):
+            await tellwire.publish("order.paid", {"n": n})
+
+        async def opened() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            return any(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
+
+        await until(opened)
+        await tellwire.endpoints.update(endpoint.id, {"url": well.url})
+        await all_are(tellwire, State.SUCCEEDED, 20)
+
+
 async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
     """Where none is set, what is down is left alone after many failures, quietly, and tried again soon."""
     facts: list[Fact] = []

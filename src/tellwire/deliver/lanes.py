@@ -110,6 +110,8 @@ class Lanes:
             lane.bucket = Bucket(rate.per_ms, rate.at_once, 0, self._clock.now_ms())
         if before is not None and (before.settings.circuit is None) != (settings.circuit is None):
             lane.circuit = CLOSED
+        elif before is not None and lane.is_open and _mended(before, endpoint):
+            lane.circuit = lane.circuit.tried_at(self._clock.now_ms())
         self._line_up(lane, settings.batch)
         if lane.timer is not None:  # for a token that the lane may no longer need
             lane.timer.cancel()
@@ -130,7 +132,7 @@ class Lanes:
         )
         for claim in waiting:
             lane.waiting.append(claim)
-        if waiting and batch is None:
+        if lane.waiting:  # also where what has gathered is enough for a smaller batch
             asyncio.get_running_loop().call_soon(self.go_on, lane)
 
     def held_back(self) -> dict[bytes, HeldBack]:
@@ -332,3 +334,13 @@ class Lanes:
             lane.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.go_on, lane)
             self.holding.set()
         return False
+
+
+def _mended(before: LiveEndpoint, after: LiveEndpoint) -> bool:
+    """Whether something has changed that may have been why an endpoint fails, or when it is to be tried."""
+    return (
+        before.url != after.url
+        or before.headers != after.headers
+        or before.settings.authentication != after.settings.authentication
+        or before.settings.circuit != after.settings.circuit
+    )

@@ -57,6 +57,10 @@ class Circuit(msgspec.Struct, frozen=True, omit_defaults=True):
             return Circuit(opened_ms=now_ms, probe_ms=now_ms + int(settings.probe_after_s * 1000))
         return Circuit(streak, recent, seen)
 
+    def tried_at(self, now_ms: int) -> "Circuit":
+        """Open as before, but for a probe at ``now_ms``: what may have been the trouble has changed."""
+        return msgspec.structs.replace(self, probe_ms=min(self.probe_ms, now_ms), probes=0)
+
     def _probed(self, now_ms: int, settings: CircuitSettings) -> "Circuit":
         if now_ms < self.probe_ms:  # an attempt that was in the air when it opened: no probe
             return self

@@ -1,11 +1,16 @@
 """Lanes without an event loop: whose turn it is, and which bounds hold."""
 
+import asyncio
 from collections import Counter
+
+import msgspec
 
 from tellwire.clock import SystemClock
 from tellwire.deliver.admission import Admission
 from tellwire.deliver.lane import AHEAD_MS, HELD_PER_SLOT, LEAST_PER_SLOT, HeldBack, Lane
 from tellwire.deliver.lanes import LaneBounds, Lanes
+from tellwire.model.authentication import BearerAuthentication
+from tellwire.model.batching import BatchSettings
 from tellwire.model.claim import Claim
 from tellwire.model.delivery import WaitingFor
 from tellwire.model.endpoint import EndpointState
@@ -303,6 +308,44 @@ def test_nothing_is_sent_any_more_where_the_circuit_has_opened() -> None:
     assert not world.lanes.may_send(lane, world.in_air[0][1])
     world.land(1)
     assert world.lanes.may_send(lane, world.in_air[0][1])
+
+
+def test_an_endpoint_that_was_mended_is_tried_at_once() -> None:
+    """What may have been the trouble has changed: the next probe need not wait. Other changes say nothing of it."""
+    breaks = EndpointSettings(circuit=CircuitSettings(probe_after_s=600))
+    before, now_ms = endpoint(1, breaks), SystemClock().now_ms()
+    is_open = Circuit(opened_ms=now_ms - 5, probe_ms=now_ms + 600_000, probes=3)
+    tried = []
+    for after in (
+        msgspec.structs.replace(before, url="https://b.example"),
+        msgspec.structs.replace(before, headers={"X-Token": "mended"}),
+        endpoint(1, msgspec.structs.replace(breaks, authentication=BearerAuthentication("mended"))),
+        endpoint(1, msgspec.structs.replace(breaks, circuit=CircuitSettings(probe_after_s=1))),
+        endpoint(1, msgspec.structs.replace(breaks, max_in_flight=3)),
+        msgspec.structs.replace(before),
+    ):
+        lanes = World(LaneBounds()).lanes
+        lane = lanes.of(before)
+        lane.circuit = is_open
+        lanes.of(after)
+        assert lane.circuit.opened_ms == is_open.opened_ms
+        tried.append(lane.circuit.probe_ms < now_ms + 600_000)
+    assert tried == [True, True, True, True, False, False]
+
+
+async def test_what_waits_goes_as_soon_as_batches_are_small_enough_for_it() -> None:
+    """Events that wait for many others are a whole batch once the endpoint takes fewer at a time."""
+    world = World(LaneBounds())
+    lane = world.lanes.of(endpoint(1, EndpointSettings(batch=BatchSettings(max_events=100, max_wait_s=60))))
+    for number in range(12):
+        waits = claim(1, number)
+        waits.due_ms = SystemClock().now_ms()
+        world.lanes.take(waits)
+    assert not world.started
+    world.lanes.of(endpoint(1, EndpointSettings(batch=BatchSettings(max_events=5, max_wait_s=60))))
+    await asyncio.sleep(0)  # the lane is filled in the next turn of the event loop
+    assert [1 + len(claim.along) for claim in world.started] == [5, 5]
+    lane.waiting.clear()
 
 
 def test_only_a_circuit_that_is_set_goes_with_the_lane() -> None:
