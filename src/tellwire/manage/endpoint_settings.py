@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 
 from tellwire.errors import FieldError, InvalidInputError
 from tellwire.model.authentication import MASK, SECRET_FIELDS
@@ -18,6 +19,7 @@ from .faults import HEADER_VALUE, CheckUrl, Faults
 from .retry_checks import check_retries
 from .signing_checks import check_signing
 
+_NO_SUCH_WORD: Final = re.compile("^Invalid (enum )?value ")
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 
 
@@ -34,7 +36,7 @@ def settings_after(
     try:
         return msgspec.convert(merged_deep(msgspec.to_builtins(before), given), EndpointSettings)
     except msgspec.ValidationError as error:
-        raise InvalidInputError([fault_of(str(error))]) from None
+        raise InvalidInputError([fault_of(str(error), EndpointSettings)]) from None
 
 
 def check_settings(settings: EndpointSettings, check_url: CheckUrl, faults: Faults) -> None:
@@ -93,8 +95,37 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def fault_of(text: str) -> FieldError:
-    """The place and the words of an error of msgspec: ``Expected `int`, got `str` - at `$.rate_limit.limit```."""
+def fault_of(text: str, struct: type[msgspec.Struct]) -> FieldError:
+    """The place and the words of an error of msgspec: ``Expected `int`, got `str` - at `$.rate_limit.limit```.
+
+    Where a word is none of those that ``struct`` takes there, these are named.
+    """
     msg, _, path = text.partition(" - at `$")
     loc = tuple(name or int(index) for name, index in _STEP.findall(path.removesuffix("`")) if name or index)
+    got = _NO_SUCH_WORD.sub("", msg)
+    words = _words_at(inspect.type_info(struct), loc) if got != msg else []
+    if words:
+        msg = f"expected {' or '.join(repr(word) for word in words)}, got {got}"
     return FieldError(loc, msg[:1].lower() + msg[1:])
+
+
+def _words_at(found: inspect.Type, loc: Sequence[str | int]) -> list[str]:
+    """The words that a type takes at a place in it."""
+    match found:
+        case inspect.UnionType(types=types):
+            return [word for one in types for word in _words_at(one, loc)]
+        case inspect.Metadata(type=within):
+            return _words_at(within, loc)
+        case inspect.LiteralType(values=values) if not loc:
+            return [str(value) for value in values]
+        case inspect.EnumType(cls=cls) if not loc:
+            return [str(one.value) for one in cls]
+        case inspect.StructType(tag_field=str(field), tag=tag) if tuple(loc) == (field,):
+            return [str(tag)]
+        case inspect.StructType(fields=fields) if loc:
+            return [
+                word for one in fields if one.encode_name == loc[0] for word in _words_at(one.type, loc[1:])
+            ]
+        case inspect.VarTupleType(item_type=item) if loc and isinstance(loc[0], int):
+            return _words_at(item, loc[1:])
+    return []

@@ -28,7 +28,7 @@ def defaults_after(patch: Mapping[str, Any] | None, before: TenantDefaults = NO_
     try:
         after = msgspec.convert(merged_deep(msgspec.to_builtins(before), patch), TenantDefaults)
     except msgspec.ValidationError as error:
-        raise InvalidInputError([fault_of(str(error)).under(_FIELD)]) from None
+        raise InvalidInputError([fault_of(str(error), TenantDefaults).under(_FIELD)]) from None
     faults = Faults()
     if after.retry is not None:
         check_policy(after.retry, faults, _FIELD, "retry")
