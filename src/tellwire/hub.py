@@ -112,8 +112,9 @@ class Tellwire:
         self.tenants = Tenants(store, clock, limits, self.audit)
         verifying = self._make_verifying()
         self.endpoints = Endpoints(
-            store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit, verifying
-        )
+            store, vault, clock, self._new_id, limits, self._check_url, self._wake, self.audit, verifying,
+            rearrange=self._rearrange, rearrange_at_once=self._options.rearrange_at_once,
+        )  # fmt: skip
         self.keys = Keys(
             store,
             clock,
@@ -393,6 +394,7 @@ class Tellwire:
             self.telemetry,
             options.engine,
             self._random,
+            rearrange_at_once=options.rearrange_at_once,
         )
 
     def _lease(self, now_ms: int) -> Lease | None:
@@ -418,6 +420,10 @@ class Tellwire:
     def _replay(self) -> None:
         if self._engine is not None:
             self._engine.replay()
+
+    def _rearrange(self) -> None:
+        if self._engine is not None:
+            self._engine.rearrange()
 
     def _wake(self) -> None:
         self._expect(0)

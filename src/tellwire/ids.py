@@ -96,3 +96,12 @@ def moved_to(raw: bytes, ms: int) -> bytes:
 def time_ms(raw: bytes) -> int:
     """When an id was made (RFC 9562 section 5.7: its first 48 bits)."""
     return int.from_bytes(raw[:6], "big")
+
+
+def behind(id: bytes, least: bytes) -> bytes:
+    """An id that comes after ``least``: ``id`` itself, if it does."""
+    if id > least:
+        return id
+    # Not just the next one: others may do the same at this moment.
+    number = int.from_bytes(least, "big") + 1 + (int.from_bytes(id, "big") & 0xFFFFFFFF)
+    return number.to_bytes(16, "big")

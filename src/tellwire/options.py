@@ -9,6 +9,7 @@ from .deliver.engine import EngineOptions
 from .model.limits import Limits
 from .model.verification import Verification
 from .publish.fanout import AT_ONCE
+from .store import rearranging
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         egress: where deliveries may go.
         engine: how they are delivered.
         fan_out_at_once: to how many endpoints an event is fanned out at once; beyond, in pages of so many.
+        rearrange_at_once: how many deliveries take their places in an endpoint's new order at once; beyond, in pages.
         test_keys: whether new API keys begin with ``tw_test_`` rather than ``tw_live_``.
         token_lifetime_s: how long access tokens live that API keys are exchanged for.
         egress_proxy, egress_ca_file, dns_servers: how they get there.
@@ -37,6 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     egress: EgressPolicy = EgressPolicy()
     engine: EngineOptions = EngineOptions()
     fan_out_at_once: int = AT_ONCE
+    rearrange_at_once: int = rearranging.AT_ONCE
     egress_proxy: str | None = None
     egress_ca_file: Path | None = None
     dns_servers: tuple[str, ...] = ()

@@ -178,6 +178,13 @@ class EventsPruned(Fact, frozen=True):
     events: int
 
 
+class EndpointRearranged(Fact, frozen=True):
+    """All that waited at an endpoint has taken its place in a new order: ``moved`` deliveries, in pages."""
+
+    endpoint_id: str
+    moved: int
+
+
 class TenantRemoved(Fact, frozen=True):
     """Nothing is left of a tenant that was deleted."""
 

@@ -13,10 +13,22 @@ from .receivers import HeldReceiver
 KEYS = "abc"
 
 
-def hub(url: str, *, delays_ms: tuple[int, ...] = (20,) * 20, deliver: bool = True) -> Tellwire:
+def hub(
+    url: str,
+    *,
+    delays_ms: tuple[int, ...] = (20,) * 20,
+    deliver: bool = True,
+    rearrange_at_once: int = 1_000,
+) -> Tellwire:
     """A Tellwire whose deliveries are tried again after a moment."""
-    engine = EngineOptions(schedule=RetrySchedule(delays_ms), grace_s=1)
-    return Tellwire(url, Options(deliver=deliver, secret_key=KEY, egress=LOOPBACK, engine=engine))
+    options = Options(
+        deliver=deliver,
+        secret_key=KEY,
+        egress=LOOPBACK,
+        engine=EngineOptions(schedule=RetrySchedule(delays_ms), grace_s=1),
+        rearrange_at_once=rearrange_at_once,
+    )
+    return Tellwire(url, options)
 
 
 async def publish(tellwire: Tellwire, numbers: range, keys: str = KEYS) -> None:

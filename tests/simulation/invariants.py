@@ -443,7 +443,9 @@ def what_is_cancelled_is_not_sent(notes: Notes, life: Life) -> None:
     id = encode(DELIVERY, life.id)
     for hand in notes.simulation.hands:
         if hand.delivery == id and hand.told is not None:
-            again = [one.order for one in life.changes if one.state == PENDING and one.order > hand.told]
+            ends = [one.order for one in life.changes if one.state == CANCELLED and one.order > hand.order]
+            since = min([hand.told, *ends])
+            again = [one.order for one in life.changes if one.state == PENDING and one.order > since]
             until = min(again, default=1 << 62)  # a replay may have brought it
             later = any(one.sender == hand.of and hand.told < one.order < until for one in life.sent)
             life.require(not later, f"{hand.of} sent what it had cancelled at {hand.at_s} s")

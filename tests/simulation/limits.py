@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from tellwire.model.lane_settings import CircuitSettings, RateLimit
-from tellwire.policy.circuit import Circuit
+from tellwire.policy.circuit import LIGHT, Circuit
 
 from .clocks import DRIFT, ROUNDING_MS
 from .observer import LaneChange, seconds
@@ -278,7 +278,10 @@ def _a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Se
         theirs = requests.get(life.url, [])
         switched = [switch for switch in notes.switches[life.url] if switch.state != "enabled"]
         slowed = any(sent.answer in {"429", "502", "503", "504", "timeout"} for sent in theirs)
-        if slowed or switched or life.url in unhealthy:
+        down = sum(sent.answer != "200" for sent in theirs) >= (
+            LIGHT.failures or 0
+        )  # perhaps in a row, to one process
+        if slowed or switched or down or life.url in unhealthy:
             continue
         for change, after in zip(life.changes, [*life.changes[1:], None], strict=True):
             at_s = seconds(change.at_ms)

@@ -73,7 +73,7 @@ def a_new_order_is_kept(notes: Notes) -> None:
         lives = [life for life in notes.lives.values() if life.url == url]
         for life in lives:
             for sent in life.sent:
-                since = _order_at(notes, changes, sent)
+                since = _order_at(notes, changes, life, sent)
                 line = None if since is None else _line_under(notes, life, since.order)
                 if since is None or line is None:
                     continue
@@ -89,8 +89,9 @@ def a_new_order_is_kept(notes: Notes) -> None:
                         )
 
 
-def _order_at(notes: Notes, changes: list[NewOrder], sent: Sent) -> NewOrder | None:
-    """The order that a request had to keep; None where that is not certain."""
+def _order_at(notes: Notes, changes: list[NewOrder], life: Life, sent: Sent) -> NewOrder | None:
+    """The order that a request had to keep; None where that is not certain. What was stored after a change is only
+    known to who knows of the change, too."""
     begun = [change for change in changes if change.began < sent.order]
     if not begun or any(change.told_s is None or change.told > sent.order for change in begun):
         return None
@@ -99,7 +100,8 @@ def _order_at(notes: Notes, changes: list[NewOrder], sent: Sent) -> NewOrder | N
         return None  # two at the same time: either is right
     sent_s = seconds(sent.at_ms)
     well = notes.was_well(sent.sender, last.told_s - 0.1, sent_s)
-    return last if well and sent_s >= last.told_s + TAKES_EFFECT_S else None
+    known_s = last.told_s + (0 if life.changes[0].order > last.told else TAKES_EFFECT_S)
+    return last if well and sent_s >= known_s else None
 
 
 def _stands_before(before: Life, life: Life, since: NewOrder) -> bool:

@@ -49,6 +49,7 @@ WORLDS: dict[str, Callable[[int], bool]] = {
     "ordered": lambda seed: seed % 5 in (1, 2),
     "lined up": lambda seed: seed % 10 == 8,
     "rearranged": lambda seed: seed % 10 == 6,
+    "rearranged in pages": lambda seed: seed % 20 == 6,
 }
 """Which seeds have what is meant; see ``Simulation``."""
 
@@ -130,6 +131,9 @@ MUTANTS = (
     }}),
     Mutant("a change of order leaves what waits where it was", "rearranged", {"store/order.py": {
         "            .values(sequence=sequence_now(order))": "            .values(sequence=deliveries.c.sequence)",
+    }}),
+    Mutant("a new order is taken for done after its first page", "rearranged in pages", {"store/rearranging.py": {
+        "left is None and seen < most)": "True)",
     }}),
     Mutant("a new id for each sending of a batch", "batched", {"deliver/batches.py": {
         "            batch_id = batch_id_of(claims)\n            if":

@@ -50,6 +50,8 @@ class World(Protocol):
     """Whether processes go by the server's clock, as they measure it, or by that of their host."""
     at_once: int
     """How many deliveries of an event are made at once; the rest follows in pages."""
+    rearrange_at_once: int
+    """How many deliveries take their places in a new order at once; beyond, in pages of so many."""
 
     def note(self, text: str) -> None:
         """Write a line of the trace."""
@@ -187,6 +189,7 @@ class Process:
                 secret_key=KEY,
                 deliver=self.engine,
                 fan_out_at_once=world.at_once,
+                rearrange_at_once=world.rearrange_at_once,
                 engine=EngineOptions(
                     schedule=SCHEDULE,
                     lease_s=LEASE_MS / 1000,

@@ -48,7 +48,19 @@ def changes_of_order(seed: int) -> list[tuple[float, Step]]:
         at_s = chance.uniform(5, ROUGH_S)
         changed_s = at_s + chance.uniform(0, 8)
         found += [(at_s, publish_a_line), (changed_s, change_order), (changed_s + 5, publish_a_line)]
+        if rearranges_in_pages(seed):
+            found += [(max(changed_s - chance.uniform(0, 3), 1), publish_a_line) for _ in range(3)]
+            found += [(changed_s + chance.uniform(0, 0.3), publish) for _ in range(chance.randint(2, 5))]
+            if chance.random() < 0.4:  # once more, perhaps before all has moved
+                found.append((changed_s + chance.uniform(0, 0.5), change_order))
+            if chance.random() < 0.15:
+                found.append((changed_s + chance.uniform(0, 0.5), delete))
     return found
+
+
+def rearranges_in_pages(seed: int) -> bool:
+    """Whether, where an order changes, what waits takes its places page after page."""
+    return seed % 20 == 6
 
 
 # What is published

@@ -25,7 +25,16 @@ from .database import Trouble, Weather
 from .observer import seconds
 from .process import Process
 from .receivers import Moods, Sent
-from .script import CALM_S, PUBLISHING_S, Step, changes_of_order, enable, plan, unblock
+from .script import (
+    CALM_S,
+    PUBLISHING_S,
+    Step,
+    changes_of_order,
+    enable,
+    plan,
+    rearranges_in_pages,
+    unblock,
+)
 from .virtual import Timeline
 
 END_S = CALM_S + 3_000
@@ -124,6 +133,7 @@ class Simulation:
         self.skew_s = skew_s
         self.measured = measured
         self.at_once = 2 if seed % 4 == 0 else 500
+        self.rearrange_at_once = 1 if rearranges_in_pages(seed) else 500
         self.batching = seed % 5 == 3
         self.batches: dict[str, int] = {}  # how many events a request may have, by URL
         self.processes: list[Process] = []
@@ -249,6 +259,8 @@ class Simulation:
         await tellwire.endpoints.update(id, {"order": order})
         changes[changes.index(new)] = new._replace(told=next(self.order), told_s=self.timeline.now_s)
         self.happened["order changed"] += 1
+        if self._watch.execute("SELECT 1 FROM rearrangements").fetchone():
+            self.happened["order changed in pages"] += 1
 
     def freeze(self, process: Process, span_s: float) -> None:
         """Let ``process`` stand still."""
@@ -357,8 +369,9 @@ class Simulation:
         return due_s - 0.6
 
     def _next_due_s(self) -> float | None:
-        if self._watch.execute("SELECT 1 FROM fanout_pages").fetchone():
-            return self.timeline.now_s
+        for work in ("fanout_pages", "rearrangements"):
+            if self._watch.execute(f"SELECT 1 FROM {work}").fetchone():
+                return self.timeline.now_s
         if self._watch.execute(_ROOM_TO_REPLAY if self.measured else _REPLAYING).fetchone():
             return self.timeline.now_s
         (ready_ms,) = self._watch.execute(
@@ -382,6 +395,8 @@ class Simulation:
             assert engine is None or (engine.held, engine.in_flight) == (0, 0), (
                 f"{process.name} has lost a slot"
             )
+        left = self._watch.execute("SELECT 1 FROM rearrangements").fetchone()
+        assert left is None, "a new order is never done"
 
     def _calm_down(self) -> None:
         """Everything works from here on, and whoever was switched off is enabled."""

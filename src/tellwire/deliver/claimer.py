@@ -44,6 +44,8 @@ _PASS_MS: Final = 20
 """A pass that has taken so long leaves other lanes to the next: who publishes meanwhile waits for it."""
 _APART_MS: Final = 20
 _AT_MOST_APART_MS: Final = 1_000
+_REARRANGING_MS: Final = 250
+"""A lane that rests until what waits has its place in a new order is looked at again after that."""
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 4.0
 """After trouble with the store; each time twice as long."""
@@ -139,17 +141,20 @@ class Claimer:
         lanes, self._wanted = self._wanted, {}
         if not 0 <= now_ms - self._last_pass_ms < _APART_MS:
             lanes |= dict.fromkeys(self._timetable.take_due(now_ms, _LANES_PER_PASS))
-        lanes = {id: None for id in lanes if self._is_open(id) and not self._is_elsewhere(id, now_ms)}
+        lanes = {id: None for id in lanes if self._is_open(id, now_ms) and not self._is_elsewhere(id, now_ms)}
         if lanes:
             self._last_pass_ms = now_ms
             await self._claims.write(lambda connection: self._claim(connection, lanes), self._accept)
         else:
             await self._sleep(now_ms)
 
-    def _is_open(self, endpoint_id: bytes) -> bool:
+    def _is_open(self, endpoint_id: bytes, now_ms: int) -> bool:
         """Whether claiming there is worth a transaction. What is left at a deleted endpoint is to be cancelled."""
         roster = max(self._store.roster, self._surveyed, key=lambda one: one.revision)
         endpoint = roster.endpoints.get(endpoint_id)
+        if endpoint is not None and endpoint.rearranging is not None:
+            self._timetable.expect(endpoint_id, now_ms + _REARRANGING_MS)
+            return False
         return endpoint is None or endpoint.state is EndpointState.ENABLED
 
     def _is_elsewhere(self, endpoint_id: bytes, now_ms: int) -> bool:
@@ -237,6 +242,9 @@ class Claimer:
     def _claim_in(self, connection: Connection, endpoint: LiveEndpoint, found: _Pass, in_order: Pass) -> None:
         """Claim in one lane. If it gets all it asked for it has a backlog: it is looked at again when it has room."""
         now_ms, until_ms, token = in_order.now_ms, in_order.until_ms, in_order.token
+        if endpoint.rearranging is not None:  # what is first is known when all have their places
+            found.ready.append((endpoint.id, now_ms + _REARRANGING_MS))
+            return
         if endpoint.exclusive and not self._ownership.take(connection, endpoint.id, found.taking):
             found.ready.append((endpoint.id, found.taking.elsewhere[endpoint.id]))
             return

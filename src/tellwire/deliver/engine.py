@@ -22,6 +22,7 @@ from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.announcer import Announcer
+from tellwire.store.rearranging import AT_ONCE
 from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
@@ -40,6 +41,7 @@ from .lanes import LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
 from .ownership import Ownership
 from .pruner import Pruner
+from .rearranger import Rearranger
 from .recorder import Recorder, Result
 from .remover import Remover
 from .replayer import Replayer
@@ -77,6 +79,8 @@ class Engine:
         telemetry: Telemetry,
         options: EngineOptions,
         random: _random.Random | None = None,
+        *,
+        rearrange_at_once: int = AT_ONCE,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -151,6 +155,11 @@ class Engine:
             options.stats_retention_days,
         )
         self._remover = Remover(store, clock, telemetry)
+        self._rearranger = Rearranger(
+            store, clock, telemetry, claim_in=self.claim_in, at_once=rearrange_at_once
+        )
+        self.rearrange = self._rearranger.wake
+        """Tells that the order of an endpoint has changed at which much waits."""
 
     def _make_executor(self, options: EngineOptions, needed_ms: int, announcer: Announcer) -> Executor:
         store, clock, telemetry = self._store, self._clock, self._telemetry
@@ -187,6 +196,7 @@ class Engine:
             "leases": self._keeper.run,
             "ownership": self._ownership.run,
             "pruner": self._pruner.run,
+            "rearranger": self._rearranger.run,
             "remover": self._remover.run,
             "watcher": self._watcher.run,
             "replayer": self._replayer.run,

@@ -131,7 +131,7 @@ class Fanner:
             id = self._new_id()
             sequence = sequence_of(endpoint.order, page.ordering_key)
             if sequence is not None:  # its order is newer than the event: there it takes the last place
-                placed = id if later_ms is None else moved_to(id, later_ms)
+                placed = endpoint.place_of(id if later_ms is None else moved_to(id, later_ms))
                 in_order.append(
                     OrderedDeliveryRow(
                         placed, page.event_id, endpoint_id, "schedule", due_ms, None, None, now_ms, sequence

@@ -194,7 +194,7 @@ class Replayer:
                 claimed[id] = False
             made.append((id, event_id, attempt_count))
             if delivery_id is None and sequence is not None:
-                placed = moved_to(id, due_ms) if due_ms > now_ms else id
+                placed = endpoint.place_of(moved_to(id, due_ms) if due_ms > now_ms else id)
                 in_order.append(
                     OrderedDeliveryRow(
                         placed, event_id, endpoint.id, "replay", due_ms, None, None, now_ms, sequence

@@ -18,7 +18,7 @@ from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints, order
+from tellwire.store import deliveries, endpoints, rearranging
 from tellwire.store.store import Store
 
 from .asked import asked_limit
@@ -51,8 +51,12 @@ class Endpoints:
         wake: Callable[[], None],
         audit: Audit,
         verifying: Verifying,
+        *,
+        rearrange: Callable[[], None],
+        rearrange_at_once: int,
     ) -> None:
-        """``wake`` tells the engine of this process that something may have become due."""
+        """``wake`` tells the engine of this process that something may have become due, ``rearrange`` that more than
+        ``rearrange_at_once`` deliveries are to take their places in a new order."""
         self._store = store
         self._vault = vault
         self._clock = clock
@@ -62,6 +66,8 @@ class Endpoints:
         self._wake = wake
         self._audit = audit
         self._verifying = verifying
+        self._rearrange = rearrange
+        self._rearrange_at_once = rearrange_at_once
 
     async def create(
         self,
@@ -177,20 +183,26 @@ class Endpoints:
                 fields |= self._verifying.switched_on(connection, before.tenant, fields["url"], id)
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
-            self._rearrange(connection, before, after)
+            self._change_order(connection, before, after, now_ms)
             return after, moved
 
         after, moved = await self._audit.write("endpoint.updated", change)
         self._wake()  # what waits may have to wait no longer
+        self._rearrange()
         return await self._verifying.verified(after) if moved else after
 
-    def _rearrange(self, connection: Connection, before: Endpoint, after: Endpoint) -> None:
-        """Where its order has changed, what is pending for the endpoint takes its place in the new one."""
-        was, now, raw = before.settings, after.settings, endpoints.raw_id(after.id)
-        if now.order != was.order:
-            order.rearrange(connection, raw, now.order)
+    def _change_order(self, connection: Connection, before: Endpoint, after: Endpoint, now_ms: int) -> None:
+        """Where its order has changed, what is pending takes its place in the new one, or begins to."""
+        was, now = before.settings, after.settings
         if (now.order, now.on_exhausted) != (was.order, was.on_exhausted):
-            order.unblock(connection, raw)
+            rearranging.change(
+                connection,
+                endpoints.raw_id(after.id),
+                now.order,
+                changed=now.order != was.order,
+                now_ms=now_ms,
+                at_once=self._rearrange_at_once,
+            )
 
     async def delete(self, id: str) -> None:
         """Remove an endpoint; what was pending for it is cancelled. Raises NotFoundError."""

@@ -23,6 +23,7 @@ from ..telemetry import (
     DeliveryExpired,
     EndpointDisabled,
     EndpointFailing,
+    EndpointRearranged,
     EngineFaulted,
     EventsPruned,
     EventsPublished,
@@ -222,6 +223,10 @@ def _pruned(log: FilteringBoundLogger, fact: EventsPruned) -> None:
     log.info("events pruned", events=fact.events)
 
 
+def _rearranged(log: FilteringBoundLogger, fact: EndpointRearranged) -> None:
+    log.info("endpoint rearranged", endpoint_id=fact.endpoint_id, moved=fact.moved)
+
+
 def _removed(log: FilteringBoundLogger, fact: TenantRemoved) -> None:
     log.info("tenant removed", tenant=fact.tenant)
 
@@ -241,6 +246,7 @@ _LINES: Mapping[type[Fact], Callable[[FilteringBoundLogger, Any], None]] = {
     EndpointDisabled: _disabled,
     StoreFailed: _store_failed,
     EventsPruned: _pruned,
+    EndpointRearranged: _rearranged,
     TenantRemoved: _removed,
     EngineFaulted: _faulted,
 }

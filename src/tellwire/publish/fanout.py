@@ -287,7 +287,9 @@ class Fanout:
         elif self._lease is not None:
             self._lease.left.add(endpoint.id)
         self.ordered_rows.append(
-            OrderedDeliveryRow(id, event_id, endpoint.id, "schedule", due_ms, None, None, now_ms, sequence)
+            OrderedDeliveryRow(
+                endpoint.place_of(id), event_id, endpoint.id, "schedule", due_ms, None, None, now_ms, sequence
+            )
         )
         return True
 

@@ -90,7 +90,7 @@ class Announcer:
                 self._lanes.add(endpoint.id)
                 row = DeliveryRow(self._new_id(), id, endpoint.id, "schedule", now_ms, None, None, now_ms)
                 if endpoint.order == "endpoint":
-                    in_order.append(OrderedDeliveryRow(*row, WHOLE))
+                    in_order.append(OrderedDeliveryRow(*row._replace(id=endpoint.place_of(row.id)), WHOLE))
                 else:
                     deliveries.append(row)
         self._paged |= bool(pages)

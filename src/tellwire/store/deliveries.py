@@ -41,6 +41,7 @@ from .tables import (
     events,
     fanout_pages,
     lanes,
+    rearrangements,
 )
 from .tallies import Tallies
 
@@ -243,7 +244,8 @@ def _select() -> Select[Any]:
 
 
 def _waits_in_line() -> ColumnElement[bool]:
-    """Whether a delivery before it in its sequence is pending, or is exhausted and blocks it: two index seeks."""
+    """Whether a delivery before it in its sequence is pending, or is exhausted and blocks it: two index seeks; or
+    what is before it is not known yet, after a change of order."""
     before = deliveries.alias("earlier")
     return or_(
         *(
@@ -254,7 +256,8 @@ def _waits_in_line() -> ColumnElement[bool]:
                 before.c.id < deliveries.c.id,
             )
             for state in (STATE_CODES[State.PENDING], STATE_CODES[State.EXHAUSTED])
-        )
+        ),
+        exists().where(rearrangements.c.endpoint_id == deliveries.c.endpoint_id, rearrangements.c.holds == 1),
     )
 
 

@@ -11,13 +11,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Connection, literal, null, select, text, update
 
+from tellwire.ids import behind
 from tellwire.model.order import KEYED, WHOLE
 
 from .paging import first_id_of
 from .rows import ClaimedRow, Head, OrderedDeliveryRow
 from .tables import STILL_PENDING, deliveries, events
 
-_CLOCKS_APART_MS: Final = 1_000
+CLOCKS_APART_MS: Final = 1_000
 """How far the clocks of processes may be apart without doing harm to the order."""
 _GLANCED_AT: Final = 50
 
@@ -95,16 +96,14 @@ def placed(
     Ids begin with the time, and clocks of processes differ: without this, what is published here after it was
     acknowledged there might come before it.
     """
-    before = {place: int.from_bytes(id, "big") for place, id in last.items() if id is not None}
+    before = {place: id for place, id in last.items() if id is not None}
     found: list[OrderedDeliveryRow] = []
     for row in rows:
         if row.sequence is not None:
-            place, id = _place(row), int.from_bytes(row.id, "big")
-            least = before.get(place, 0)
-            if id <= least:  # not just the next one: others may do the same at this moment
-                id = least + 1 + (id & 0xFFFFFFFF)
-                row = row._replace(id=id.to_bytes(16, "big"))
-            before[place] = id
+            place = _place(row)
+            if place in before:
+                row = row._replace(id=behind(row.id, before[place]))
+            before[place] = row.id
         found.append(row)
     return found
 
@@ -119,7 +118,7 @@ def put_in_line(
 
 def _place(row: OrderedDeliveryRow) -> Place:
     # What is to be delivered later stands where it is due: until then, nothing has to wait for it.
-    later_ms = 1 if row.due_ms > row.created_ms else _CLOCKS_APART_MS
+    later_ms = 1 if row.due_ms > row.created_ms else CLOCKS_APART_MS
     return Place(row.endpoint_id, row.sequence or "", first_id_of(row.due_ms + later_ms))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 
-from tellwire.ids import ENDPOINT, KEY, encode
+from tellwire.ids import ENDPOINT, KEY, behind, encode
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.endpoint_settings import DEFAULT_SETTINGS, EndpointSettings
 from tellwire.model.key import Caller, Scope, with_implied
@@ -29,13 +29,17 @@ from tellwire.signing.vault import Vault
 from .endpoint_settings import opened_settings
 from .event_types import live_schemas
 from .signers import LiveSecret, signers
-from .tables import endpoints, keys, revisions, secrets, tenants
+from .tables import endpoints, keys, rearrangements, revisions, secrets, tenants
 
 _MAX_REMEMBERED_TARGETS: Final = 20_000
 
 
 class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
-    """What routing and sending need of an endpoint. ``order`` is None where it has none."""
+    """What routing and sending need of an endpoint. ``order`` is None where it has none.
+
+    ``rearranging`` is there while what waits takes its place in a new order (see ``rearranging``): its lane rests, and
+    what is published stands behind the delivery with this id.
+    """
 
     id: bytes
     text_id: str
@@ -50,6 +54,11 @@ class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
     exclusive: bool = False
     shapes: Shapes | None = None
     order: str | None = None
+    rearranging: bytes | None = None
+
+    def place_of(self, id: bytes) -> bytes:
+        """The id under which a new delivery stands in a sequence behind what was there: ``id``, mostly."""
+        return id if self.rearranging is None else behind(id, self.rearranging)
 
     def signing_secrets(self, now_ms: int) -> list[SigningSecret]:
         """The secrets to sign with now: the current one and those whose overlap has not ended."""
@@ -282,7 +291,9 @@ def _changed_endpoints(
     since = endpoints.c.revision > seen
     if anew:
         since = or_(since, endpoints.c.tenant.in_(anew))
-    changed = connection.execute(select(endpoints).where(since)).mappings().all()
+    holding = and_(rearrangements.c.endpoint_id == endpoints.c.id, rearrangements.c.holds == 1)
+    query = select(endpoints, rearrangements.c.behind).outerjoin(rearrangements, holding).where(since)
+    changed = connection.execute(query).mappings().all()
     if not changed:
         return {}
     # Not ordered by the database: that would make SQLite go through all secrets in order, after every change.
@@ -326,6 +337,7 @@ def _live_endpoint(
         retries=compile_retries(settings.retry, settings.retry_by_type, defaults.retry),
         shapes=compile_shapes(subscriptions),
         order=None if settings.order == "none" else settings.order,
+        rearranging=row["behind"],
     )
 
 

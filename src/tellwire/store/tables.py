@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0023"
+SCHEMA_VERSION: Final = "0024"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -268,6 +268,22 @@ lanes = Table(
     Column("waiting_for", String(16), comment="why it holds deliveries back, as its owner says"),
     Column("circuit", Text, comment="JSON: its circuit, where that is open"),
     comment="who owns the lanes of endpoints with limits that hold across processes",
+)
+
+rearrangements = Table(
+    "rearrangements",
+    metadata,
+    Column("endpoint_id", LargeBinary(16), primary_key=True),
+    Column("holds", SmallInteger, nullable=False, comment="whether its lane rests meanwhile"),
+    Column(
+        "behind",
+        LargeBinary(16),
+        nullable=False,
+        comment="what is published meanwhile comes after this delivery",
+    ),
+    Column("up_to", LargeBinary(16), comment="the last delivery that it has looked at"),
+    Column("moved", BigInteger, nullable=False, server_default="0"),
+    comment="endpoints of which the order has changed, and what waits has not taken its place yet",
 )
 
 fanout_pages = Table(

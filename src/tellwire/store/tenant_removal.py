@@ -14,7 +14,18 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 from .failing import forget
 from .pruning import forget_keys
 from .rollups import forget_tenant, in_journal
-from .tables import attempts, deliveries, endpoints, events, fanout_pages, keys, replays, secrets, tenants
+from .tables import (
+    attempts,
+    deliveries,
+    endpoints,
+    events,
+    fanout_pages,
+    keys,
+    rearrangements,
+    replays,
+    secrets,
+    tenants,
+)
 
 SETTLE_MS: Final = 5_000
 """A transaction that began before the mark may still publish: so long after the mark none of them is left."""
@@ -138,6 +149,7 @@ def _remove_endpoints(connection: Connection, tenant: str) -> Piece | None:
     connection.execute(delete(secrets).where(secrets.c.endpoint_id.in_(found)))
     forget(connection, found)
     connection.execute(delete(replays).where(replays.c.endpoint_id.in_(found)))
+    connection.execute(delete(rearrangements).where(rearrangements.c.endpoint_id.in_(found)))
     connection.execute(delete(endpoints).where(endpoints.c.id.in_(found)))
     return Piece.MORE
 

@@ -1,4 +1,4 @@
--- Made from the migrations by `make docs`: what they make of an empty database, up to version 0023.
+-- Made from the migrations by `make docs`: what they make of an empty database, up to version 0024.
 
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -259,7 +259,16 @@ CREATE INDEX deliveries_in_order ON deliveries (endpoint_id, sequence, id) WHERE
 
 CREATE INDEX deliveries_blocking ON deliveries (endpoint_id, sequence, id) WHERE state = 2 AND sequence IS NOT NULL;
 
-INSERT INTO alembic_version (version_num) VALUES ('0023');
+CREATE TABLE rearrangements (
+	endpoint_id BLOB NOT NULL,
+	holds SMALLINT NOT NULL,
+	behind BLOB NOT NULL,
+	up_to BLOB,
+	moved BIGINT DEFAULT '0' NOT NULL,
+	PRIMARY KEY (endpoint_id)
+);
+
+INSERT INTO alembic_version (version_num) VALUES ('0024');
 
 INSERT INTO revisions (name, value) VALUES ('control', 2);
 
