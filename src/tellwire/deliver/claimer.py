@@ -28,6 +28,7 @@ from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
+from tellwire.waking import woken
 
 from .lane import Lane
 from .lanes import Lanes
@@ -173,12 +174,7 @@ class Claimer:
             until_ms = min(until_ms, max(next_ms, self._last_pass_ms + _APART_MS))
         timeout_s = max(until_ms - now_ms, 1) / 1000
         self._wake.clear()
-        try:
-            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await woken(self._wake, timeout_s)
 
     async def _survey(self) -> None:
         """Look through all lanes. With very many of them it takes its time, but nobody waits for it."""

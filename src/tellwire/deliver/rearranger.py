@@ -22,6 +22,7 @@ from tellwire.store import rearranging
 from tellwire.store.rearranging import Mark, Moved
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointRearranged, StoreFailed, Telemetry
+from tellwire.waking import woken
 
 _LOOK_EVERY_S: Final = 2.0
 _PAUSE_S: Final = 0.005
@@ -68,15 +69,7 @@ class Rearranger:
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
                 continue
             if not any(moved):
-                await self._rest()
-
-    async def _rest(self) -> None:
-        try:
-            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-            async with asyncio.timeout(_LOOK_EVERY_S):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+                await woken(self._wake, _LOOK_EVERY_S)
 
     async def _work_on(self, mark: Mark) -> bool:
         """Move one page, if no other process is about to; gives whether it did."""

@@ -31,6 +31,7 @@ from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import DeliveryRow, OrderedDeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
+from tellwire.waking import woken
 
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
@@ -101,15 +102,7 @@ class Replayer:
             if any(moved):
                 await asyncio.sleep(_PACE_S)
             else:
-                await self._rest(_WAIT_S if running else _LOOK_EVERY_S)
-
-    async def _rest(self, at_most_s: float) -> None:
-        try:
-            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-            async with asyncio.timeout(at_most_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+                await woken(self._wake, _WAIT_S if running else _LOOK_EVERY_S)
 
     async def _work_on(self, id: bytes, dry_run: bool) -> bool:
         """Take one page of a replay, if there is room for it now."""

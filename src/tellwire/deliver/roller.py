@@ -12,6 +12,7 @@ from tellwire.errors import StoreError
 from tellwire.store.rollups import roll_up
 from tellwire.store.store import Store
 from tellwire.telemetry import StoreFailed, Telemetry
+from tellwire.waking import woken
 
 _AFTER_S: Final = 10.0
 """What is recorded within this time is added up together."""
@@ -39,13 +40,8 @@ class Roller:
                 await self.roll_up()
             except StoreError as error:
                 self._telemetry.emit(StoreFailed("roll up", str(error)))
-            try:
-                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up.
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(_AFTER_S)
+            if await woken(self._wake, _LOOK_EVERY_S):
+                await asyncio.sleep(_AFTER_S)
 
     async def roll_up(self) -> None:
         """Add up all that is in the journal now."""

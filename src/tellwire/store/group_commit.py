@@ -9,7 +9,6 @@ gets their outcomes on the event loop, after the commit. An outcome that is an e
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -19,6 +18,7 @@ from sqlalchemy import Connection
 
 from tellwire.errors import StoreUnavailableError
 from tellwire.telemetry import StageShare, Telemetry, TransactionCommitted
+from tellwire.waking import woken
 
 Run = Callable[[Connection, list[Any]], list[Any]]
 Done = Callable[[list[Any], list[Any]], None]
@@ -205,9 +205,7 @@ class GroupCommit:
         if self._closing or any(write.in_hurry for write in self._writes):
             return
         self._hurry.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENT_LINGERS * self._linger_s):
-                await self._hurry.wait()
+        await woken(self._hurry, PATIENT_LINGERS * self._linger_s)
 
     async def _transact(self, work: Work) -> list[list[Any]]:
         """Write one batch. If it fails for a reason of its own, every item gets a transaction of its own."""

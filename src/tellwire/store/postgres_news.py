@@ -15,6 +15,7 @@ import asyncpg
 
 from tellwire.ending import end
 from tellwire.errors import StoreError
+from tellwire.waking import woken
 
 from .postgres_clock import ServerClock
 from .postgres_hot import REVISION
@@ -114,11 +115,7 @@ class News:
 
     async def _rung(self) -> None:
         await asyncio.sleep(_APART_S)  # many notifications are answered by one question
-        try:
-            async with asyncio.timeout(_POLL_S):
-                await self._rang.wait()
-        except TimeoutError:
-            pass
+        await woken(self._rang, _POLL_S)
 
     async def _do_without(self) -> None:
         self._on_ready(0)

@@ -13,6 +13,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from tellwire.waking import woken
+
 _APART_S: Final = 0.02
 """Rings that are closer together are one."""
 
@@ -68,9 +70,7 @@ class Bell:
 
     async def rung(self, timeout_s: float) -> None:
         """Return when another process has rung since this was last called, or after ``timeout_s``."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._rang.wait()
+        await woken(self._rang, timeout_s)
         self._rang.clear()
 
     def _bind(self, own: socket.socket) -> None:
