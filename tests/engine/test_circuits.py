@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tellwire import Tellwire
 from tellwire.model.delivery import State, WaitingFor
 from tellwire.telemetry import Fact, LaneClosed, LaneOpened
 
@@ -9,6 +10,7 @@ from .embedded import all_are, deliveries, tellwire_at, until
 from .receivers import HeldReceiver
 
 CIRCUIT = {"circuit": {"failures": 3, "probe_after_s": 1}}
+SLOW = {"circuit": {"failures": 2, "probe_after_s": 3600}}
 
 
 async def test_a_failing_endpoint_is_left_alone_until_a_probe_succeeds(tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ async def test_a_failing_endpoint_is_left_alone_until_a_probe_succeeds(tmp_path:
 
 async def test_an_open_circuit_is_remembered(tmp_path: Path) -> None:
     """Whoever owns the lane next begins with a probe, and only when its time has come."""
-    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}, "max_in_flight": 1}
+    slow = SLOW | {"max_in_flight": 1}
     async with HeldReceiver(lambda number: (500, {})) as sick:
         async with tellwire_at(tmp_path) as tellwire:
             await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
@@ -64,23 +66,27 @@ async def test_an_open_circuit_is_remembered(tmp_path: Path) -> None:
             assert len(sick.bodies) == 2
 
 
+async def publish_until_it_opens(tellwire: Tellwire) -> None:
+    """Publish 20 events to an endpoint that is down, and wait until its circuit holds them back."""
+    for n in range(20):
+        await tellwire.publish("order.paid", {"n": n})
+
+    async def opened() -> bool:
+        pending = await deliveries(tellwire, State.PENDING)
+        return any(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
+
+    await until(opened)
+
+
 async def test_a_circuit_that_is_taken_back_frees_what_waits(tmp_path: Path) -> None:
     """Without a breaker everything is sent again."""
     down = True
-    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}}
     async with (
         HeldReceiver(lambda number: (500 if down else 200, {})) as sick,
         tellwire_at(tmp_path) as tellwire,
     ):
-        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
-        for n in range(20):
-            await tellwire.publish("order.paid", {"n": n})
-
-        async def opened() -> bool:
-            pending = await deliveries(tellwire, State.PENDING)
-            return any(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
-
-        await until(opened)
+        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=SLOW)
+        await publish_until_it_opens(tellwire)
         down = False
         await tellwire.endpoints.update(endpoint.id, {"circuit": None})
         await all_are(tellwire, State.SUCCEEDED, 20)
@@ -88,21 +94,13 @@ async def test_a_circuit_that_is_taken_back_frees_what_waits(tmp_path: Path) -> 
 
 async def test_an_endpoint_with_a_new_url_is_tried_at_once(tmp_path: Path) -> None:
     """Whoever mends an endpoint need not wait for the next probe."""
-    slow = {"circuit": {"failures": 2, "probe_after_s": 3600}}
     async with (
         HeldReceiver(lambda number: (500, {})) as sick,
         HeldReceiver() as well,
         tellwire_at(tmp_path) as tellwire,
     ):
-        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=slow)
-        for n in range(20):
-            await tellwire.publish("order.paid", {"n": n})
-
-        async def opened() -> bool:
-            pending = await deliveries(tellwire, State.PENDING)
-            return any(one.waiting_for is WaitingFor.CIRCUIT for one in pending)
-
-        await until(opened)
+        endpoint, _ = await tellwire.endpoints.create(sick.url, events=["*"], settings=SLOW)
+        await publish_until_it_opens(tellwire)
         await tellwire.endpoints.update(endpoint.id, {"url": well.url})
         await all_are(tellwire, State.SUCCEEDED, 20)
 
