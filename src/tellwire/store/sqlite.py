@@ -48,7 +48,9 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 0.25
 _QUICK_COMMIT_S = 0.002
 _STALLED_COMMIT_S = 0.010
+"""A commit that took longer counts as one that took so long: the disk may have stalled for once."""
 _ASK_AGAIN_S = 0.0005
+"""How often who wants to write asks whether the other process has ended; measured: docs/adr/0018."""
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
 
@@ -81,7 +83,6 @@ class SqliteStore:
         self._looking: asyncio.Task[None] | None = None
         self._bell = Bell(path)
         self._commits: GroupCommit | None = None
-        self._registered: list[tuple[BatchedWrite, Run, Done, int]] = []
 
     @property
     def roster(self) -> Roster:
