@@ -1,6 +1,7 @@
 """``python -m benchmarks.bare``: the bare loop, which Tellwire is measured against; prints one JSON object.
 
-The same HTTP client as Tellwire's, the same bodies, the same receiver, nothing else: no signature, no store, no engine.
+pyreqwest, which is Tellwire's HTTP client for https://, the same bodies, the same receiver, nothing else: no signature,
+no store, no engine. What Tellwire sends in the clear goes another way (docs/adr/0020); targets are set by this loop.
 With ``--hosts N --authority FILE`` it posts over TLS to the hosts of that scenario in turn.
 """
 

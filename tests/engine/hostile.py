@@ -36,6 +36,11 @@ class Receiver:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{host}:{self.port}{path}"
 
+    @property
+    def open(self) -> int:
+        """How many connections are open now."""
+        return len(self._tasks)
+
     async def met(self, requests: int) -> None:
         """Wait until so many requests have arrived."""
         async with asyncio.timeout(30), self._news:

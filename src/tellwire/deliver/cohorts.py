@@ -26,14 +26,14 @@ from pyreqwest.proxy import ProxyBuilder
 from tellwire.errors import SettingsError
 from tellwire.leaving import let_native_threads_out
 
+from .connections import IDLE_S
+
 atexit.register(let_native_threads_out)
 
 HOSTS_PER_CLIENT: Final = 256
 
 _LINGER_S: Final = 0.002
 _REST_FACTOR: Final = 5.0  # making clients takes at most a sixth of one core, however many hosts move
-
-_IDLE_S: Final = 20.0  # most servers close idle connections sooner or later; better to be the first
 
 Build = Callable[[Mapping[str, str]], Client]
 
@@ -71,7 +71,7 @@ class ClientRecipe(msgspec.Struct, frozen=True):
             .user_agent(self.user_agent)
             .timeout(timedelta(seconds=self.timeout_s))
             .connect_timeout(timedelta(seconds=self.timeout_s / 2))
-            .pool_idle_timeout(timedelta(seconds=_IDLE_S))
+            .pool_idle_timeout(timedelta(seconds=IDLE_S))
         )
         if self.proxy is not None:
             builder = builder.proxy(ProxyBuilder.all(self.proxy))

@@ -5,6 +5,7 @@ of ``AttemptError``; the sentences are for people and quote neither headers nor 
 query may hold a secret.
 """
 
+import os
 import re
 from typing import Final
 
@@ -51,6 +52,13 @@ def fault_of(exception: Exception, timeout_s: float, *, answered: bool) -> tuple
     if isinstance(exception, RequestError):
         return AttemptError.PROTOCOL, f"no HTTP answer: {reason}"
     return AttemptError.PROTOCOL, f"the request could not be made ({type(exception).__name__})"
+
+
+def reason_of(error: Exception) -> str:
+    """What the system says of ``error``, where it is the one to say it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{os.strerror(error.errno)} (os error {error.errno})"
+    return type(error).__name__
 
 
 def could_not_connect(exception: Exception) -> bool:

@@ -53,7 +53,7 @@ class Host:
         "usable_until",
     )
 
-    def __init__(self, name: str, cohort: Cohort, address: str) -> None:
+    def __init__(self, name: str, cohort: Cohort | None, address: str) -> None:
         self.name = name
         self.cohort = cohort
         self.address = address
@@ -68,19 +68,34 @@ class Host:
 
 
 class Route:
-    """A URL that passed the guard, as the client reads it, and its host."""
+    """A URL that passed the guard, as the client reads it, and its host.
 
-    __slots__ = ("host", "url")
+    ``authority`` is host and port as a request names them, ``path`` has the query with it.
+    """
 
-    def __init__(self, url: str, host: Host) -> None:
-        self.url = Url(url)  # parsed once: the client would parse a string for every attempt
+    __slots__ = ("authority", "host", "path", "port", "url")
+
+    def __init__(self, target: Target, host: Host) -> None:
+        self.url = Url(target.url)  # parsed once: the client would parse a string for every attempt
         self.host = host
+        self.port = target.port
+        self.authority, _, path = target.url.partition("://")[2].partition("/")
+        self.path = f"/{path}"
 
 
 class Routes:
-    """Finds and remembers routes; names go to ``cohorts``, IP literals to ``literals``, which pins none."""
+    """Finds and remembers routes; names go to ``cohorts``, IP literals to ``literals``, which pins none.
 
-    def __init__(self, policy: EgressPolicy, resolver: Resolver, cohorts: Cohorts, literals: Cohort) -> None:
+    Without them, hosts have an address and no client.
+    """
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        resolver: Resolver,
+        cohorts: Cohorts | None = None,
+        literals: Cohort | None = None,
+    ) -> None:
         self._policy = policy
         self._resolver = resolver
         self._cohorts = cohorts
@@ -109,7 +124,7 @@ class Routes:
         host = await self._find_host(target, timeout_s)
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
-        route = self._routes[url] = Route(target.url, host)
+        route = self._routes[url] = Route(target, host)
         return route
 
     async def turn_to_next(self, host: Host, failed: str, timeout_s: float) -> bool:
@@ -129,10 +144,9 @@ class Routes:
             return False
         try:
             async with asyncio.timeout(timeout_s):
-                host.cohort = await self._cohorts.place(host.name, address)
+                host.cohort, host.address = await self._place(host.name, address)
         except TimeoutError:
             return False
-        host.address = host.cohort.pins[host.name]
         return True
 
     async def aclose(self) -> None:
@@ -179,8 +193,7 @@ class Routes:
                 detail = f"{name} resolves to {found}, which is not a public address"
                 raise RouteError(AttemptError.REFUSED_ADDRESS, detail)
         addresses = tuple([str(found) for found in resolution.addresses[:_MAX_ADDRESSES]])
-        cohort = await self._cohorts.place(name, _choose(addresses, self._hosts.get(name)))
-        address = cohort.pins[name]
+        cohort, address = await self._place(name, _choose(addresses, self._hosts.get(name)))
         host = self._hosts.pop(name, None) or Host(name, cohort, address)
         host.cohort, host.address, host.addresses = cohort, address, addresses
         host.fresh_until = resolution.expires_at
@@ -191,10 +204,18 @@ class Routes:
         self._hosts[name] = host
         return host
 
+    async def _place(self, name: str, address: str) -> tuple[Cohort | None, str]:
+        """The client for a host, and the address at which that reaches it."""
+        if self._cohorts is None:
+            return None, address
+        cohort = await self._cohorts.place(name, address)
+        return cohort, cohort.pins[name]
+
     def _forget_eldest(self) -> None:
         name = next(iter(self._hosts))
         self._hosts.pop(name).doubt()
-        self._cohorts.leave(name)
+        if self._cohorts is not None:
+            self._cohorts.leave(name)
 
 
 def _choose(addresses: Sequence[str], known: Host | None) -> str:

@@ -9,26 +9,27 @@ taken from the environment, no response is decompressed, and neither a slow nor 
 its limits.
 """
 
-from asyncio import CancelledError, Task, current_task
+from asyncio import CancelledError, current_task
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib.metadata import version
 from time import monotonic
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
-from pyreqwest.http import HeaderMap
 
 from tellwire.errors import SettingsError
 from tellwire.model.attempt import AttemptError, Evidence
 from tellwire.model.authentication import MutualTls
 
 from .cohorts import ClientRecipe, Cohort, Cohorts, read_certificates
+from .connections import Connections
 from .egress import EgressPolicy
-from .faults import SHUTTING_DOWN, could_not_connect, fault_of
+from .faults import SHUTTING_DOWN, fault_of
 from .identities import Identities
+from .plain import Plain
 from .resolver import Resolver
 from .routes import Route, RouteError, Routes
+from .secure import Secure, heed_cancellation
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -60,19 +61,11 @@ class Transport(Protocol):
         """Close every connection; attempts in flight end as errors."""
 
 
-class _Request(NamedTuple):
-    """One request on its way; ``started`` is monotonic."""
-
-    routes: Routes
-    route: Route
-    headers: Mapping[str, str]
-    body: bytes
-    manner: Manner
-    started: float
+_Way = tuple[Routes, Plain | Secure]
 
 
 class HttpTransport:
-    """The real transport: pyreqwest, whose connections and TLS live on their own threads.
+    """The real transport: in the clear over connections of its own, else through pyreqwest.
 
     It belongs to the event loop in which it first sends.
     """
@@ -99,25 +92,33 @@ class HttpTransport:
                 again: it must refuse private addresses itself.
             ca_file: PEM file with certificates to trust besides the system's.
             max_body_bytes: of an answer; what is longer is not read, and the status counts all the same.
-            kept_bytes: of an answer's body, and of its headers, in the evidence.
+            kept_bytes: of an answer's body in the evidence.
             user_agent: names us to receivers; ``Tellwire/<version>`` by default.
 
         Raises:
             SettingsError: where ``ca_file`` or ``proxy`` cannot be used.
         """
         self._timeout_s = timeout_s
-        self._max_body_bytes = max_body_bytes
         self._kept_bytes = kept_bytes
         self._closed = False
+        user_agent = user_agent or f"Tellwire/{version('tellwire')}"
         roots = read_certificates(ca_file) if ca_file else ()
-        recipe = ClientRecipe(timeout_s, user_agent or f"Tellwire/{version('tellwire')}", proxy, roots)
+        recipe = ClientRecipe(timeout_s, user_agent, proxy, roots)
         try:
             self._literals = Cohort(recipe({}), {})
         except ValueError as error:
             raise SettingsError(f"the egress proxy or the CA file cannot be used: {error}") from None
         self._resolver = resolver or Resolver()
         self._cohorts = Cohorts(recipe)
-        self._routes = Routes(policy, self._resolver, self._cohorts, self._literals)
+        self._plain = Plain(timeout_s, user_agent, Connections(max_body_bytes))
+        self._secure = Secure(timeout_s, max_body_bytes)
+        self._secure_way: _Way = (
+            Routes(policy, self._resolver, self._cohorts, self._literals),
+            self._secure,
+        )
+        self._plain_way: _Way = (
+            (Routes(policy, self._resolver), self._plain) if proxy is None else self._secure_way
+        )
         self._identities = Identities(
             recipe, lambda cohorts, literals: Routes(policy, self._resolver, cohorts, literals)
         )
@@ -127,80 +128,65 @@ class HttpTransport:
     ) -> Evidence:
         """Send ``body`` to ``url``, once, and tell what happened."""
         started = monotonic()
-        routes = self._routes
-        route = routes.get(url) if manner.identity is None else None
-        if route is not None and started < route.host.fresh_until:
-            return await self._send(_Request(routes, route, headers, body, manner, started), None)
-        try:
-            if self._closed:
-                raise RouteError(AttemptError.CONNECT, SHUTTING_DOWN)
-            if manner.identity is not None:
-                routes = await self._identities.routes(manner.identity)
-                route = routes.get(url)
-            if route is None or started >= route.host.fresh_until:
-                route = await routes.find(url, self._timeout_s)
-        except CancelledError:
-            # The look-up that we shared was cancelled by ``aclose``; or was it this very task?
-            _heed_cancellation(current_task())
-            return Evidence(error=AttemptError.CONNECT, detail=SHUTTING_DOWN, duration_ms=_ms_since(started))
-        except RouteError as error:
-            return Evidence(error=error.error, detail=error.detail, duration_ms=_ms_since(started))
-        except Exception as exception:
-            fault, detail = fault_of(exception, self._timeout_s, answered=False)
-            return Evidence(error=fault, detail=detail, duration_ms=_ms_since(started))
-        return await self._send(
-            _Request(routes, route, headers, body, manner, started), self._left_s(started)
+        routes, sender = self._plain_way if url.startswith("http:") else self._secure_way
+        route = routes.get(url)
+        left_s: float | None = None  # all of it
+        if route is None or started >= route.host.fresh_until or manner.identity is not None:
+            try:
+                if manner.identity is not None:
+                    routes, sender = await self._routes_of(manner.identity), self._secure
+                route = await self._find(routes, url)
+            except CancelledError:
+                # The look-up that we shared was cancelled by ``aclose``; or was it this very task?
+                heed_cancellation(current_task())
+                return _failed(started, AttemptError.CONNECT, SHUTTING_DOWN)
+            except RouteError as error:
+                return _failed(started, error.error, error.detail)
+            except Exception as exception:
+                return _failed(started, *fault_of(exception, self._timeout_s, answered=False))
+            left_s = self._left_s(started)
+        kept_bytes = manner.kept_bytes or self._kept_bytes
+        while True:
+            address = route.host.address
+            answer = await sender.send(route, manner.method, headers, body, kept_bytes, left_s)
+            # Without a connection nothing was sent, so another address may have the rest of the time.
+            if not answer.unreachable or not await self._turn_to_next(routes, route, address, started):
+                break
+            left_s = self._left_s(started)
+        return Evidence(
+            answer.status, answer.error, answer.detail, answer.headers, answer.body, _ms_since(started)
         )
 
     async def aclose(self) -> None:
         """Close every connection; attempts in flight end as errors."""
         self._closed = True
-        await self._routes.aclose()
+        self._plain.close()
+        for routes, _ in (self._plain_way, self._secure_way):
+            await routes.aclose()
         await self._identities.aclose()
         await self._cohorts.aclose()
         await self._literals.client.close()
         await self._resolver.aclose()
 
-    async def _send(self, asked: _Request, timeout_s: float | None) -> Evidence:
-        host, started = asked.route.host, asked.started
-        address = host.address
-        status: int | None = None
-        kept: tuple[tuple[str, str], ...] = ()
-        task = current_task()
-        try:
-            # The buffer is off, so that status and headers are known before the body is.
-            request = (
-                host.cohort.client.request(asked.manner.method, asked.route.url)
-                .headers(asked.headers)
-                .body_bytes(asked.body)
-                .streamed_read_buffer_limit(0)
-            )
-            if timeout_s is not None:
-                request = request.timeout(timedelta(seconds=timeout_s))
-            async with request.build_streamed() as response:
-                _heed_cancellation(task)
-                status = response.status
-                kept = _kept_headers(response.headers, self._kept_bytes)
-                answer = await response.body_reader.read(self._max_body_bytes)
-                text = (
-                    b""
-                    if answer is None
-                    else answer[: asked.manner.kept_bytes or self._kept_bytes].to_bytes()
-                )
-            _heed_cancellation(task)
-            return Evidence(status, None, None, kept, text, _ms_since(started))
-        except Exception as exception:
-            # Without a connection nothing was sent, so another address may have the rest of the time.
-            if could_not_connect(exception) and await self._turn_to_next(asked, address):
-                return await self._send(asked, self._left_s(started))
-            error, detail = fault_of(exception, self._timeout_s, answered=status is not None)
-            return Evidence(status, error, detail, kept, b"", _ms_since(started))
+    async def _find(self, routes: Routes, url: str) -> Route:
+        """The route of ``url``, looked for unless it is known and fresh."""
+        if self._closed:
+            raise RouteError(AttemptError.CONNECT, SHUTTING_DOWN)
+        route = routes.get(url)
+        if route is not None and monotonic() < route.host.fresh_until:
+            return route
+        return await routes.find(url, self._timeout_s)
 
-    async def _turn_to_next(self, asked: _Request, failed: str) -> bool:
+    async def _routes_of(self, identity: MutualTls) -> Routes:
+        if self._closed:
+            raise RouteError(AttemptError.CONNECT, SHUTTING_DOWN)
+        return await self._identities.routes(identity)
+
+    async def _turn_to_next(self, routes: Routes, route: Route, failed: str, started: float) -> bool:
         try:
-            return await asked.routes.turn_to_next(asked.route.host, failed, self._left_s(asked.started))
+            return await routes.turn_to_next(route.host, failed, self._left_s(started))
         except CancelledError:
-            _heed_cancellation(current_task())
+            heed_cancellation(current_task())
             return False
         except Exception:
             return False  # the failure that brought us here is the one to record
@@ -209,38 +195,8 @@ class HttpTransport:
         return max(self._timeout_s - (monotonic() - started), 0.001)
 
 
-def _heed_cancellation(task: Task[Any] | None) -> None:
-    """Raise the cancellation that the client swallows where it comes together with what was awaited."""
-    if task is not None and task.cancelling():
-        raise CancelledError
-
-
-def _kept_headers(headers: HeaderMap, limit_bytes: int) -> tuple[tuple[str, str], ...]:
-    try:
-        items = tuple(headers.items())
-    except ValueError:
-        items = _readable_headers(headers)
-    if sum([len(name) + len(value) for name, value in items]) <= limit_bytes:
-        return items
-    kept: list[tuple[str, str]] = []
-    for name, value in items:
-        limit_bytes -= len(name) + len(value)
-        if limit_bytes < 0:
-            limit_bytes += len(name) + len(value)
-            continue
-        kept.append((name, value))
-    return tuple(kept)
-
-
-def _readable_headers(headers: HeaderMap) -> tuple[tuple[str, str], ...]:
-    """The headers, where some value is not ASCII: the client cannot show those; U+FFFD stands for them."""
-    items: list[tuple[str, str]] = []
-    for name in dict.fromkeys(headers):
-        try:
-            items.extend((name, value) for value in headers.getall(name))
-        except ValueError:
-            items.append((name, "\N{REPLACEMENT CHARACTER}"))
-    return tuple(items)
+def _failed(started: float, error: AttemptError, detail: str) -> Evidence:
+    return Evidence(error=error, detail=detail, duration_ms=_ms_since(started))
 
 
 def _ms_since(started: float) -> int:
