@@ -19,7 +19,7 @@ import uvloop
 
 from tellwire import Options, Tellwire
 from tellwire.deliver.egress import EgressPolicy
-from tellwire.deliver.transport import PLAIN, Manner
+from tellwire.deliver.transport import USUAL, Manner
 from tellwire.model.attempt import Evidence
 from tellwire.observe.logs import configure, subscribe_logs
 from tellwire.observe.metrics import Metrics
@@ -39,7 +39,7 @@ class Answering:
     """A transport whose every attempt succeeds at once."""
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = USUAL
     ) -> Evidence:
         """200, without a network."""
         return Evidence(status_code=200, duration_ms=1)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from tellwire import unpack
-from tellwire.deliver.transport import PLAIN, Manner
+from tellwire.deliver.transport import USUAL, Manner
 from tellwire.model.attempt import AttemptError, Evidence
 
 from .clocks import MeasuredClock
@@ -66,7 +66,7 @@ class SimulatedTransport:
         self._moods = moods
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = USUAL
     ) -> Evidence:
         """An answer after a while, by the mood of the receiver."""
         evidence, after_s = self._answer(url)

@@ -22,7 +22,7 @@ from tellwire.model.authentication import (
 )
 
 from .tokens import TokenError, Tokens, basic
-from .transport import PLAIN, Manner, Transport
+from .transport import USUAL, Manner, Transport
 
 _UNAUTHORIZED = 401
 
@@ -37,7 +37,7 @@ class Credentials:
         self._tokens = Tokens(transport)
 
     async def send(
-        self, shown: Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner = PLAIN
+        self, shown: Authentication, url: str, headers: dict[str, str], body: bytes, manner: Manner = USUAL
     ) -> Evidence:
         """Send as ``Transport.send`` does, showing ``shown``. Never raises, cancellation excepted."""
         return cast(Evidence, await self.send_if(_always, shown, url, headers, body, manner))
@@ -49,7 +49,7 @@ class Credentials:
         url: str,
         headers: dict[str, str],
         body: bytes,
-        manner: Manner = PLAIN,
+        manner: Manner = USUAL,
     ) -> Evidence | None:
         """The same, where ``may_send`` is asked right before each request; None where not even the first was sent."""
         match shown:

@@ -29,7 +29,7 @@ from .lane import Lane
 from .recorder import Recorder, Result
 from .request import request_for
 from .shaping import Shaped, Shaper
-from .transport import PLAIN, Manner, Transport
+from .transport import USUAL, Manner, Transport
 
 _PUT: Final = Manner(method="PUT")
 
@@ -164,7 +164,7 @@ class Executor:
         kept_bytes: int | None = None,
     ) -> Awaitable[Evidence | None]:
         """Send a request as the endpoint's settings say; gives None where its limits forbid it at this moment."""
-        manner = PLAIN if endpoint.settings.method == "POST" else _PUT
+        manner = USUAL if endpoint.settings.method == "POST" else _PUT
         if kept_bytes is not None:
             manner = msgspec.structs.replace(manner, kept_bytes=kept_bytes)
         authentication = endpoint.settings.authentication

@@ -46,14 +46,14 @@ class Manner(msgspec.Struct, frozen=True):
     kept_bytes: int | None = None
 
 
-PLAIN: Final = Manner()
+USUAL: Final = Manner()
 
 
 class Transport(Protocol):
     """Carries one attempt. The engine takes any; a simulation gives its own."""
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = USUAL
     ) -> Evidence:
         """Send ``body`` and tell what happened. Never raises, cancellation excepted."""
 
@@ -124,7 +124,7 @@ class HttpTransport:
         )
 
     async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = PLAIN
+        self, url: str, headers: Mapping[str, str], body: bytes, manner: Manner = USUAL
     ) -> Evidence:
         """Send ``body`` to ``url``, once, and tell what happened."""
         started = monotonic()

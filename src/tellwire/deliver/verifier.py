@@ -27,7 +27,7 @@ from tellwire.signing.legacy import legacy_headers
 from tellwire.signing.secret import SigningSecret
 
 from .credentials import Credentials
-from .transport import PLAIN, Manner, Transport
+from .transport import USUAL, Manner, Transport
 
 PING_TYPE: Final = "tellwire.verification"
 ALLOWED_ORIGIN: Final = "webhook-allowed-origin"
@@ -105,7 +105,7 @@ class Verifier:
             headers |= legacy_headers(
                 signing.legacy, message_id=id, timestamp_s=at_s, url=endpoint.url, body=body
             )
-        evidence = await self._send(endpoint, headers, body, PLAIN)
+        evidence = await self._send(endpoint, headers, body, USUAL)
         fault = _fault(evidence)
         if fault is None and not _has_challenge(evidence.response_body, challenge):
             return "the answer to the signed ping does not have its challenge in the body"
