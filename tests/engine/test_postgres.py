@@ -15,8 +15,12 @@ from tellwire import Options, Tellwire
 from tellwire.deliver import claimer
 from tellwire.deliver.engine import EngineOptions
 from tellwire.errors import InvalidInputError, SettingsError, StoreUnavailableError
+from tellwire.model.delivery import State
+from tellwire.telemetry import Fact, StoreFailed
 
 from .conftest import LOOPBACK, WAIT_S, Receiver
+from .embedded import all_are, until
+from .receivers import HeldReceiver
 
 KEY = "ab" * 32
 
@@ -160,6 +164,75 @@ async def test_a_stopped_server_is_unavailable_until_it_is_back(tmp_path: Path) 
         async with asyncio.timeout(WAIT_S):
             await tellwire.publish("order.paid", {})
         assert len((await tellwire.events.list()).data) == 2
+
+
+async def test_a_statement_that_takes_too_long_is_told_and_outlived(tmp_path: Path) -> None:
+    """The server's own limit ends it: who publishes hears that nothing was stored, and a result is recorded later."""
+    url, failed = database_in(tmp_path), asyncio.Event()
+    locker = await asyncpg.connect(url)
+    async with HeldReceiver(held=True) as held, on(url) as tellwire:
+
+        def hear(fact: Fact) -> None:
+            if isinstance(fact, StoreFailed) and fact.stage == "record":
+                failed.set()
+
+        async def limit(time: str) -> None:
+            """That of the writer's connection."""
+            await tellwire._store.write(lambda one: one.exec_driver_sql(f"SET statement_timeout = '{time}'"))
+
+        tellwire.telemetry.subscribe(hear)
+        await tellwire.endpoints.create(held.url, events=["*"])
+        await tellwire.publish("order.paid", {"n": 1})
+        await held.met(1)
+        await limit("200ms")
+        await locker.execute("BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailableError, match="statement timeout") as refusal:
+            await tellwire.publish("order.paid", {"n": 2})
+        assert not refusal.value.outcome_unknown
+        held.let_go()
+        async with asyncio.timeout(WAIT_S):
+            await failed.wait()
+        await locker.execute("ROLLBACK")
+        await locker.close()
+        await limit("30s")
+        await tellwire.publish("order.paid", {"n": 3})
+        await all_are(tellwire, State.SUCCEEDED, 2)
+    assert [number for body in held.bodies for number in (1, 2, 3) if b'"n":%d' % number in body] == [1, 3]
+
+
+async def test_a_failover_is_outlived(tmp_path: Path, receiver: Receiver) -> None:
+    """On a server that is no primary any more publishing says so, and connections to it are given up for others."""
+    url = database_in(tmp_path)
+    admin = await asyncpg.connect(url)
+    name = await admin.fetchval("SELECT current_database()")
+    async with on(url) as tellwire:
+
+        async def demoted() -> bool:
+            """Whether a new connection has been made; what is published is refused in any case."""
+            with pytest.raises(StoreUnavailableError) as refusal:
+                await tellwire.publish("order.paid", {"is": "refused"})
+            return "read-only" in str(refusal.value) and not refusal.value.outcome_unknown
+
+        async def accepted() -> bool:
+            try:
+                return bool(await tellwire.publish("order.paid", {"is": "after"}, idempotency_key="after"))
+            except StoreUnavailableError:
+                return False
+
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        await tellwire.publish("order.paid", {"is": "before"})
+        await receiver.met(1)
+        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+            " WHERE application_name = 'tellwire' AND datname = current_database()"
+        )
+        await until(demoted)
+        await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+        await until(accepted)
+        await all_are(tellwire, State.SUCCEEDED, 2)
+    await admin.close()
+    assert [request.body.count(b"refused") for request in receiver.requests] == [0, 0]
 
 
 async def test_a_text_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
