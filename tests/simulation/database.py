@@ -170,6 +170,7 @@ class SharedStore(SqliteStore):
         self._rang = asyncio.Event()
         self._seen: tuple[Roster, int] | None = None  # the control plane as this transaction saw it first
         self._collides = False
+        self._looked = 0  # when, among all that happened, this transaction looked at the control plane
         self._doubt_before_ms = 0.0  # what this transaction's first look at the clock was worth
         self.busy = 0  # questions and transactions whose answers are on their way
 
@@ -188,6 +189,7 @@ class SharedStore(SqliteStore):
         driver.create_function("simulated_now_ms", 0, self._timeline.now_ms)
         driver.create_function("simulated_order", 0, self._next_order)
         driver.create_function("simulated_writer", 0, lambda: self._client.name)
+        driver.create_function("simulated_look", 0, lambda: self._looked)
         driver.create_function("simulated_doubt_ms", 0, lambda: self._clock.doubt_ms)
         driver.create_function("simulated_doubt_before_ms", 0, lambda: self._doubt_before_ms)
         self._watch = sqlite3.connect(self._path, isolation_level=None)
@@ -252,6 +254,7 @@ class SharedStore(SqliteStore):
             first_seen = self._roster
             if self._revision() != first_seen.revision:
                 first_seen = self._read(super().roster_in)
+            look = self._next_order()
             if self._chance.random() < 0.3:
                 await self._travel()
             await self._client.reached("before the commit")
@@ -259,7 +262,7 @@ class SharedStore(SqliteStore):
             self.hot.news, self.hot.time = None, (question, said_s)
             self.hot.effects.clear()
             self._doubt_before_ms = self._clock.doubt_ms
-            before = self._roster
+            before, self._looked = self._roster, look
             revision = self._revision()
             try:
                 self._seen = first_seen, revision

@@ -5,25 +5,30 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tellwire.ids import DELIVERY, encode
 from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
-from tellwire.signing.secret import parse_secret
-from tellwire.signing.standard import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+from tellwire.signing.standard import TIMESTAMP_HEADER
 from tellwire.store.tables import STATE_CODES, STATES
 
 from .batching import batches_hold_together
 from .clocks import DRIFT, ROUNDING_MS
 from .limits import LONGEST_PROBE_S, limits_hold
-from .lines import TAKES_EFFECT_S, a_new_order_is_kept, line_of, order_is_kept, through_s
+from .lines import a_lane_rests, a_new_order_is_kept, line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
 from .observer import Change, seconds
-from .process import LEASE_MS, SLOW_POLL_S
+from .people import (
+    it_is_signed_with_the_secrets_in_force,
+    what_is_cancelled_is_not_sent,
+    what_is_off_gets_nothing,
+)
+from .process import LEASE_MS
 from .receivers import Sent
 from .second_chances import by_replay, replayed, replays_bring_what_they_should
 from .simulation import Published
 
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
+SOON_S = 1.0
+"""Within this time what is due is claimed: it is told, over a network that is slow and loses one word in fifty."""
 ASKED_MS = {20_000, 120_000}
 """What the simulated receivers ask for in ``Retry-After``."""
 
@@ -57,6 +62,7 @@ def check(notes: Notes) -> None:
         it_is_signed_with_the_secrets_in_force(notes, life)
     order_is_kept(notes)
     a_new_order_is_kept(notes)
+    a_lane_rests(notes)
     limits_hold(notes)
     replays_bring_what_they_should(notes)
 
@@ -368,7 +374,7 @@ def waits_follow_the_schedule(life: Life) -> None:
 
 
 def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
-    """What is due while all is well is claimed at the next slow poll at the latest, whatever was missed."""
+    """What is due while all is well is claimed soon, by whoever hears of it: nobody waits for a poll."""
     for before, change in pairwise(life.changes):
         if not change.grants or before.state != PENDING or before.due_ms is None:
             continue
@@ -376,7 +382,7 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
         for switch in notes.switches[life.url]:
             if switch.state == "enabled":
                 due_s = max(due_s, min(seconds(switch.at_ms), claimed_s))
-        if claimed_s - due_s <= SLOW_POLL_S or not notes.was_well(None, due_s, claimed_s):
+        if claimed_s - due_s <= SOON_S or not notes.was_well(None, due_s, claimed_s):
             continue
         due_s = max(due_s, min(_held_until_s(notes, life.url, claimed_s), claimed_s))
         if line_of(notes, life) is not None:
@@ -389,7 +395,7 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
             turn_s += LEASE_MS / 1000  # the lane may be that of somebody who died
         if life.url in notes.simulation.limited:
             turn_s += LONGEST_PROBE_S
-        life.require(claimed_s - turn_s <= SLOW_POLL_S, f"due at {turn_s} s, claimed at {claimed_s} s")
+        life.require(claimed_s - turn_s <= SOON_S, f"due at {turn_s} s, claimed at {claimed_s} s")
 
 
 def _held_until_s(notes: Notes, url: str, by_s: float) -> float:
@@ -417,51 +423,3 @@ def _turn_s(notes: Notes, url: str, ready_s: float, order: int) -> float:
         ),
         default=0.0,
     )
-
-
-def what_is_off_gets_nothing(notes: Notes, life: Life) -> None:
-    """A second after an endpoint was switched off, no process that is well sends to it any more."""
-    for sent in life.sent:
-        state = notes.state_before(life.url, sent.order)
-        if state == "enabled":
-            continue
-        off_s = max(
-            seconds(switch.at_ms)
-            for before, switch in pairwise([None, *notes.switches[life.url]])
-            if switch is not None
-            and switch.order < sent.order
-            and switch.state != "enabled"
-            and (before is None or before.state == "enabled")
-        )
-        sent_s = seconds(sent.at_ms)
-        late = sent_s - off_s > TAKES_EFFECT_S and notes.was_well(sent.sender, off_s, sent_s)
-        life.require(not late, f"sent at {sent_s} s, and the endpoint is {state} since {off_s} s")
-
-
-def what_is_cancelled_is_not_sent(notes: Notes, life: Life) -> None:
-    """A process that has told that a delivery is cancelled sends it no more, also where it held it in memory."""
-    id = encode(DELIVERY, life.id)
-    for hand in notes.simulation.hands:
-        if hand.delivery == id and hand.told is not None:
-            ends = [one.order for one in life.changes if one.state == CANCELLED and one.order > hand.order]
-            since = min([hand.told, *ends])
-            again = [one.order for one in life.changes if one.state == PENDING and one.order > since]
-            until = min(again, default=1 << 62)  # a replay may have brought it
-            later = any(one.sender == hand.of and hand.told < one.order < until for one in life.sent)
-            life.require(not later, f"{hand.of} sent what it had cancelled at {hand.at_s} s")
-            notes.simulation.happened["cancelled"] += 1
-
-
-def it_is_signed_with_the_secrets_in_force(notes: Notes, life: Life) -> None:
-    """A second after a secret was rotated, every process that is well signs with the new one."""
-    secrets = notes.simulation.secrets.get(life.url, [])
-    for sent in life.sent:
-        before = [one for one in secrets if one.began < sent.order]
-        if not before or before[-1].told_s is None:
-            continue
-        sent_s, told_s = seconds(sent.at_ms), before[-1].told_s
-        if sent_s - told_s < TAKES_EFFECT_S or not notes.was_well(sent.sender, told_s, sent_s):
-            continue
-        stamp = int(sent.headers[TIMESTAMP_HEADER])
-        expected = sign([parse_secret(before[-1].secret)], sent.headers[ID_HEADER], stamp, sent.body)
-        life.require(expected in sent.headers[SIGNATURE_HEADER].split(), "signed with an old secret alone")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from tellwire.model.lane_settings import CircuitSettings, RateLimit
-from tellwire.policy.circuit import LIGHT, Circuit
+from tellwire.policy.circuit import Circuit
 
 from .clocks import DRIFT, ROUNDING_MS
+from .health import a_healthy_lane_waits_for_nobody
 from .observer import LaneChange, seconds
 from .receivers import Moods, Sent
 
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
     from .notes import Notes
     from .simulation import Simulation
 
-SLOTS = 16
-"""How many attempts a lane without a limit may have in the air."""
 TIMEOUT_MS = 15_000
 """So long an answer is waited for at most."""
 LONGEST_PROBE_S = 20.0
 """No circuit of a simulation waits longer for its next probe."""
-_AT_ONCE_S = 1.0
-"""Within this time an attempt begins that nothing holds back."""
 
 
 class Limited(NamedTuple):
@@ -81,7 +78,7 @@ def limits_hold(notes: "Notes") -> None:
         if limited.circuit is not None:
             _an_open_circuit_lets_probes_through(notes, sends, limited.circuit)
             _a_circuit_goes_with_the_lane(notes, url, sends)
-    _a_healthy_lane_waits_for_nobody(notes, requests)
+    a_healthy_lane_waits_for_nobody(notes, requests)
 
 
 def _requests(notes: "Notes") -> dict[str, list[Sent]]:
@@ -259,43 +256,3 @@ def _a_hold_is_kept(notes: "Notes", sends: list[Sent]) -> None:
                 break
             left_s = told.answered_s + told.asked_s - at_s - (sent.doubt_ms + ROUNDING_MS) / 1000
             _require(left_s <= 0, f"{sent.sender} sent to {sent.url} at {at_s} s, asked for {left_s} s more")
-
-
-def _a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sent]]) -> None:
-    """What was claimed in a lane without limits, which nobody asked to slow down, is sent at once, whatever others do.
-
-    Where slots are so few that lanes have to share them, there is nothing to promise.
-    """
-    if notes.simulation.seed % 2:
-        return
-    simulation = notes.simulation
-    unhealthy = {
-        *simulation.limited,
-        *simulation.batches,
-        *simulation.in_line,
-    }  # there one may wait for others
-    for life in notes.lives.values():
-        theirs = requests.get(life.url, [])
-        switched = [switch for switch in notes.switches[life.url] if switch.state != "enabled"]
-        slowed = any(sent.answer in {"429", "502", "503", "504", "timeout"} for sent in theirs)
-        failed = sum(sent.answer != "200" for sent in theirs)
-        down = LIGHT.failures is not None and failed >= LIGHT.failures  # perhaps in a row, to one process
-        if slowed or switched or down or life.url in unhealthy:
-            continue
-        for change, after in zip(life.changes, [*life.changes[1:], None], strict=True):
-            at_s = seconds(change.at_ms)
-            ended = after is not None and seconds(after.at_ms) <= at_s + _AT_ONCE_S
-            well = notes.was_well(change.writer, at_s - 1, at_s + _AT_ONCE_S)
-            full = sum(seconds(one.at_ms) <= at_s + _AT_ONCE_S and one.answered_s >= at_s for one in theirs)
-            if not change.grants or not well or full >= SLOTS:
-                continue
-            sent = any(
-                one.sender == change.writer
-                and one.order > change.order
-                and seconds(one.at_ms) <= at_s + _AT_ONCE_S
-                for one in life.sent
-            )
-            if ended and not sent:  # by hand, before it could be
-                continue
-            life.require(sent, f"claimed at {at_s} s by {change.writer}, and not sent at once")
-            simulation.happened["sent at once"] += 1

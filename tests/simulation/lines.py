@@ -13,7 +13,7 @@ from .observer import Change, seconds
 from .receivers import Sent
 from .simulation import NewOrder
 
-TAKES_EFFECT_S = 1.5
+TAKES_EFFECT_S = 1.0
 """Within this time, a change of an endpoint is known to every process that is well."""
 _PENDING, _EXHAUSTED = STATE_CODES[State.PENDING], STATE_CODES[State.EXHAUSTED]
 
@@ -87,6 +87,16 @@ def a_new_order_is_kept(notes: Notes) -> None:
                             _is_through(notes, before, sent, False),
                             f"{sent.sender} sent at {seconds(sent.at_ms)} s before {before.id.hex()} was through",
                         )
+
+
+def a_lane_rests(notes: Notes) -> None:
+    """While what waits takes its places page after page, nothing there is claimed, but by who looked before."""
+    for one in notes.hasty:
+        notes.lives[one.delivery].require(
+            one.looked < one.marked,
+            f"{one.writer} claimed at {seconds(one.at_ms)} s, and its lane was to rest",
+        )
+        notes.simulation.happened["claimed as a lane began to rest"] += 1
 
 
 def _order_at(notes: Notes, changes: list[NewOrder], life: Life, sent: Sent) -> NewOrder | None:

@@ -135,6 +135,18 @@ MUTANTS = (
     Mutant("a new order is taken for done after its first page", "rearranged in pages", {"store/rearranging.py": {
         "left is None and seen < most)": "True)",
     }}),
+    Mutant("a lane does not rest while it is rearranged", "rearranged in pages", {"deliver/claimer.py": {
+        "if endpoint.rearranging is not None:  # what is first": "if False:  # what is first",
+        "if endpoint is not None and endpoint.rearranging is not None:": "if False:",
+    }}),
+    Mutant("a lane waits while another has something in the air", "all", {"deliver/lanes.py": {
+        "while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped:":
+            "while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped and not any("
+            "one.in_flight for one in self._lanes.values() if one is not lane):",
+    }}),
+    Mutant("nobody hears of what others leave", "all", {"deliver/claimer.py": {
+        "if self._survey_ms is None or ready_ms < self._survey_ms:": "if False:",
+    }}),
     Mutant("a new id for each sending of a batch", "batched", {"deliver/batches.py": {
         "            batch_id = batch_id_of(claims)\n            if":
             "            batch_id = claims[0].batch_id or self._random.randbytes(16)\n            if",

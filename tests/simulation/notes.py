@@ -13,7 +13,7 @@ from tellwire.policy.retry import RetrySchedule
 from tellwire.store.tables import STATES
 from tellwire.store.tallies import decode
 
-from .observer import Change, LaneChange, Switch, seconds
+from .observer import Change, Hasty, LaneChange, Switch, seconds
 from .process import SCHEDULE
 from .receivers import Sent
 from .simulation import Simulation
@@ -78,6 +78,7 @@ class Notes:
             return database.execute(query).fetchall()
 
         self.changes = [Change(*row) for row in rows("SELECT * FROM observed ORDER BY at_order")]
+        self.hasty = [Hasty(*row) for row in rows("SELECT * FROM hasty ORDER BY at_order")]
         self.switches: dict[str, list[Switch]] = defaultdict(list)
         for row in rows("SELECT * FROM switches ORDER BY at_order"):
             self.switches[row[3]].append(Switch(*row))

@@ -45,6 +45,17 @@ OBSERVER = """
         INSERT INTO lane_changes VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.endpoint_id,
             old.owner, new.owner, old.until_ms, new.until_ms, new.waiting_for, new.circuit, simulated_doubt_ms());
     END;
+    CREATE TABLE marks (at_order INTEGER, endpoint BLOB);
+    CREATE TRIGGER observed_mark AFTER INSERT ON rearrangements WHEN new.holds = 1 BEGIN
+        INSERT INTO marks VALUES (simulated_order(), new.endpoint_id);
+    END;
+    CREATE TABLE hasty (at_order INTEGER, at_ms INTEGER, writer TEXT, delivery BLOB, looked INTEGER, marked INTEGER);
+    CREATE TRIGGER observed_haste AFTER UPDATE ON deliveries
+        WHEN new.lease_token IS NOT NULL AND new.lease_token IS NOT old.lease_token AND EXISTS
+            (SELECT 1 FROM rearrangements WHERE endpoint_id = new.endpoint_id AND holds = 1) BEGIN
+        INSERT INTO hasty VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, simulated_look(),
+            (SELECT max(at_order) FROM marks WHERE endpoint = new.endpoint_id));
+    END;
     CREATE TABLE replay_moves (at_order INTEGER, writer TEXT, replay BLOB);
     CREATE TRIGGER observed_replay AFTER UPDATE ON replays WHEN new.state = 'running' OR old.up_to != new.up_to BEGIN
         INSERT INTO replay_moves VALUES (simulated_order(), simulated_writer(), new.id);
@@ -122,6 +133,18 @@ class LaneChange(NamedTuple):
     waiting_for: str | None
     circuit: str | None
     doubt_ms: float
+
+
+class Hasty(NamedTuple):
+    """A delivery was claimed while its endpoint had a mark: that its order is being changed, page after page."""
+
+    order: int
+    at_ms: int
+    writer: str
+    delivery: bytes
+    looked: int
+    """When the transaction that claimed it looked at the control plane."""
+    marked: int
 
 
 def seconds(at_ms: int) -> float:

@@ -54,6 +54,7 @@ def test_everything_goes_wrong_now_and_then(happened: Counter[str]) -> None:
         "clock set", "batch sent again", "lane taken over", "lane taken over from a dead owner", "lane at its bound",
         "rate at its bound", "circuit opened", "lane held back", "replay succeeded", "replay cancelled",
         "replay taken over", "brought again", "sent at once", "cancelled", "batch kept together",
+        "order changed in pages", "waited for in a new order", "cancelled and brought again",
     }  # fmt: skip
     assert {what for what in wanted if happened[what] < 1} == set()
 
