@@ -1,8 +1,9 @@
 """``make soak MINUTES=n``: real processes on both stores, half of the time each, with every fault at random; a ledger.
 
 Two servers and a worker are published to without a pause. Meanwhile they are killed, stopped gracefully and frozen, one
-or several at a time, PostgreSQL is restarted, and receivers fail now and then. Some of them get everything in order, or
-what has the same ordering key, or batches. In the end all is well again, and everything that was acknowledged has to
+or several at a time; the disk under SQLite is full; PostgreSQL is restarted, its connections are cut and its statements
+cancelled; and receivers fail now and then. Some of them get everything in order, or what has the same ordering key, or
+batches. In the end all is well again, and everything that was acknowledged has to
 have arrived: ``lost`` must be 0, and so must ``out of order``. Ends with 1 if they are not, or if the database does not
 say the same. ``SEED=n`` makes the same choices again (their times are the machine's).
 """
@@ -10,6 +11,7 @@ say the same. ``SEED=n`` makes the same choices again (their times are the machi
 import argparse
 import asyncio
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.proxy import Proxy
 
 from .evidence import check_all_succeeded, check_all_succeeded_on, database
 from .postgres import Cluster
@@ -43,6 +46,7 @@ FLAGS = (
     "--lease", "12s", "--delivery-timeout", "1s", "--log-level", "warning",
     "--retry-schedule", "200ms,300ms,500ms," + ",".join(["1s"] * 27),
 )  # fmt: skip
+_UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 STORES = ("sqlite", "postgres")
 
 Fault = Callable[[], Awaitable[None]]
@@ -51,8 +55,11 @@ Fault = Callable[[], Awaitable[None]]
 class Fleet:
     """Two servers and a worker on one database. What has ended is started again."""
 
-    def __init__(self, where: Path | str, folder: Path, rng: random.Random, cluster: Cluster | None) -> None:
-        self._where, self._folder, self._rng, self._cluster = where, folder, rng, cluster
+    def __init__(
+        self, where: Path | str, folder: Path, rng: random.Random, behind: tuple[Cluster, Proxy] | None
+    ) -> None:
+        """``behind`` is the server of PostgreSQL, and the way to it, which ``where`` names."""
+        self._where, self._folder, self._rng, self._behind = where, folder, rng, behind
         self._running: dict[str, Process] = {}
         self.happened: Counter[str] = Counter()
 
@@ -75,8 +82,10 @@ class Fleet:
     async def trouble(self) -> None:
         """One fault, chosen by chance, and its end."""
         faults: list[Fault] = [self._kill, self._kill, self._stop, self._freeze]
-        if self._cluster is not None:
-            faults.append(self._restart_the_database)
+        if self._behind is None:
+            faults.append(self._fill_the_disk)
+        else:
+            faults += [self._restart_the_database, self._cut_connections, self._cancel_statements]
         await self._rng.choice(faults)()
         await self.start()
 
@@ -112,11 +121,36 @@ class Fleet:
         process.popen.send_signal(signal.SIGCONT)
         self.happened["frozen"] += 1
 
+    async def _fill_the_disk(self) -> None:
+        """No file of theirs may grow (RLIMIT_FSIZE), for a while."""
+        limit = next(self._folder.glob("*-wal")).stat().st_size
+        for process in self._running.values():
+            resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        await asyncio.sleep(self._rng.uniform(0.5, 4))
+        for process in self._running.values():
+            resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, _UNLIMITED)
+        self.happened["disk full"] += 1
+
     async def _restart_the_database(self) -> None:
-        assert self._cluster is not None
+        assert self._behind is not None
         way = self._rng.choice(("fast", "immediate", "kill"))
-        await self._cluster.restart(way, meanwhile=asyncio.sleep(self._rng.uniform(0, 3)))
+        await self._behind[0].restart(way, meanwhile=asyncio.sleep(self._rng.uniform(0, 3)))
         self.happened[f"database restarted ({way})"] += 1
+
+    async def _cut_connections(self) -> None:
+        """Some or all, several times in a row."""
+        assert self._behind is not None
+        for _ in range(self._rng.randint(1, 5)):
+            self._behind[1].cut(self._rng.choice((0.3, 1.0)), self._rng)
+            await asyncio.sleep(self._rng.uniform(0, 0.5))
+        self.happened["connections cut"] += 1
+
+    async def _cancel_statements(self) -> None:
+        """What a statement timeout does, at any moment."""
+        assert self._behind is not None
+        for _ in range(20):
+            await self._behind[0].backends("pg_cancel_backend(pid)")
+        self.happened["statements cancelled"] += 1
 
 
 async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str, int]:
@@ -124,9 +158,10 @@ async def soak(store: str, folder: Path, seconds: float, seed: int) -> dict[str,
     rng, book, stop = random.Random(seed), Book(), asyncio.Event()
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(folder)) if store == "postgres" else None
-        where: Path | str = folder / "tellwire.db" if cluster is None else cluster.url
+        behind = None if cluster is None else (cluster, await stack.enter_async_context(Proxy(cluster.url)))
+        where: Path | str = folder / "tellwire.db" if behind is None else behind[1].url
         receiver = await stack.enter_context(ReceiverProcess(folder, seed)).started()
-        fleet = Fleet(where, folder, rng, cluster)
+        fleet = Fleet(where, folder, rng, behind)
         stack.callback(fleet.kill_all)
         await fleet.start()
         secrets = {
