@@ -24,7 +24,7 @@ BACKLOG = 4_000
 AT_ONCE = 500
 KEYS = [f"order {number}" for number in range(40)]
 ORDERS = ("key", "endpoint") * 5
-"""Once is enough, unless all has moved before anybody could be killed."""
+"""One change is enough, unless all has moved before anybody could be killed."""
 KILLS = 3
 PUBLISHERS = 3
 TARGET = "/steady"
@@ -65,7 +65,10 @@ async def test_a_move_to_a_new_order_outlives_whoever_makes_it(store: str, tmp_p
                     if kills:
                         break
                     misses += 1
+                    await _switch(front, endpoint["id"], "pause")
+                    await _publish_a_backlog(front, book, rng)
                     await _change_order(front, endpoint["id"], order)
+                    await _switch(front, endpoint["id"], "resume")
                     kills = await _kill_whoever_moves(server, moved)
                 assert kills, "nobody was killed while he moved: the test proves nothing"
                 stop.set()
@@ -99,6 +102,11 @@ async def _publish_a_backlog(front: Server, book: Book, rng: random.Random) -> N
 
 async def _change_order(front: Server, endpoint: str, order: str) -> None:
     response = await front.ask("PATCH", f"/v1/endpoints/{endpoint}", {"order": order})
+    assert response.status_code == 200, response.text
+
+
+async def _switch(front: Server, endpoint: str, how: str) -> None:
+    response = await front.ask("POST", f"/v1/endpoints/{endpoint}/{how}")
     assert response.status_code == 200, response.text
 
 
