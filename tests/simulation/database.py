@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
+from tellwire.store.postgres_connections import _TOLD
 from tellwire.store.roster import Roster
 from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome
 from tellwire.store.sqlite import SqliteStore
@@ -193,6 +194,12 @@ class SharedStore(SqliteStore):
         driver.create_function("simulated_doubt_ms", 0, lambda: self._clock.doubt_ms)
         driver.create_function("simulated_doubt_before_ms", 0, lambda: self._doubt_before_ms)
         self._watch = sqlite3.connect(self._path, isolation_level=None)
+        event.listen(self._write_engine, "before_cursor_execute", self._note_news)
+
+    def _note_news(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        # Changes by hand, as in store.postgres_connections; the hot statements tell by themselves.
+        if statement.startswith(_TOLD):
+            self.hot.news = 0
 
     def abandon(self) -> None:
         """Close what a dead process left open (it never dies in the middle of a transaction: that takes no time)."""
