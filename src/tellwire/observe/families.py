@@ -17,21 +17,15 @@ Kind = Literal["counter", "histogram", "gauge"]
 OTHER: Final = "other"
 """The value of a label where something new is not in its list."""
 
-STAGES: Final = ("publish", "record", "change", "release", "seal", OTHER)
-AGENTS: Final = ("claimer", "fanner", "leases", "pruner", "remover", "replayer", "roller", "delivery", OTHER)
+STAGES: Final = ("publish", "record", "change", "release", "seal", "expire", "announce", OTHER)
+AGENTS: Final = (
+    "claimer", "fanner", "holding", "leases", "ownership", "pruner", "rearranger", "remover", "replayer", "roller",
+    "watcher", "delivery", OTHER,
+)  # fmt: skip
 FAILING: Final = (
-    "publish",
-    "fan out",
-    "claim",
-    "record",
-    "lease",
-    "prune",
-    "remove",
-    "replay",
-    "roll up",
-    "seal",
-    OTHER,
-)
+    "publish", "fan out", "claim", "record", "lease", "hold", "own", "rearrange", "expire", "announce", "watch",
+    "prune", "remove", "replay", "roll up", "seal", OTHER,
+)  # fmt: skip
 ANSWERED: Final = ("status_1xx", "status_3xx", "status_4xx", "status_5xx")
 """How the answers that are no success are told apart: by the hundreds of their status."""
 
