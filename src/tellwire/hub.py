@@ -174,7 +174,7 @@ class Tellwire:
             at_once=self._options.fan_out_at_once,
         )
         if self._engine:
-            self._engine.start()
+            await self._engine.start()
         self._last_uses = asyncio.create_task(self.keys.last_uses.run())
 
     async def close(self) -> None:

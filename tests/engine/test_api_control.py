@@ -312,7 +312,7 @@ async def test_delivery_shows_its_evidence(server: Server, receiver: Receiver) -
     assert shown == listed[0]
     assert list(shown) == ["id", "event_id", "endpoint_id", "tenant", "type", "state", "attempt_count", "due_at",
                            "last_status_code", "last_error", "created_at", "finished_at", "waiting_for",
-                           "batch_id"]  # fmt: skip
+                           "batch_id", "waiting_until"]  # fmt: skip
     assert (shown["event_id"], shown["state"], shown["last_status_code"]) == (published["id"], "pending", 500)
     assert list(attempt) == ["id", "number", "started_at", "duration_ms", "outcome", "status_code", "error",
                              "response_headers", "response_body", "trigger"]  # fmt: skip

@@ -58,6 +58,8 @@ async def test_an_open_circuit_is_remembered(tmp_path: Path) -> None:
                 return [one.waiting_for for one in pending].count(WaitingFor.CIRCUIT) >= 3
 
             await until(told)
+            pending = [one for one in await deliveries(tellwire) if one.waiting_for is WaitingFor.CIRCUIT]
+            assert len({one.waiting_until for one in pending} - {None}) == 1, "until when is told"
         async with HeldReceiver() as other, tellwire_at(tmp_path) as tellwire:
             await tellwire.endpoints.create(other.url, events=["*"])
             for n in range(10):

@@ -49,17 +49,19 @@ async def test_retry_after_holds_the_whole_lane_back(tmp_path: Path, receiver: R
         assert counts == [1] * 40 + [2]
 
 
-async def test_a_stop_ends_a_hold(tmp_path: Path, receiver: Receiver) -> None:
-    """Stopping does not wait for a lane that is held back; what waits in it says so, is given back and sent later."""
+async def test_a_hold_outlives_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    """Stopping does not wait for a lane that is held back; what waits is given back, and sent when it is lifted."""
     receiver.respond = lambda _: Reply(429, headers=[("Retry-After", "3000")])
     async with tellwire_at(tmp_path, delays_ms=(1,), grace_s=1) as tellwire:
-        await tellwire.endpoints.create(receiver.url, events=["*"])
+        endpoint, _ = await tellwire.endpoints.create(receiver.url, events=["*"])
         await tellwire.publish("order.paid", {"n": 0})
         await until(lambda: _one_tried(tellwire))
         await tellwire.publish("order.paid", {"n": 1})
         await until(lambda: _one_waits(tellwire))
     receiver.respond = lambda _: Reply()
     async with tellwire_at(tmp_path) as tellwire:
+        assert await _one_waits(tellwire)
+        await tellwire.endpoints.update(endpoint.id, {"headers": {"x-plan": "large"}})
         await until(lambda: _one_succeeded(tellwire))
 
 

@@ -103,6 +103,11 @@ class _Hot(SqliteHotStatements):
         self.news: int | None = None  # from when on others may claim what this transaction leaves to them
         self.effects: set[str] = set()  # of this transaction
 
+    def tell(self) -> int:
+        """Others may claim something, or have to know something, at once."""
+        self.news = 0
+        return self.news
+
     def revision(self, connection: Connection) -> int:
         if self.time is not None:  # it comes with the revision, as in store.postgres_hot
             self._clock.told(*self.time)
@@ -189,6 +194,7 @@ class SharedStore(SqliteStore):
         driver.execute("PRAGMA synchronous = OFF")
         driver.create_function("simulated_now_ms", 0, self._timeline.now_ms)
         driver.create_function("simulated_order", 0, self._next_order)
+        driver.create_function("simulated_news", 0, self.hot.tell)
         driver.create_function("simulated_writer", 0, lambda: self._client.name)
         driver.create_function("simulated_look", 0, lambda: self._looked)
         driver.create_function("simulated_doubt_ms", 0, lambda: self._clock.doubt_ms)

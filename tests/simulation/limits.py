@@ -16,12 +16,15 @@ from tellwire.policy.circuit import Circuit
 from .clocks import DRIFT, ROUNDING_MS
 from .health import a_healthy_lane_waits_for_nobody
 from .observer import LaneChange, seconds
+from .process import SLOW_POLL_S
 from .receivers import Moods, Sent
 
 if TYPE_CHECKING:
     from .notes import Notes
     from .simulation import Simulation
 
+_HEARD_S = 1.5
+"""So long after an answer the other processes know of what it says, where they are well."""
 TIMEOUT_MS = 15_000
 """So long an answer is waited for at most."""
 LONGEST_PROBE_S = 20.0
@@ -243,16 +246,30 @@ def _moments(reign: list[Sent]) -> list[tuple[float, int, bool, Sent]]:
 
 
 def _a_hold_is_kept(notes: "Notes", sends: list[Sent]) -> None:
-    """Whoever was told when to come again does not come before."""
+    """Whoever was told when to come again does not come before, and no other process does a moment later."""
     for number, told in enumerate(sends):
         if told.asked_s == 0:
             continue
         notes.simulation.happened["lane held back"] += 1
         for sent in sends[number + 1 :]:
             at_s = seconds(sent.at_ms)
-            if sent.sender != told.sender or at_s <= told.answered_s + 0.002:
+            if not _knows_of_the_hold(notes, told, sent):
                 continue
-            if not notes.was_well(sent.sender, told.answered_s - 0.1, at_s):
-                break
-            left_s = told.answered_s + told.asked_s - at_s - (sent.doubt_ms + ROUNDING_MS) / 1000
+            doubt_ms = sent.doubt_ms + ROUNDING_MS + (told.doubt_ms if sent.sender != told.sender else 0)
+            left_s = told.answered_s + told.asked_s - at_s - doubt_ms / 1000
             _require(left_s <= 0, f"{sent.sender} sent to {sent.url} at {at_s} s, asked for {left_s} s more")
+            notes.simulation.happened["lane held back for others"] += sent.sender != told.sender
+
+
+def _knows_of_the_hold(notes: "Notes", told: Sent, sent: Sent) -> bool:
+    """Whether the sender must know what another request was answered: by itself, or as others do."""
+    at_s = seconds(sent.at_ms)
+    if sent.sender == told.sender:
+        after_s = told.answered_s + 0.002
+        return at_s > after_s and notes.was_well(sent.sender, told.answered_s - 0.1, at_s)
+    known_s = told.answered_s + _HEARD_S  # so long it takes to be written and heard
+    return (
+        at_s > known_s
+        and notes.was_well(told.sender, told.answered_s - 0.1, known_s)
+        and notes.was_well(sent.sender, max(told.answered_s - 0.1, at_s - SLOW_POLL_S), at_s)
+    )

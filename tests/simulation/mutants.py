@@ -96,6 +96,12 @@ MUTANTS = (
     Mutant("Retry-After does not hold the lane back", "all", {"deliver/executor.py": {
         "        if verdict.hold_ms:": "        if False:",
     }}),
+    Mutant("Retry-After holds only where it was heard", "all", {"deliver/holds.py": {
+        "            self._unwritten[lane.endpoint_id] = until_ms\n": "",
+    }}),
+    Mutant("nobody looks at what others were told", "all", {"deliver/claimer.py": {
+        "        self._holds.heard(held, self._last_survey_ms, writes)\n": "",
+    }}),
     Mutant("replays take all slots", "all", {"deliver/replayer.py": {
         ".limit.allowed // 2, 1)": ".limit.allowed * 2, 1)",
     }}),

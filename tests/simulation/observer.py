@@ -56,6 +56,8 @@ OBSERVER = """
         INSERT INTO hasty VALUES (simulated_order(), simulated_now_ms(), simulated_writer(), new.id, simulated_look(),
             (SELECT max(at_order) FROM marks WHERE endpoint = new.endpoint_id));
     END;
+    CREATE TRIGGER told_hold AFTER INSERT ON holds BEGIN SELECT simulated_news(); END;
+    CREATE TRIGGER told_longer_hold AFTER UPDATE ON holds BEGIN SELECT simulated_news(); END;
     CREATE TABLE replay_moves (at_order INTEGER, writer TEXT, replay BLOB);
     CREATE TRIGGER observed_replay AFTER UPDATE ON replays WHEN new.state = 'running' OR old.up_to != new.up_to BEGIN
         INSERT INTO replay_moves VALUES (simulated_order(), simulated_writer(), new.id);

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tellwire.hub import Tellwire
+from tellwire.ids import ENDPOINT, encode
 from tellwire.model.event import Receipt
 from tellwire.policy.retry import RetrySchedule
 from tellwire.signing.secret import generate_symmetric
@@ -412,6 +413,10 @@ class Simulation:
             self.moods[url] = Moods(fails=0.05)
         for id in self.endpoints.values():
             self.at(self.unblocked_s, lambda world, id=id: enable(world, id))  # type: ignore[misc]
+        there = self._watch.execute(
+            "SELECT id FROM endpoints WHERE deleted_ms IS NULL ORDER BY id"
+        ).fetchall()
+        for id in [encode(ENDPOINT, raw) for (raw,) in there]:  # also where nobody was told that it was made
             self.at(self.unblocked_s, lambda world, id=id: unblock(world, id))  # type: ignore[misc]
 
     def start(self, *, engine: bool) -> None:

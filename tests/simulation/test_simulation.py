@@ -54,7 +54,8 @@ def test_everything_goes_wrong_now_and_then(happened: Counter[str]) -> None:
         "disk full", "database down", "answer lost", "notification lost", "locked rows skipped", "refused", "rescued",
         "late result dropped", "answer to a publish lost", "answer to a result lost", "answer to a claim lost",
         "clock set", "batch sent again", "lane taken over", "lane taken over from a dead owner", "lane at its bound",
-        "rate at its bound", "circuit opened", "lane held back", "replay succeeded", "replay cancelled",
+        "rate at its bound", "circuit opened", "lane held back", "lane held back for others",
+        "replay succeeded", "replay cancelled",
         "replay taken over", "brought again", "sent at once", "cancelled", "batch kept together",
         "order changed in pages", "waited for in a new order", "cancelled and brought again",
     }  # fmt: skip

@@ -63,6 +63,7 @@ DELIVERY: Final = {
     "finished_at": "2026-01-31T09:30:06.318Z",
     "waiting_for": None,
     "batch_id": None,
+    "waiting_until": None,
 }
 UNTRIED: Final = {
     **DELIVERY,

@@ -21,7 +21,7 @@ from tellwire.ids import EVENT, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import envelope
-from tellwire.store import fanouts
+from tellwire.store import fanouts, holds
 from tellwire.store.endpoints import cancel_if_deleted
 from tellwire.store.order import Glance, glances
 from tellwire.store.roster import LiveEndpoint
@@ -30,6 +30,7 @@ from tellwire.store.store import Store
 from tellwire.telemetry import DeliveriesRescued, StoreFailed, Telemetry
 from tellwire.waking import woken
 
+from .holds import Holds
 from .lane import Lane
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
@@ -76,15 +77,18 @@ class Claimer:
         *,
         claiming: Claiming,
         ownership: Ownership,
+        holds: Holds,
         fan_out: Callable[[], None],
     ) -> None:
-        """``fan_out`` is called when there are pages of wide events in the store."""
+        """``holds`` hears which lanes are held back, ``fan_out`` is called when there are pages of wide events in the
+        store."""
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._telemetry = telemetry
         self._claiming = claiming
         self._ownership = ownership
+        self._holds = holds
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
         self._sequences = Sequences(store)
@@ -181,7 +185,9 @@ class Claimer:
         self._survey_ms = None  # what is expected while the survey runs is set anew
         self._last_survey_ms = self._clock.now_ms()
         self._lanes.forget_idle(self._ownership.remembers)
-        lanes, in_order, pages = await self._store.read(self._look_through)
+        writes = self._holds.writes
+        lanes, in_order, pages, held = await self._store.read(self._look_through)
+        self._holds.heard(held, self._last_survey_ms, writes)
         for endpoint_id, ready_ms in lanes:
             self._timetable.expect(endpoint_id, ready_ms)
         self._sequences.known = {one.endpoint_id for one in in_order}
@@ -196,13 +202,16 @@ class Claimer:
         took_ms = self._clock.now_ms() - self._last_survey_ms
         self._apart_ms = min(max(_APART_MS, 2 * took_ms), _AT_MOST_APART_MS)
 
-    def _look_through(self, connection: Connection) -> tuple[list[tuple[bytes, int]], list[Glance], bool]:
+    def _look_through(
+        self, connection: Connection
+    ) -> tuple[list[tuple[bytes, int]], list[Glance], bool, dict[bytes, int]]:
         # News of a lane that was switched on elsewhere comes before the news that it was: who asked the roster of this
         # process alone would pass it over, until the next survey.
         if self._store.hot.revision(connection) > self._store.roster.revision:
             self._surveyed = self._store.roster_in(connection)
         ready = self._store.hot.ready_lanes(connection)
-        return ready, glances(self._store.in_order, connection), fanouts.any_left(connection)
+        in_order, pages = glances(self._store.in_order, connection), fanouts.any_left(connection)
+        return ready, in_order, pages, holds.held(connection, self._last_survey_ms)
 
     def _accept(self, found: _Pass) -> None:
         for endpoint_id, taken in self._ownership.accept(found.taking):

@@ -11,6 +11,7 @@ claimer ---------> lanes ---> executor ---> recorder ---> store
 import asyncio
 import random as _random
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 
 from tellwire.clock import Clock
 from tellwire.ending import end
+from tellwire.errors import StoreError
 from tellwire.ids import DELIVERY, encode
 from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
@@ -116,7 +118,7 @@ class Engine:
             store, clock, new_id, telemetry, self._settled, self._roller.wake, announcer
         )
         self._credentials = Credentials(transport, options.timeout_s)
-        self._holds = Holds(clock, self._lanes.holding.set, self._go_on)
+        self._holds = Holds(store, self._lanes, clock, telemetry, self._go_on)
         self._watcher = Watcher(store, clock, telemetry, options.disable_after_days, announcer)
         self._executor = self._make_executor(options, needed_ms, announcer)
         claiming = Claiming(self.token, self.lease_ms, self.offer, self.admission, self.claim_in)
@@ -143,6 +145,7 @@ class Engine:
             telemetry,
             claiming=claiming,
             ownership=self._ownership,
+            holds=self._holds,
             fan_out=self.fan_out,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))
@@ -187,12 +190,15 @@ class Engine:
             hold=self._holds.hold,
         )
 
-    def start(self) -> None:
-        """Begin to claim and deliver."""
+    async def start(self) -> None:
+        """Begin to claim and deliver, but not where receivers have told others to stay away."""
+        with suppress(StoreError):  # then it is heard at the first survey
+            await self._holds.look()
         agents = {
             "claimer": self._claimer.run,
             "fanner": self._fanner.run,
             "holding": self._holding.run,
+            "holds": self._holds.run,
             "leases": self._keeper.run,
             "ownership": self._ownership.run,
             "pruner": self._pruner.run,
@@ -233,6 +239,7 @@ class Engine:
     async def _flush(self) -> None:
         try:
             await self._store.write(lambda _: None)
+            await self._holds.write()
             await self._ownership.give_up()
         except Exception:  # noqa: S110 - what could not be recorded is sent again when its lease ends
             pass

@@ -94,8 +94,6 @@ class Lane:
         shared = self.endpoint is None or not self.endpoint.exclusive
         if self.is_open:
             return HeldBack(WaitingFor.CIRCUIT, self.circuit if self.sets_circuit else None, shared)
-        if not self.limit.allowed:  # its receiver has said until when
-            return HeldBack(WaitingFor.RATE, shared=shared)
         if self.timer is not None and self.waiting:
             return HeldBack(WaitingFor.RATE)
         gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers

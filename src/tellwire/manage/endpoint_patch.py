@@ -71,3 +71,12 @@ def patched(endpoint: Endpoint, patch: Mapping[str, Any]) -> dict[str, Any]:
     if settings is not None:
         fields["settings"] = settings
     return fields
+
+
+def mended(before: Endpoint, after: Endpoint) -> bool:
+    """Whether something has changed that may be why its receiver wanted to be left alone."""
+    return (
+        before.url != after.url
+        or before.headers != after.headers
+        or before.settings.authentication != after.settings.authentication
+    )

@@ -18,13 +18,13 @@ from tellwire.model.page import Page
 from tellwire.model.subscription import Subscription
 from tellwire.model.tenant import DEFAULT_TENANT
 from tellwire.signing.vault import Vault
-from tellwire.store import deliveries, endpoints, rearranging
+from tellwire.store import deliveries, endpoints, holds, rearranging
 from tellwire.store.store import Store
 
 from .asked import asked_limit
 from .audit import Audit, Note
 from .endpoint_checks import check_fields, check_room
-from .endpoint_patch import narrowed, patched, subscriptions_of, widened
+from .endpoint_patch import mended, narrowed, patched, subscriptions_of, widened
 from .endpoint_settings import settings_after
 from .endpoint_whole import check_together
 from .example_events import EXAMPLE_TYPE, example_data
@@ -184,6 +184,8 @@ class Endpoints:
             after = endpoints.change(connection, self._vault, id, fields, now_ms=now_ms)
             note(id, after.tenant, before, after)
             self._change_order(connection, before, after, now_ms)
+            if mended(before, after):
+                holds.lift(connection, endpoints.raw_id(id))
             return after, moved
 
         after, moved = await self._audit.write("endpoint.updated", change)

@@ -74,7 +74,8 @@ class WaitingFor(StrEnum):
 class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to one endpoint, as API and CLI show it.
 
-    ``batch_id`` is the ``webhook-id`` of the request in which it was sent last, if that was a batch.
+    ``batch_id`` is the ``webhook-id`` of the request in which it was sent last, if that was a batch. ``waiting_until``
+    tells when what it waits for ends, or is tried again, where that is known.
     """
 
     id: str
@@ -91,3 +92,4 @@ class Delivery(msgspec.Struct, frozen=True):
     finished_at: datetime | None
     waiting_for: WaitingFor | None = None
     batch_id: str | None = None
+    waiting_until: datetime | None = None

@@ -24,6 +24,7 @@ from tellwire.ids import ATTEMPT, BATCH, DELIVERY, ENDPOINT, EVENT, decode, enco
 from tellwire.model.attempt import Attempt
 from tellwire.model.delivery import TRANSITIONS, Delivery, Move, State, WaitingFor, states_that_allow
 from tellwire.model.page import Page
+from tellwire.policy.circuit import Circuit
 
 from . import rollups
 from .events import has_no_data, type_matches
@@ -40,6 +41,7 @@ from .tables import (
     endpoints,
     events,
     fanout_pages,
+    holds,
     lanes,
     rearrangements,
 )
@@ -235,11 +237,14 @@ def _select() -> Select[Any]:
             endpoints.c.state.label("endpoint_state"),
             lanes.c.waiting_for,
             lanes.c.until_ms,
+            lanes.c.circuit,
+            holds.c.until_ms.label("held_until_ms"),
             _waits_in_line().label("waits_in_line"),
         )
         .join(events, events.c.id == deliveries.c.event_id)
         .outerjoin(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
         .outerjoin(lanes, lanes.c.endpoint_id == deliveries.c.endpoint_id)
+        .outerjoin(holds, holds.c.endpoint_id == deliveries.c.endpoint_id)
     )
 
 
@@ -286,6 +291,7 @@ def _raw(prefix: str, kind: str, id: str) -> bytes:
 
 
 def _delivery(row: RowMapping, now_ms: int) -> Delivery:
+    waiting_for, waiting_until_ms = _waiting(row, now_ms)
     return Delivery(
         id=encode(DELIVERY, row["id"]),
         event_id=encode(EVENT, row["event_id"]),
@@ -299,22 +305,30 @@ def _delivery(row: RowMapping, now_ms: int) -> Delivery:
         last_error=row["last_error"],
         created_at=to_datetime(row["created_ms"]),
         finished_at=None if row["finished_ms"] is None else to_datetime(row["finished_ms"]),
-        waiting_for=_waiting_for(row, now_ms),
+        waiting_for=waiting_for,
+        waiting_until=None if waiting_until_ms is None else to_datetime(waiting_until_ms),
         batch_id=None if row["batch_id"] is None else encode(BATCH, row["batch_id"]),
     )
 
 
-def _waiting_for(row: RowMapping, now_ms: int) -> WaitingFor | None:
-    """The state of its endpoint; its turn; or what its lane waits for, if that has an owner and the delivery is due."""
+def _waiting(row: RowMapping, now_ms: int) -> tuple[WaitingFor | None, int | None]:
+    """The state of its endpoint; its turn; or, if it is due, what its lane waits for: as somebody says who may know, or
+    because its receiver has asked for it. With when that ends, where it is known."""
     if row["state"] != STATE_CODES[State.PENDING]:
-        return None
+        return None, None
     if row["endpoint_state"] in ("paused", "disabled", "unverified"):
-        return WaitingFor(row["endpoint_state"])
+        return WaitingFor(row["endpoint_state"]), None
     if row["waits_in_line"]:
-        return WaitingFor.ORDER
-    if row["waiting_for"] is None or row["until_ms"] <= now_ms or row["due_ms"] > now_ms:
-        return None
-    return WaitingFor(row["waiting_for"])
+        return WaitingFor.ORDER, None
+    if row["due_ms"] > now_ms:
+        return None, None
+    told = None if row["until_ms"] is None or row["until_ms"] <= now_ms else row["waiting_for"]
+    if told == WaitingFor.CIRCUIT:
+        circuit = None if row["circuit"] is None else msgspec.json.decode(row["circuit"], type=Circuit)
+        return WaitingFor.CIRCUIT, None if circuit is None or circuit.probe_ms <= now_ms else circuit.probe_ms
+    if row["held_until_ms"] is not None and row["held_until_ms"] > now_ms:
+        return WaitingFor.RATE, row["held_until_ms"]
+    return None if told is None else WaitingFor(told), None
 
 
 def _attempt(row: RowMapping) -> Attempt:

@@ -21,7 +21,17 @@ from .failing import forget
 from .paging import decode_cursor, page
 from .rollups import append
 from .roster import raise_revision
-from .tables import STATE_CODES, STILL_PENDING, deliveries, endpoints, lanes, rearrangements, secrets, tenants
+from .tables import (
+    STATE_CODES,
+    STILL_PENDING,
+    deliveries,
+    endpoints,
+    holds,
+    lanes,
+    rearrangements,
+    secrets,
+    tenants,
+)
 from .tallies import Tallies
 
 
@@ -141,6 +151,7 @@ def delete(connection: Connection, id: str, *, now_ms: int) -> None:
     connection.execute(secrets.delete().where(secrets.c.endpoint_id == raw))
     forget(connection, [raw])
     connection.execute(lanes.delete().where(lanes.c.endpoint_id == raw))
+    connection.execute(holds.delete().where(holds.c.endpoint_id == raw))
     connection.execute(rearrangements.delete().where(rearrangements.c.endpoint_id == raw))
     cancel_if_deleted(connection, raw, now_ms=now_ms)
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0024"
+SCHEMA_VERSION: Final = "0025"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -268,6 +268,15 @@ lanes = Table(
     Column("waiting_for", String(16), comment="why it holds deliveries back, as its owner says"),
     Column("circuit", Text, comment="JSON: its circuit, where that is open"),
     comment="who owns the lanes of endpoints with limits that hold across processes",
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("endpoint_id", LargeBinary(16), primary_key=True),
+    Column("until_ms", BigInteger, nullable=False, comment="before then nobody sends anything to it"),
+    Index("holds_by_end", "until_ms"),
+    comment="endpoints whose receiver is overloaded and has said until when (Retry-After)",
 )
 
 rearrangements = Table(

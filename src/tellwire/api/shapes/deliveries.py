@@ -43,6 +43,10 @@ class DeliveryOutput(Output):
     batch_id: str | None = Field(
         description="The `webhook-id` of the request in which it was sent last, if that was a batch."
     )
+    waiting_until: ShownTime | None = Field(
+        description="Until when it waits for that, where it is known: the end of a `Retry-After`, or when an open "
+        "circuit is tried again."
+    )
 
 
 class AttemptOutput(Output):

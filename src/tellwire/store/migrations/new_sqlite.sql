@@ -1,4 +1,4 @@
--- Made from the migrations by `make docs`: what they make of an empty database, up to version 0024.
+-- Made from the migrations by `make docs`: what they make of an empty database, up to version 0025.
 
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -268,7 +268,15 @@ CREATE TABLE rearrangements (
 	PRIMARY KEY (endpoint_id)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0024');
+CREATE TABLE holds (
+	endpoint_id BLOB NOT NULL,
+	until_ms BIGINT NOT NULL,
+	PRIMARY KEY (endpoint_id)
+);
+
+CREATE INDEX holds_by_end ON holds (until_ms);
+
+INSERT INTO alembic_version (version_num) VALUES ('0025');
 
 INSERT INTO revisions (name, value) VALUES ('control', 2);
 

@@ -1,0 +1,150 @@
+"""What one process is told of an overloaded receiver holds for all: two engines on one database, and real processes."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tests.postgres import database_in
+
+from tellwire import Options, Tellwire
+from tellwire.deliver.engine import EngineOptions
+from tellwire.model.delivery import Delivery, State, WaitingFor
+from tellwire.policy.retry import RetrySchedule
+
+from .cli_process import Process
+from .embedded import KEY, LOOPBACK, all_are, deliveries, until
+from .receivers import Answer, HeldReceiver
+from .workers import worker
+
+MORE = 20
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind."""
+    return database_in(tmp_path) if request.param == "postgres" else f"sqlite:///{tmp_path / 'tellwire.db'}"
+
+
+def on(url: str, *, deliver: bool = True) -> Tellwire:
+    engine = EngineOptions(schedule=RetrySchedule((1,) * 20), grace_s=1)
+    return Tellwire(url, Options(deliver=deliver, secret_key=KEY, egress=LOOPBACK, engine=engine))
+
+
+def busy(seconds: int) -> HeldReceiver:
+    """A receiver whose first answer says: not before so many seconds."""
+
+    def answer(number: int) -> Answer:
+        return (503, {"retry-after": str(seconds)}) if number == 1 else (200, {})
+
+    return HeldReceiver(answer)
+
+
+async def endpoints_for(tellwire: Tellwire, held: HeldReceiver, other: HeldReceiver) -> str:
+    """One for each receiver, both for orders; the first one's id."""
+    endpoint, _ = await tellwire.endpoints.create(held.url, events=["first.one", "order.*"])
+    await tellwire.endpoints.create(other.url, events=["order.*"])
+    return endpoint.id
+
+
+async def has_heard(tellwire: Tellwire) -> bool:
+    """Whether a lane of this process is held back."""
+    assert tellwire.engine is not None
+    return tellwire.engine.load().limited == 1
+
+
+async def untried(tellwire: Tellwire, id: str) -> list[Delivery]:
+    """What waits for an endpoint without any attempt."""
+    pending = await deliveries(tellwire, State.PENDING)
+    return [one for one in pending if one.endpoint_id == id and not one.attempt_count]
+
+
+async def test_no_other_process_sends_either(url: str) -> None:
+    """Whoever publishes: nothing more comes before a new URL lifts the hold; both show why it waits, and until when."""
+    began = time.time()
+    async with busy(3_000) as held, HeldReceiver() as other, on(url) as one, on(url) as two:
+        id = await endpoints_for(one, held, other)
+        await one.publish("first.one", {})
+        await until(lambda: has_heard(one))
+        await until(lambda: has_heard(two))
+        for n in range(MORE):
+            await (one, two)[n % 2].publish("order.paid", {"n": n})
+        await other.met(MORE)
+        for tellwire in (one, two):
+            waiting = await untried(tellwire, id)
+            assert len(waiting) == MORE
+            assert {one.waiting_for for one in waiting} == {WaitingFor.RATE}
+            (ends,) = {one.waiting_until for one in waiting}
+            assert ends is not None
+            assert ends.timestamp() >= began + 3_000
+        assert len(held.bodies) == 1
+        async with HeldReceiver() as well:
+            await two.endpoints.update(id, {"url": well.url})
+            await well.met(MORE)
+        assert len(held.bodies) == 1
+
+
+async def test_all_go_on_when_it_is_over(url: str) -> None:
+    """Not before the receiver said, and then everything arrives, whoever has it."""
+    times: list[float] = []
+
+    def answer(number: int) -> Answer:
+        times.append(time.monotonic())
+        return (429, {"retry-after": "3"}) if number == 1 else (200, {})
+
+    async with HeldReceiver(answer) as held, HeldReceiver() as other, on(url) as one, on(url) as two:
+        await endpoints_for(one, held, other)
+        await one.publish("first.one", {})
+        await until(lambda: has_heard(two))
+        for n in range(MORE):
+            await (one, two)[n % 2].publish("order.paid", {"n": n})
+        await all_are(one, State.SUCCEEDED, 2 * MORE + 1)
+    assert times[1] - times[0] >= 2.99
+
+
+async def test_a_process_that_begins_knows_at_once(url: str) -> None:
+    """All others have ended meanwhile, and the first thing that it does is to publish."""
+    async with busy(3_000) as held, HeldReceiver() as other:
+        async with on(url) as one:
+            id = await endpoints_for(one, held, other)
+            await one.publish("first.one", {})
+            await until(lambda: has_heard(one))
+        async with on(url) as two:
+            await two.publish("order.paid", {})
+            await other.met(1)
+            assert [one.waiting_for for one in await untried(two, id)] == [WaitingFor.RATE]
+        assert len(held.bodies) == 1
+
+
+async def test_it_holds_when_those_who_know_are_killed(
+    url: str, tmp_path: Path, workers: list[Process]
+) -> None:
+    """Two workers, of which one is told; both die, and a third one sends nothing to that receiver either."""
+    async with busy(3_000) as held, HeldReceiver() as other, on(url, deliver=False) as tellwire:
+        id = await endpoints_for(tellwire, held, other)
+        await worker(workers, tmp_path, url)
+        await worker(workers, tmp_path, url)
+        await tellwire.publish("first.one", {})
+        await held.met(1)
+
+        published = 0
+
+        async def one_waits() -> bool:
+            nonlocal published
+            published += 1
+            await tellwire.publish("order.paid", {})
+            await other.met(published)
+            return WaitingFor.RATE in [one.waiting_for for one in await untried(tellwire, id)]
+
+        await until(one_waits)
+        requests = len(held.bodies)
+        for one in workers:
+            one.process.kill()
+        for _ in range(MORE):
+            await tellwire.publish("order.paid", {})
+        await worker(workers, tmp_path, url)
+        await other.met(published + MORE)
+        assert len(held.bodies) == requests
+        async with HeldReceiver() as well:
+            await tellwire.endpoints.update(id, {"url": well.url})
+            await well.met(MORE)
+        assert len(held.bodies) == requests
