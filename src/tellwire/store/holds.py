@@ -36,7 +36,8 @@ def hold(connection: Connection, until_ms: Mapping[bytes, int], *, now_ms: int) 
 
 def held(connection: Connection, now_ms: int) -> dict[bytes, int]:
     """Which endpoints are held back, and until when."""
-    return dict(connection.execute(_HELD, {"now_ms": now_ms}).tuples().all())
+    rows = connection.execute(_HELD, {"now_ms": now_ms})
+    return {row.endpoint_id: row.until_ms for row in rows}
 
 
 def lift(connection: Connection, endpoint_id: bytes) -> None:
