@@ -84,6 +84,16 @@ def test_expression_is_balanced(what: str, expression: str) -> None:
             assert re.search(rf"(rate|increase)\({name}\b[^()]*\[[\w$]+\]\)", expression), name
 
 
+def test_panels_say_something_when_nothing_happens() -> None:
+    """What is divided is divided by no zero (Prometheus makes that NaN), and a panel that can be empty says why."""
+    for panel in dashboard()["panels"]:
+        expressions = [target["expr"] for target in panel.get("targets", [])]
+        for expression in expressions:
+            assert " / " not in expression or expression.endswith(" > 0)"), panel["title"]
+        if expressions and all(" > 0" in expression for expression in expressions):
+            assert panel["fieldConfig"]["defaults"].get("noValue"), panel["title"]
+
+
 def test_dashboard_shows_every_metric() -> None:
     """Nothing that is exported is left out; no two panels share an id or a place."""
     shown = {
