@@ -49,11 +49,11 @@ async def test_the_rate_holds_when_the_owner_is_killed(tmp_path: Path, workers: 
         await all_are(tellwire, State.SUCCEEDED, EVENTS + 10)
 
     assert len(set(limited.ids)) == EVENTS
-    assert len(begun) <= EVENTS + 2  # what was in the air when the owner died may come twice
+    jitter_s = 0.5  # for a busy machine with three processes: an attempt is on its way, or its result is
+    assert (
+        len(begun) <= EVENTS + 2 + PER_S * jitter_s
+    )  # what was not recorded when the owner died may come twice
     assert limited.most_waiting <= 2
-    jitter_s = (
-        0.5  # between beginning an attempt and its arrival here, on a busy machine with three processes
-    )
     for first in range(len(begun)):
         for last in range(first, len(begun)):
             window_s = begun[last] - begun[first] + jitter_s
