@@ -13,19 +13,30 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 from tests.postgres import database_in
 from typer.testing import CliRunner
 
 from tellwire.cli.app import app
+from tellwire.doctor import database
 from tellwire.doctor.examine import examine
 from tellwire.doctor.finding import Finding, Level
 from tellwire.settings import Settings
+from tellwire.store import failing
+from tellwire.store.endpoints import raw_id
 from tellwire.wiring import tellwire_for
 
 from .dns import NameServer
 
 KEY = bytes(range(32)).hex()
 HOOK = "https://hooks.example/in"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How quick the disk of this machine is at the moment is not what is looked at here."""
+    monkeypatch.setattr(database, "_SLOW_MS", 60_000)
 
 
 @pytest.fixture
@@ -191,6 +202,34 @@ async def test_closed_endpoints_with_deliveries(settings: Settings, state: str) 
     assert (warned.check, state in warned.says, "3 deliveries" in warned.says) == ("endpoints", True, True)
     assert warned.advice is not None
     assert f"{'resume' if state == 'paused' else 'enable'} {id}" in warned.advice
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_endpoints_that_are_about_to_be_disabled(settings: Settings, tmp_path: Path, kind: str) -> None:
+    """One that has failed for a quarter of its days is told with how long it has left; a shorter time is nothing."""
+    if kind == "postgres":
+        settings = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
+    id = await with_endpoint(settings)
+
+    engine = create_engine(
+        settings.database_url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool
+    )
+
+    def failed_for(hours: int) -> None:
+        with engine.begin() as connection:
+            failing.note(connection, set(), {raw_id(id): (0, hours * 3_600_000)})
+
+    failed_for(29)
+    assert levels(await examine(settings))["failing"] is Level.OK
+    failed_for(31)
+    found = only(await examine(settings), Level.WARNING)
+    assert found.check == "failing"
+    assert id in found.says
+    assert id in str(found.advice)
+    assert "for 31 h: after 5 d it is disabled" in found.says
+    for days in (0, 10):  # with 0 nothing is ever disabled; a quarter of 10 days is still ahead
+        calm = msgspec.structs.replace(settings, disable_after_days=days)
+        assert levels(await examine(calm)).get("failing", Level.OK) is Level.OK
 
 
 async def test_no_key_for_the_api(settings: Settings) -> None:

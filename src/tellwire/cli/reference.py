@@ -84,11 +84,12 @@ they are in `events`.
     tellwire doctor
     tellwire doctor --json
 
-It looks at the settings (also those that work and are dangerous); whether the database can be reached and written, and
-how quickly; at its version, its secret key and its clock; at leases that nobody frees, the oldest delivery that is due,
-and endpoints that are paused or disabled while deliveries wait for them; at API keys; at the room on the disk; and at
-the way out: it resolves the hosts of some endpoints (without any, `example.com`), or connects to the egress proxy. It
-sends no request, and changes nothing but a counter by which it sees that the database can be written. Run it as the
+It looks at the settings (also those that work and are dangerous); whether the database can be reached and written,
+and how quickly; at its version, its secret key and its clock; at leases that nobody frees, the oldest delivery that
+is due, endpoints that are paused or disabled while deliveries wait for them, circuits that are open, and endpoints
+that have failed for so long that they are about to be disabled; at API keys; at the room on the disk; and at the way
+out: it resolves the hosts of some endpoints (without any, `example.com`), or connects to the egress proxy. It sends
+no request, and changes nothing but a counter by which it sees that the database can be written. Run it as the
 server's user, with the server's settings.
 
 It ends with 0 if all is well, 7 if there are only warnings, and 1 if something is broken. With `--json`: `{"well",

@@ -14,7 +14,16 @@ from .finding import Finding, Level, failure, ok, skipped, warning
 
 _ENDPOINTS_LOOKED_AT: Final = 50
 _KEYS_LOOKED_AT: Final = 250
-_NEED_DATABASE: Final = ("secret key", "clock", "deliveries", "leases", "endpoints", "keys")
+_NEED_DATABASE: Final = (
+    "secret key",
+    "clock",
+    "deliveries",
+    "leases",
+    "endpoints",
+    "circuits",
+    "failing",
+    "keys",
+)
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -57,7 +66,7 @@ async def _examine_opened(tellwire: Tellwire, settings: Settings, urls: list[str
         await _sealing(tellwire),
         await database.examine_latency(tellwire),
         await database.examine_clock(tellwire, settings),
-        *await traffic.examine(tellwire),
+        *await traffic.examine(tellwire, settings),
         await _keys(tellwire, settings),
     ]
 

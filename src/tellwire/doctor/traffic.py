@@ -1,32 +1,44 @@
-"""What is on its way: deliveries that are overdue, leases that nobody frees, endpoints that let events pile up."""
+"""What is on its way: deliveries that are overdue, leases that nobody frees, endpoints that pile up or fail."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tellwire.hub import Tellwire
+from tellwire.ids import ENDPOINT, encode
 from tellwire.model.endpoint import EndpointState
+from tellwire.policy.failing import first_warning_ms
+from tellwire.settings import Settings
 from tellwire.store.backlog import LaneBacklog
+from tellwire.store.failing import Failing
 
 from .finding import Finding, counted, duration, failure, ok, warning
 
 _LATE_MS: Final = 60_000
 _FAR_TOO_LATE_MS: Final = 900_000
 _SHOWN: Final = 5
+_DAY_MS: Final = 86_400_000
 
 
-async def examine(tellwire: Tellwire) -> list[Finding]:
-    """How the deliveries are that are not finished."""
+async def examine(tellwire: Tellwire, settings: Settings) -> list[Finding]:
+    """How the deliveries are that are not finished, and which endpoints are about to be disabled."""
     lanes = await tellwire.deliveries.backlog()
     enabled = [lane for lane in lanes if lane.state is EndpointState.ENABLED]
     broken = [lane for lane in enabled if lane.broken]
     whole = [lane for lane in enabled if not lane.broken]
-    return [_oldest(whole), _leases(enabled), *_closed(lanes), *_broken(broken)]
+    most_ms = settings.disable_after_days * _DAY_MS
+    failing = await tellwire.deliveries.failing(first_warning_ms(most_ms)) if most_ms else []
+    return [
+        _oldest(whole), _leases(enabled), *_closed(lanes), *_broken(broken), *_failing(failing, most_ms)
+    ]  # fmt: skip
 
 
 def _oldest(lanes: Sequence[LaneBacklog]) -> Finding:
     pending, due = sum(lane.pending for lane in lanes), sum(lane.due for lane in lanes)
     if not due:
-        return ok("deliveries", f"{counted(pending, 'delivery')} pending, none of them is due")
+        return ok(
+            "deliveries",
+            f"{counted(pending, 'delivery')} pending where they can be sent, none of them is due",
+        )
     oldest = max(lanes, key=lambda lane: lane.oldest_ms)
     says = (
         f"{counted(due, 'delivery')} of {pending:,} pending are due or under way, the oldest for "
@@ -99,4 +111,23 @@ def _broken(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
             "circuits",
             f"{counted(len(lanes) - _SHOWN, 'circuit')} more are open",
             "the metric `tellwire_lanes` counts them",
+        )
+
+
+def _failing(endpoints: Sequence[Failing], most_ms: int) -> Iterator[Finding]:
+    """Those that have been warned of: they are disabled when they have failed for ``most_ms``."""
+    if most_ms and not endpoints:
+        yield ok("failing", "no endpoint has failed for so long that it is about to be disabled")
+    for one in sorted(endpoints, key=lambda one: one.since_ms)[:_SHOWN]:
+        id, failed_ms = encode(ENDPOINT, one.endpoint_id), one.last_ms - one.since_ms
+        yield warning(
+            "failing",
+            f"every attempt to {id} has failed for {duration(failed_ms)}: after {duration(most_ms)} it is disabled",
+            f"see why it fails (`tellwire deliveries list --endpoint {id}`) and tell its owner; one success is enough",
+        )
+    if len(endpoints) > _SHOWN:
+        yield warning(
+            "failing",
+            f"{counted(len(endpoints) - _SHOWN, 'endpoint')} more have failed for long",
+            "the log lines `endpoint keeps failing` name them",
         )

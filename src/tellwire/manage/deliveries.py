@@ -15,8 +15,9 @@ from tellwire.model.event import StoredEvent
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import is_pattern
-from tellwire.store import backlog, deliveries, events, lanes
+from tellwire.store import backlog, deliveries, events, failing, lanes
 from tellwire.store.backlog import LaneBacklog
+from tellwire.store.failing import Failing
 from tellwire.store.order import glances
 from tellwire.store.store import Store
 
@@ -197,6 +198,10 @@ class Deliveries:
         """What is pending, endpoint by endpoint, the fullest first. Goes through all pending deliveries."""
         now_ms = self._clock.now_ms()
         return await self._store.read(lambda connection: backlog.by_endpoint(connection, now_ms))
+
+    async def failing(self, for_ms: int) -> Sequence[Failing]:
+        """The enabled endpoints at which every attempt has failed for so many milliseconds at least."""
+        return await self._store.read(lambda connection: failing.long_failing(connection, for_ms))
 
     async def lag_ms(self) -> int:
         """For how long the oldest due delivery of an enabled endpoint has been waiting in the store; 0 if none is.
