@@ -17,12 +17,12 @@ _AT_ONCE_S = 1.0
 """Within this time an attempt begins that nothing holds back."""
 _HEARD_S = 1.5
 """Within this time everybody who is well has heard that an endpoint was switched on, and looked at what waits there."""
-_SLOWS = {"429", "502", "503", "504", "timeout"}
+SLOWING = {"429", "502", "503", "504", "timeout"}
 
 
 def a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sent]]) -> None:
-    """What was claimed in a lane without limits, whose answers to this process have slowed nothing down, is sent at
-    once, whatever others do.
+    """What was claimed in a lane without limits is sent at once, whatever others do, where no answer to this process
+    has slowed the lane down, nor one to any process held it back.
 
     Where slots are so few that lanes have to share them, there is nothing to promise.
     """
@@ -41,8 +41,9 @@ def a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sen
             well = notes.was_well(writer, at_s - 1, at_s + _AT_ONCE_S)
             if not change.grants or not well or full >= SLOTS or _is_off(notes.switches[life.url], at_s):
                 continue
-            answers = [one for one in theirs if one.sender == writer and one.answered_s <= at_s + _AT_ONCE_S]
-            if any(one.answer in _SLOWS for one in answers):
+            heard = [one for one in theirs if one.answered_s <= at_s + _AT_ONCE_S]
+            answers = [one for one in heard if one.sender == writer]
+            if any(one.answer in SLOWING for one in answers) or any(one.asked_s for one in heard):
                 continue
             if _is_down(answers, at_s):
                 simulation.happened["claimed where a light circuit is open"] += 1

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+from tellwire.deliver.holds import BEHIND_MS
 from tellwire.model.delivery import EXPIRED, TRANSITIONS, Move, State
 from tellwire.policy.retry_after import MAX_RETRY_AFTER_MS
 from tellwire.signing.standard import TIMESTAMP_HEADER
@@ -12,6 +13,7 @@ from tellwire.store.tables import STATE_CODES, STATES
 
 from .batching import batches_hold_together
 from .clocks import DRIFT, ROUNDING_MS
+from .health import SLOWING
 from .limits import LONGEST_PROBE_S, limits_hold
 from .lines import a_lane_rests, a_new_order_is_kept, line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
@@ -375,7 +377,7 @@ def waits_follow_the_schedule(life: Life) -> None:
 
 def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
     """What is due while all is well is claimed soon, by whoever hears of it: nobody waits for a poll. Only where lanes
-    hold something back, or gave back what they held, it may take until the next one."""
+    hold something back or are slow, or gave back what they held, it may take until the next one."""
     for before, change in pairwise(life.changes):
         if not change.grants or before.state != PENDING or before.due_ms is None:
             continue
@@ -385,7 +387,8 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
                 due_s = max(due_s, min(seconds(switch.at_ms), claimed_s))
         if claimed_s - due_s <= SOON_S or not notes.was_well(None, due_s, claimed_s):
             continue
-        due_s = max(due_s, min(_held_until_s(notes, life.url, claimed_s), claimed_s))
+        held_s = _held_until_s(notes, life.url, claimed_s)
+        due_s = max(due_s, min(held_s, claimed_s))
         if line_of(notes, life) is not None:
             blocks = notes.simulation.in_line[life.url].on_exhausted == "block"
             if blocks or life.url in notes.simulation.new_orders:
@@ -396,7 +399,8 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
             turn_s += LEASE_MS / 1000  # the lane may be that of somebody who died
         if life.url in notes.simulation.limited:
             turn_s += LONGEST_PROBE_S
-        most_s = SLOW_POLL_S if _waits_in_a_lane(notes, life.url, before) else SOON_S
+        waits = _waits_in_a_lane(notes, life.url, before) or _is_slow(notes, life.url, claimed_s)
+        most_s = SLOW_POLL_S if waits else SOON_S
         life.require(claimed_s - turn_s <= most_s, f"due at {turn_s} s, claimed at {claimed_s} s")
 
 
@@ -407,9 +411,16 @@ def _waits_in_a_lane(notes: Notes, url: str, before: Change) -> bool:
     return given_back or any(url in some for some in (world.limited, world.in_line, world.batches))
 
 
+def _is_slow(notes: Notes, url: str, by_s: float) -> bool:
+    """Whether an answer has slowed the lane down: then it may take one at a time, as slots become free."""
+    return any(
+        one.url == url and one.answer in SLOWING and one.answered_s <= by_s for one in notes.simulation.sent
+    )
+
+
 def _held_until_s(notes: Notes, url: str, by_s: float) -> float:
     """Until when receivers that were overloaded may have had the lane held back."""
-    longest_s = max(ASKED_MS) / 1000
+    longest_s = (max(ASKED_MS) + BEHIND_MS) / 1000
     answers = [
         one.answered_s for one in notes.simulation.sent if one.url == url and one.answer in {"429", "503"}
     ]

@@ -28,7 +28,7 @@ _APART_S: Final = 0.25
 """Holds that are closer together are written together, a few hundred at a time."""
 _AT_ONCE: Final = 500
 _AFTER_TROUBLE_S: Final = 1.0
-_BEHIND_MS: Final = 500
+BEHIND_MS: Final = 500
 """So much longer waits who was not told itself."""
 
 
@@ -81,7 +81,7 @@ class Holds:
         for endpoint_id, end_ms in until_ms.items():
             known = self._held.get(endpoint_id)
             if known is None or known.until_ms < end_ms:
-                known = self._hold(self._lanes[endpoint_id], end_ms, behind_ms=_BEHIND_MS)
+                known = self._hold(self._lanes[endpoint_id], end_ms, behind_ms=BEHIND_MS)
             if known.until_ms == end_ms and known.written is None:
                 known.written = writes
         lifted = self._held.keys() - until_ms.keys()
