@@ -19,7 +19,7 @@ OTHER: Final = "other"
 
 STAGES: Final = ("publish", "record", "change", "release", "seal", "expire", "announce", OTHER)
 AGENTS: Final = (
-    "claimer", "fanner", "holding", "leases", "ownership", "pruner", "rearranger", "remover", "replayer", "roller",
+    "claimer", "fanner", "holding", "holds", "leases", "ownership", "pruner", "rearranger", "remover", "replayer", "roller",
     "watcher", "delivery", OTHER,
 )  # fmt: skip
 FAILING: Final = (
