@@ -361,7 +361,8 @@ def test_every_route_has_a_call() -> None:
 
 HERE_ONLY = {
     ("endpoints", "count_by_state"), ("deliveries", "count_due"), ("deliveries", "backlog"),
-    ("deliveries", "failing"), ("deliveries", "lag_ms"), ("keys", "catch_up"), ("keys", "find"), ("keys", "find_hashed"),
+    ("deliveries", "failing"), ("deliveries", "lag_ms"),
+    ("keys", "catch_up"), ("keys", "find"), ("keys", "find_hashed"),
     ("tokens", "access"), ("tokens", "find"), ("tokens", "portal", "made_with"), ("tokens", "portal", "ends_ms"),
     ("endpoints", "disable", "reason"), ("keys", "list", "tenant"),
 }  # fmt: skip

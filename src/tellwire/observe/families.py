@@ -19,8 +19,8 @@ OTHER: Final = "other"
 
 STAGES: Final = ("publish", "record", "change", "release", "seal", "expire", "announce", OTHER)
 AGENTS: Final = (
-    "claimer", "fanner", "holding", "holds", "leases", "ownership", "pruner", "rearranger", "remover", "replayer", "roller",
-    "watcher", "delivery", OTHER,
+    "claimer", "fanner", "holding", "holds", "leases", "ownership", "pruner", "rearranger", "remover", "replayer",
+    "roller", "watcher", "delivery", OTHER,
 )  # fmt: skip
 FAILING: Final = (
     "publish", "fan out", "claim", "record", "lease", "hold", "own", "rearrange", "expire", "announce", "watch",
