@@ -100,6 +100,23 @@ def test_bytes_that_nobody_asked_for_end_the_connection(data: bytes, more: bytes
     asyncio.run(scene())
 
 
+@given(data=st.sampled_from(_KEPT))
+def test_an_answer_to_one_who_has_gone_ends_the_connection(data: bytes) -> None:
+    """Who is cancelled closes the connection a moment later: in between it must not come to be another's."""
+
+    async def scene() -> None:
+        rested: list[Connection] = []
+        wire = _Wire()
+        connection = Connection(("127.0.0.1", "a"), rested.append, lambda _: None, 1_000)
+        connection.connection_made(wire)
+        connection.request(b"POST / HTTP/1.1\r\n\r\n", 100, 0.0).cancel()
+        connection.data_received(data)
+        assert wire.closed
+        assert rested == []
+
+    asyncio.run(scene())
+
+
 @given(
     data=st.sampled_from(_ANSWERS).flatmap(
         lambda good: st.tuples(

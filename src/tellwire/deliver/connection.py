@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes came."""
-        if self._answer is None:  # nobody asked
+        if self._answer is None or self._answer.cancelled():  # nobody asked, or nobody waits any more
             self._transport.abort()
             return
         self._received += len(data)
