@@ -9,8 +9,10 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from time import perf_counter
+from typing import Any, Final, TypeVar, cast
 
+import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.util import await_only
 
@@ -22,12 +24,13 @@ from .group_commit import BatchedWrite, BlockedError, Done, GroupCommit, Run, We
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .news import noted
+from .postgres_at_once import AtOnce, TooMuchError, is_at_once
 from .postgres_clock import ServerClock
 from .postgres_connections import READ_WITHIN_S, WRITE_WITHIN_S, connect, drop, name_of, pool_of, use_of
 from .postgres_days import DAY_MS, drop_before, make_ahead
 from .postgres_faults import collided, in_doubt, lost, translated
 from .postgres_hot import PostgresHotStatements, driver_of
-from .postgres_news import News
+from .postgres_news import CHANNEL, News
 from .postgres_order import PostgresOrderStatements
 from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
@@ -38,6 +41,8 @@ T = TypeVar("T")
 _READERS: Final = 5
 _TRIES: Final = 5
 _MIGRATION_LOCK: Final = 0x7E11_0001
+_AT_ONCE: Final = {"publish", "record"}
+"""The stages that mostly read nothing before they write."""
 
 
 class PostgresStore:
@@ -163,6 +168,10 @@ class PostgresStore:
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
+        at_once = is_at_once(connection)
+        if at_once is not None:
+            at_once.take_for_granted(self._roster.revision)
+            return self._roster
         roster, revision = self._roster, self.hot.revision(connection)
         while revision != roster.revision:  # others may commit between our statements: until it stands still
             roster = refresh(connection, roster, self._vault, revision)
@@ -226,6 +235,9 @@ class PostgresStore:
 
     async def _commit_past_others(self, work: Work) -> list[list[Any]]:
         """Commit; where a transaction of another process was in the way, again in a new one."""
+        outcomes = await self._commit_at_once(work)
+        if outcomes is not None:
+            return outcomes
         for tries_left in reversed(range(_TRIES)):
             try:
                 return await self._commit(work)
@@ -237,6 +249,54 @@ class PostgresStore:
                         f"database {self._name}: others were in the way again and again"
                     ) from error
         raise AssertionError("the last try returns or raises")
+
+    async def _commit_at_once(self, work: Work) -> list[list[Any]] | None:
+        """Commit in one statement; None where that cannot be: then nothing was written."""
+        if any(write.stage not in _AT_ONCE for write, _ in work):
+            return None
+        gathered = AtOnce()
+        try:
+            outcomes = [write.run(gathered.stand_in, items) for write, items in work]
+        except TooMuchError:
+            return None
+        ready_ms = noted(gathered.stand_in)
+        notification = None if ready_ms is None else (CHANNEL, self._news.word(ready_ms))
+        if gathered.is_empty:
+            return outcomes if notification is None else None
+        started = perf_counter()
+        with translated(self._name):
+            revision = await self._write_at_once(*gathered.whole(notification))
+        if revision is None:
+            return None
+        took_s = perf_counter() - started
+        total = sum(len(items) for _, items in work)
+        for write, items in work:
+            write.spent_s += took_s * len(items) / total
+        if revision != self._roster.revision:
+            await self._follow(revision)
+        return outcomes
+
+    async def _write_at_once(self, statement: str, values: list[Any]) -> int | None:
+        """Run the one statement; gives the revision of the control plane, or None where it could not be done."""
+        async with self._write_engine.connect() as connection:
+            driver = await connection.run_sync(driver_of)
+            asked = self._clock.ask()
+            try:
+                row = await driver.fetchrow(statement, *values)
+            except asyncpg.DivisionByZeroError:  # something that was taken for granted is not so
+                return None
+            except BaseException as error:
+                if collided(error):
+                    return None
+                if lost(error):
+                    await connection.run_sync(drop)
+                    if not isinstance(error, asyncpg.ReadOnlySQLTransactionError):  # which has done nothing
+                        raise in_doubt(self._name, error) from error
+                raise
+        if row is None:
+            return None
+        self._clock.told(asked, row[1])
+        return cast(int, row[0])
 
     async def _commit(self, work: Work) -> list[list[Any]]:
         before = self._roster
@@ -256,7 +316,7 @@ class PostgresStore:
             roster = self.roster_in(connection)
             ready_ms = noted(connection)
             if ready_ms is not None:
-                await_only(driver.execute(self._news.notification(self._own_name, ready_ms)))
+                await_only(driver.execute(self._news.notification(ready_ms)))
         except BaseException as error:
             self._roll_back(connection, error)
             raise

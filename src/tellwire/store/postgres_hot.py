@@ -14,6 +14,7 @@ from sqlalchemy.util import await_only
 from tellwire.model.delivery import EXPIRED, State
 
 from .news import note
+from .postgres_at_once import is_at_once
 from .postgres_clock import ServerClock
 from .rows import (
     AttemptRow,
@@ -48,15 +49,15 @@ class PostgresHotStatements:
             return
         keyed = [(row.tenant, row.idempotency_key, row.id) for row in rows if row.idempotency_key is not None]
         if keyed:
-            fetch(connection, _INSERT_KEYS, *columns(keyed))
+            store(connection, _INSERT_KEYS, *columns(keyed))
         statement = _INSERT_TIMED_EVENTS if isinstance(rows[0], TimedEventRow) else _INSERT_EVENTS
-        fetch(connection, statement, *columns(rows))
+        store(connection, statement, *columns(rows))
 
     def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
         """Store deliveries; those with a lease are born claimed."""
         if rows:
             in_order = isinstance(rows[0], OrderedDeliveryRow)
-            fetch(connection, _INSERT_ORDERED if in_order else _INSERT_DELIVERIES, *columns(rows))
+            store(connection, _INSERT_ORDERED if in_order else _INSERT_DELIVERIES, *columns(rows))
             left = [row for row in rows if row.lease_token is None]
             if left:
                 due_ms = min(row.due_ms for row in left)
@@ -65,7 +66,7 @@ class PostgresHotStatements:
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""
         if rows:
-            fetch(connection, _INSERT_PAGES, *columns(rows))
+            store(connection, _INSERT_PAGES, *columns(rows))
             note(connection)
 
     def record(
@@ -74,18 +75,25 @@ class PostgresHotStatements:
         """Write the outcomes whose lease still holds, with their attempts."""
         if not outcomes:
             return set()
-        held: set[bytes] = {row[0] for row in fetch(connection, _RECORD, *columns(outcomes))}
+        held = self._held(connection, outcomes)
         due_ms = min((row.due_ms for row in outcomes if row.due_ms is not None), default=None)
         if due_ms is not None:  # should this process be gone by then, somebody else is there
             note(connection, due_ms)
         rows = [_storable(row) for row in attempts if row.delivery_id in held]
         if rows:
-            fetch(connection, _INSERT_ATTEMPTS, *columns(rows))
+            store(connection, _INSERT_ATTEMPTS, *columns(rows))
         return held
+
+    def _held(self, connection: Connection, outcomes: Sequence[Outcome]) -> set[bytes]:
+        at_once = is_at_once(connection)
+        if at_once is None:
+            return {row[0] for row in fetch(connection, _RECORD, *columns(outcomes))}
+        at_once.gather(_RECORD, columns(outcomes), rows=len(outcomes))
+        return {outcome.id for outcome in outcomes}
 
     def append_tallies(self, connection: Connection, entries: bytes) -> None:
         """Append to the journal what this transaction does."""
-        fetch(connection, "INSERT INTO tally_journal (entries) VALUES ($1)", entries)
+        store(connection, "INSERT INTO tally_journal (entries) VALUES ($1)", entries)
 
     def extend(
         self, connection: Connection, leases: Sequence[tuple[bytes, int]], until_ms: int
@@ -154,6 +162,15 @@ def driver_of(connection: Connection) -> "asyncpg.Connection[Any]":
 def fetch(connection: Connection, statement: str, *values: Any) -> list[Any]:
     """Run a statement on the driver's own connection."""
     return cast(list[Any], await_only(driver_of(connection).fetch(statement, *values)))
+
+
+def store(connection: Connection, statement: str, *values: Any) -> None:
+    """Run a statement that writes and gives nothing back; it may wait for others to make one statement of all."""
+    at_once = is_at_once(connection)
+    if at_once is None:
+        fetch(connection, statement, *values)
+    else:
+        at_once.gather(statement, values)
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:

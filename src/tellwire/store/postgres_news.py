@@ -72,10 +72,13 @@ class News:
             await end([self._task])
         self._hang_up()
 
-    @staticmethod
-    def notification(own: str, ready_ms: int) -> str:
-        """The statement by which the process ``own`` tells the others."""
-        return f"SELECT pg_notify('{CHANNEL}', '{own} {ready_ms}')"
+    def word(self, ready_ms: int) -> str:
+        """What this process tells the others: something may be claimed from ``ready_ms`` on."""
+        return f"{self._own} {ready_ms}"
+
+    def notification(self, ready_ms: int) -> str:
+        """The statement by which it does."""
+        return f"SELECT pg_notify('{CHANNEL}', '{self.word(ready_ms)}')"
 
     async def _follow(self) -> None:
         pause_s = _FIRST_PAUSE_S
