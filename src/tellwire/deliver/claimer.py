@@ -42,6 +42,8 @@ from .timetable import Timetable
 _SURVEY_EVERY_MS: Final = 10_000
 _LANES_PER_PASS: Final = 200
 _PER_LANE_PER_PASS: Final = 100
+_IN_ORDER_PER_PASS: Final = 400
+"""At an endpoint with an order its lines share them, each of which then waits for a commit and the next pass."""
 _PASS_MS: Final = 20
 """A pass that has taken so long leaves other lanes to the next: who publishes meanwhile waits for it."""
 _APART_MS: Final = 20
@@ -254,7 +256,8 @@ class Claimer:
             found.ready.append((endpoint.id, found.taking.elsewhere[endpoint.id]))
             return
         lane = self._lanes.of(endpoint)
-        limit = min(self._lanes.room(lane, found.held), max(_PER_LANE_PER_PASS, lane.per_request))
+        most = _IN_ORDER_PER_PASS if self._sequences.stands_at(endpoint) else _PER_LANE_PER_PASS
+        limit = min(self._lanes.room(lane, found.held), max(most, lane.per_request))
         if found.taking.leaves_open(endpoint.id):
             limit = min(limit, lane.per_request)
         if limit <= 0:
