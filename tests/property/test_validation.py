@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tellwire.errors import FieldError, InvalidInputError
 from tellwire.model.limits import Limits
-from tellwire.publish.strict_json import locate, too_deep
+from tellwire.publish.strict_json import check, locate, parse, too_deep, with_decimals
 from tellwire.publish.validation import event_from_python, parse_batch, parse_event
 
 LIMITS = Limits()
@@ -109,6 +109,78 @@ def depth_of(value: object) -> int:
 def test_depth_is_counted_exactly(value: object, limit: int, style: dict[str, Any]) -> None:
     """The check on the text agrees with a walk over the values, brackets inside strings and all."""
     assert too_deep(json.dumps(value, **style).encode(), value, limit) is (depth_of(value) > limit)
+
+
+HOSTILE = st.sampled_from(
+    ["},{", "}, {", "],[", '","data":{', ',"data":{', "data", "\\", '"', "{", "}}", "[" * 9]
+)
+NESTS = st.recursive(
+    HOSTILE | st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(HOSTILE, inner, max_size=3),
+    max_leaves=30,
+)
+
+
+@given(NESTS, st.integers(0, 9), STYLES)
+def test_depth_is_counted_exactly_among_neighbours(value: object, limit: int, style: dict[str, Any]) -> None:
+    """Rows of objects and arrays go no deeper, whatever strings look like such a row."""
+    assert too_deep(json.dumps(value, **style).encode(), value, limit) is (depth_of(value) > limit)
+
+
+@given(st.lists(st.sampled_from(list('[]{},": ')) | HOSTILE, max_size=40).map("".join), st.integers(0, 3))
+def test_whatever_text_is_json_nests_as_its_values_do(text: str, limit: int) -> None:
+    """The same for text that no program would write."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return
+    assert too_deep(text.encode(), value, limit) is (depth_of(value) > limit)
+
+
+@given(NESTS, st.lists(st.tuples(st.integers(0, 400), st.sampled_from(PIECES)), max_size=2), STYLES)
+def test_both_readings_refuse_the_same(
+    value: object, changes: list[tuple[int, bytes]], style: dict[str, Any]
+) -> None:
+    """What is published is read without exact fractions, and refused for the same faults all the same."""
+    text = json.dumps([value, value], **style).encode()
+    for at, piece in changes:
+        text = text[:at] + piece + text[at:]
+    exact: list[object] = []
+    quick: list[object] = []
+    faults = faults_of(lambda: exact.append(parse(text, LIMITS, loc_depth=3)))
+    assert faults_of(lambda: quick.append(check(text, LIMITS, loc_depth=3))) == faults
+    if not faults:
+        assert json.loads(json.dumps(quick[0])) == json.loads(
+            json.dumps(with_decimals(exact[0]), default=float)
+        )
+
+
+KEYS = st.sampled_from(["data", ",data:{", "}}", ',"data":{', '{"data":{', "\\", '\\"data":{', "{", "}"])
+OTHER_FIELDS = st.fixed_dictionaries(
+    {"type": st.just("a.b")},
+    optional={"idempotency_key": KEYS, "ordering_key": KEYS, "tenant": st.just("data")},
+)
+COMPACT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
+
+
+@given(st.dictionaries(HOSTILE, NESTS, max_size=3), OTHER_FIELDS, st.data())
+def test_data_is_cut_out_where_it_stands(
+    data: dict[str, Any], others: dict[str, str], draw: st.DataObject
+) -> None:
+    """Whichever fields stand around data, and whatever in them looks like it: its text is the member's own."""
+    style: dict[str, Any] = draw.draw(st.one_of(STYLES, st.just(COMPACT)))
+    text = json.dumps(data, **style).encode()
+    members = [
+        b"%b:%b" % (json.dumps(name).encode(), json.dumps(value).encode()) for name, value in others.items()
+    ]
+    name = draw.draw(st.sampled_from([b'"data":', b'"data":', b'"d\\u0061ta":', b'"data" : ']))
+    members = [*draw.draw(st.permutations(members)), name + text]
+    if draw.draw(st.booleans()):
+        members = draw.draw(st.permutations(members))
+    spaces = st.sampled_from([b"", b"", b" ", b"\n"])
+    before, between, inside, after = (draw.draw(spaces) for _ in range(4))
+    body = before + b"{" + (b"," + between).join(members) + inside + b"}" + after
+    assert parse_event(body, LIMITS).data == text
 
 
 @given(DATA, st.data())

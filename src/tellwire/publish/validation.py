@@ -19,7 +19,7 @@ from ..model.order import MAX_ORDERING_KEY_CHARS
 from ..model.tenant import DEFAULT_TENANT, is_tenant_id
 from .occurred import occurred_ms
 from .python_data import encode_data
-from .strict_json import deep_fault, parse, shorten, too_deep
+from .strict_json import check, deep_fault, shorten, too_deep
 
 _FIELDS: Final = frozenset(
     {"type", "data", "tenant", "idempotency_key", "occurred_at", "deliver_at", "expires_at", "ordering_key"}
@@ -39,6 +39,8 @@ class _Batch(msgspec.Struct):
     events: list[_Data]
 
 
+_OPENING: Final = ord("{")
+_TO_VALUE: Final = len('"data":')
 _decode_data: Final = msgspec.json.Decoder(_Data).decode
 _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 
@@ -54,10 +56,10 @@ def parse_event(body: bytes, limits: Limits, bound_to: str | None = None) -> New
     """
     if len(body) > limits.payload_bytes + ENVELOPE_BYTES:
         raise _too_large(len(body), limits)
-    fields = parse(body, limits, loc_depth=1)
+    fields = check(body, limits, loc_depth=1)
     faults = _Faults()
     if isinstance(fields, dict):
-        event = _check(fields, _raw_data(body), limits, faults, (), bound_to)
+        event = _check(fields, _raw_data(body, fields), limits, faults, (), bound_to)
         if event is not None:
             return event
     else:
@@ -76,7 +78,7 @@ def parse_batch(body: bytes, limits: Limits, bound_to: str | None = None) -> lis
     if len(body) > limits.batch_bytes:
         msg = f"the body has {len(body)} bytes; a batch has at most {limits.batch_bytes}"
         raise LimitExceededError([FieldError((), msg)], limit="batch_bytes", maximum=limits.batch_bytes)
-    items = _batch_items(parse(body, limits, loc_depth=3), limits)
+    items = _batch_items(check(body, limits, loc_depth=3), limits)
     try:
         texts = [bytes(item.data) for item in _decode_batch(body).events]
     except msgspec.ValidationError:
@@ -120,7 +122,7 @@ def event_from_python(
         text = encode_data(data)
         if len(text) > limits.payload_bytes:
             raise _too_large(len(text), limits)
-        value = parse(text, limits, loc_depth=0)
+        value = check(text, limits, loc_depth=0)
     except InvalidInputError as error:
         limit = (error.limit, error.maximum) if isinstance(error, LimitExceededError) else None
         for fault in error.errors:
@@ -181,7 +183,25 @@ def _batch_items(body: object, limits: Limits) -> list[object]:
     return items
 
 
-def _raw_data(body: bytes) -> bytes:
+def _raw_data(body: bytes, fields: dict[str, object]) -> bytes:
+    """The text of ``data`` in a body that is strict JSON and was read as ``fields``.
+
+    Where ``data`` is an object and the last field, and only plain fields stand before it, it is cut out
+    instead of being parsed again. In JSON, ``,"data":{`` (and ``{"data":{``) is a key and the beginning of
+    its value: a quote inside a string has a backslash before it, and one that ends a string is not followed
+    by a letter. It is a key of the body itself, as no other object begins before it; and there is only one
+    such key. A ``}`` just before the last ``}`` is outside of strings, so it ends the value of the last field.
+    """
+    at = body.find(b'"data":{')
+    if (
+        at > 0
+        and body[at - 1] in b",{"
+        and body.endswith(b"}}")
+        and body.find(b"{", 1, at) < 0
+        and body[0] == _OPENING
+        and next(reversed(fields)) == "data"
+    ):
+        return body[at + _TO_VALUE : -1]
     try:
         return bytes(_decode_data(body).data)
     except msgspec.DecodeError as error:
