@@ -137,7 +137,11 @@ def test_whatever_text_is_json_nests_as_its_values_do(text: str, limit: int) -> 
     assert too_deep(text.encode(), value, limit) is (depth_of(value) > limit)
 
 
-@given(NESTS, st.lists(st.tuples(st.integers(0, 400), st.sampled_from(PIECES)), max_size=2), STYLES)
+@given(
+    NESTS,
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(PIECES)), max_size=2),
+    st.one_of(STYLES, st.just({"ensure_ascii": False, "separators": (",", ":")})),
+)
 def test_both_readings_refuse_the_same(
     value: object, changes: list[tuple[int, bytes]], style: dict[str, Any]
 ) -> None:
@@ -160,6 +164,29 @@ OTHER_FIELDS = st.fixed_dictionaries(
     {"type": st.just("a.b")},
     optional={"idempotency_key": KEYS, "ordering_key": KEYS, "tenant": st.just("data")},
 )
+
+
+@given(
+    st.text("ab", min_size=1, max_size=3), st.lists(st.sampled_from("abc"), min_size=1, max_size=6), SCALARS
+)
+def test_both_readings_find_the_same_duplicate(inner: str, keys: list[str], value: object) -> None:
+    """A key that appears twice is refused in compact text too, however deep it stands."""
+    scalar = json.dumps(value).encode()
+    members = b",".join(b'"%b":%b' % (key.encode(), scalar) for key in keys)
+    text = b'{"%b":[{%b}]}' % (inner.encode(), members)
+    faults = faults_of(lambda: check(text, LIMITS, loc_depth=3))
+    assert faults == faults_of(lambda: parse(text, LIMITS, loc_depth=3))
+    assert bool(faults) is (len(set(keys)) < len(keys))
+
+
+@given(st.sampled_from([b"[", b'{"k":']), st.integers(170, 210))
+def test_both_readings_refuse_the_same_depth(opening: bytes, depth: int) -> None:
+    """What nests too deep for one is too deep for the other."""
+    text = opening * depth + b"1" + (b"]" if opening == b"[" else b"}") * depth
+    faults = faults_of(lambda: parse(text, LIMITS, loc_depth=1))
+    assert faults_of(lambda: check(text, LIMITS, loc_depth=1)) == faults
+
+
 COMPACT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
 
 

@@ -4,7 +4,8 @@ The first look at what was published, before `validation` reads the fields. Refu
 and Infinity, lone surrogates, invalid UTF-8 and byte order marks (RFC 8259 sections 4, 6 and 8; I-JSON, RFC
 7493 section 2), integers of more than 4,300 digits (Python and many others stop there), and deep nesting.
 
-The hot path is one call of jiter, in Rust. Finding out where exactly a fault sits is left to the cold path.
+The hot path for what is published is `check`: msgspec reads the text and writes it again, in C; for other text, it
+is one call of jiter, in Rust. Finding out where exactly a fault sits is left to the cold path, `parse`.
 """
 
 import re
@@ -28,6 +29,13 @@ _MAX_NAME_CHARS: Final = 64
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _TOKEN: Final = re.compile(_STRING + rb"|[{}\[\],:]", re.DOTALL)
 _CONTAINERS: Final = (dict, list)
+_decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
+_STYLE_BYTES: Final = 256
+"""Whether JSON is written with spaces shows in its first bytes."""
+
+_SHALLOW: Final = 180
+"""Fewer levels than jiter refuses (200)."""
 
 
 def parse(text: bytes, limits: Limits, *, loc_depth: int) -> object:
@@ -57,8 +65,17 @@ def parse(text: bytes, limits: Limits, *, loc_depth: int) -> object:
 def check(text: bytes, limits: Limits, *, loc_depth: int) -> object:
     """Like `parse`, for who does not look at fractions: they come out as plain floats, which costs less.
 
-    What is accepted is the same: digits and exponents that no float can hold are no fault in either.
+    What is accepted is the same. Text that an encoder makes again, byte for byte, from what was read is the JSON
+    of a value whose objects have each key once, in UTF-8, without NaN and lone surrogates: nothing is left to
+    be refused but nesting. Most programs write such text. All other text is left to jiter.
     """
+    if text.find(b'": ', 0, _STYLE_BYTES) < 0 and text.find(b"\n", 0, _STYLE_BYTES) < 0:
+        try:
+            value = _decode(text)
+            if _encode(value) == text and not too_deep(text, value, _SHALLOW):
+                return value
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+            pass  # The cold path says why.
     try:
         return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
     except ValueError:
