@@ -1,12 +1,20 @@
-"""A PostgreSQL server for the tests: one a session, in a folder of its own, with a database for each test."""
+"""A PostgreSQL server for the tests: one a session, in a folder of its own, with a database for each test.
+
+Another one, of another version say, is used where ``TELLWIRE_TEST_POSTGRES`` has the URL of its database ``postgres``,
+as a superuser: ``postgresql://postgres@127.0.0.1:5414/postgres?``. Tests that stop or starve a server start their own.
+"""
 
 import atexit
 import hashlib
+import os
 import shutil
 import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Protocol
+
+import psycopg
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -19,9 +27,36 @@ from sqlalchemy.pool import NullPool
 from tellwire.store.migrations.migrate import migrate
 
 
+class Server(Protocol):
+    """What the tests need of a server."""
+
+    def psql(self, command: str) -> object:
+        """Run SQL in the database ``postgres``."""
+
+    def get_uri(self) -> str:
+        """The URL of the database ``postgres``."""
+
+
+class Running:
+    """A server that somebody else has started."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def psql(self, command: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(command.encode())
+
+    def get_uri(self) -> str:
+        return self._url
+
+
 @cache
-def server() -> PostgresServer:
+def server() -> Server:
     """The server that the tests share; it ends with the process."""
+    running = os.environ.get("TELLWIRE_TEST_POSTGRES")
+    if running:
+        return Running(running)
     return start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-")))
 
 
@@ -58,7 +93,7 @@ def empty_database_in(folder: Path) -> str:
 @cache
 def _with_tables() -> str:
     """The name of a database that others are copied from, which takes a tenth of the time of all migrations."""
-    name = "with_tables"
+    name = f"with_tables{os.getpid()}"
     server().psql(f"CREATE DATABASE {name};")
     url = url_of(server(), name).replace("postgresql:", "postgresql+psycopg:")
     with create_engine(url, poolclass=NullPool).begin() as connection:
@@ -73,6 +108,6 @@ def _database(folder: Path, like: str) -> str:
     return url_of(server(), name)
 
 
-def url_of(server: PostgresServer, name: str) -> str:
+def url_of(server: Server, name: str) -> str:
     """The URL of a database on ``server``."""
     return str(server.get_uri()).replace("/postgres?", f"/{name}?")

@@ -1,7 +1,11 @@
 """Endpoints that fail for days, as several processes see them: warned of, disabled, given time anew."""
 
 import json
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
+
+import pytest
 
 from tellwire.clock import Clock, rfc3339
 from tellwire.deliver.watcher import Watcher
@@ -39,7 +43,7 @@ class Days:
     def __init__(self, *stores: Store, days: int = 5) -> None:
         self.facts: list[Fact] = []
         self.calendar = Calendar()
-        telemetry = Telemetry()
+        self.telemetry = telemetry = Telemetry()
         telemetry.subscribe(self.facts.append)
         self.watchers = [
             Watcher(store, self.calendar, telemetry, days, announcer_of(store, self.calendar))
@@ -174,3 +178,43 @@ async def test_it_can_be_switched_off(store: Store, vault: Vault) -> None:
         await days.attempt(hours, False)
     assert days.facts == []
     assert days.watchers[0]._failed == {}
+
+
+class Interrupted(Watcher):
+    """Something happens between its look and what follows from that."""
+
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def _disable(self, id: bytes, since_ms: int, failing_ms: int) -> None:
+        await self.meanwhile()
+        await super()._disable(id, since_ms, failing_ms)
+
+
+@pytest.mark.parametrize("what", ["nothing", "a success", "another URL", "a pause"])
+async def test_an_endpoint_that_is_well_at_the_last_moment_stays(
+    store: Store, second: Store, vault: Vault, what: str
+) -> None:
+    """What other processes see, and what people change, between the look and the disabling counts."""
+    await add_endpoint(store, vault, 1)
+    days = Days(store, second)
+    last = Interrupted(store, days.calendar, days.telemetry, 5, announcer_of(store, days.calendar))
+
+    async def change(fields: dict[str, Any]) -> None:
+        await second.write(partial(endpoints.change, vault=vault, id=ID, fields=fields, now_ms=NOW))
+
+    async def meanwhile() -> None:
+        if what == "a success":
+            days.watchers[1].ended(raw(1), days.calendar.ms, True)
+            await days.watchers[1].look()
+        elif what == "another URL":
+            await change({"url": "https://other.example/"})
+        elif what == "a pause":
+            await change({"state": EndpointState.PAUSED})
+
+    last.meanwhile = meanwhile
+    for hours in range(0, 120, 10):
+        await days.attempt(hours, False)
+    last.ended(raw(1), NOW + 121 * HOUR, False)
+    await last.look()
+    assert days.disabled == ([ID] if what == "nothing" else [])
+    assert ((await stored(store, vault)).state is EndpointState.DISABLED) == (what == "nothing")

@@ -28,10 +28,10 @@ _DAY_MS: Final = 86_400_000
 
 
 class _Found(NamedTuple):
-    """Warnings to tell, and endpoints whose time is over, with how long they have failed."""
+    """Warnings to tell, and endpoints whose time is over, with since when and how long they have failed."""
 
     warnings: list[EndpointFailing]
-    over: list[tuple[bytes, int]]
+    over: list[tuple[bytes, int, int]]
 
 
 class Watcher:
@@ -87,8 +87,8 @@ class Watcher:
         self._announcer.told()
         for fact in found.warnings:
             self._telemetry.emit(fact)
-        for id, failing_ms in found.over:
-            await self._disable(id, failing_ms)
+        for id, since_ms, failing_ms in found.over:
+            await self._disable(id, since_ms, failing_ms)
 
     def _take_back(self, succeeded: set[bytes], failed: dict[bytes, tuple[int, int]]) -> None:
         """Put what could not be noted before what was told meanwhile."""
@@ -107,7 +107,7 @@ class Watcher:
             failing_ms = last_ms - since_ms
             due = warnings_due(failing_ms, most_ms)
             if warnings and is_over(failing_ms, most_ms):
-                found.over.append((id, failing_ms))
+                found.over.append((id, since_ms, failing_ms))
             elif due > warnings and failing.note_warning(connection, id, due):
                 left_ms = max(since_ms + most_ms - self._clock.now_ms(), 0)
                 fact = EndpointFailing(encode(ENDPOINT, id), failing_ms, left_ms)
@@ -115,12 +115,17 @@ class Watcher:
                 self._announcer.announce(connection, fails(self._announcer, connection, id, fact))
         return found
 
-    async def _disable(self, id: bytes, failing_ms: int) -> None:
-        """In a transaction of its own, which takes its locks in the order of every change of an endpoint."""
+    async def _disable(self, id: bytes, since_ms: int, failing_ms: int) -> None:
+        """In a transaction of its own, which takes its locks in the order of every change of an endpoint.
+
+        It looks again: meanwhile the endpoint may have recovered, or people may have changed it.
+        """
         reason = f"every attempt has failed for {_days(failing_ms)}"
         now_ms = self._clock.now_ms()
 
         def disable_it(connection: Connection) -> bool:
+            if not failing.still_fails(connection, id, since_ms):
+                return False
             disabled = disable(connection, id, reason, now_ms=now_ms)
             if disabled:
                 self._announcer.endpoint_changed(connection, "endpoint.disabled", id, changed=SWITCHED)

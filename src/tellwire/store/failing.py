@@ -69,6 +69,22 @@ def long_failing(connection: Connection, for_ms: int) -> list[Failing]:
     return [Failing(*row) for row in rows]
 
 
+def still_fails(connection: Connection, endpoint_id: bytes, since_ms: int) -> bool:
+    """Whether an enabled endpoint has failed since then, up to this moment.
+
+    Its row is locked first, as by every change of it, so that none comes in between.
+    """
+    is_on = select(endpoints.c.id).where(
+        endpoints.c.id == endpoint_id,
+        endpoints.c.state == EndpointState.ENABLED,
+        endpoints.c.deleted_ms.is_(None),
+    )
+    if connection.execute(is_on.with_for_update()).first() is None:
+        return False
+    since = select(failing.c.since_ms).where(failing.c.endpoint_id == endpoint_id)
+    return connection.execute(since).scalar_one_or_none() == since_ms
+
+
 def note_warning(connection: Connection, endpoint_id: bytes, warnings: int) -> bool:
     """Note that so many warnings were told; false where another process has told this one."""
     noted = connection.execute(
