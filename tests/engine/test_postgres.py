@@ -44,6 +44,20 @@ async def test_what_one_process_publishes_another_delivers(tmp_path: Path, recei
     assert len(receiver.requests) == 20
 
 
+async def test_an_idle_worker_is_woken_and_does_not_poll(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that looks by itself once an hour delivers what another publishes, event after event: it was told of each."""
+    monkeypatch.setattr(claimer, "_SURVEY_EVERY_MS", 3_600_000)
+    url = database_in(tmp_path)
+    async with on(url, deliver=False) as publisher, on(url) as deliverer:
+        await publisher.endpoints.create(receiver.url, events=["*"])
+        for number in range(1, 11):
+            await publisher.publish("order.paid", {"n": number})
+            await receiver.met(number)
+            assert await deliverer.drained()
+
+
 async def test_two_that_deliver_send_each_event_once(tmp_path: Path, receiver: Receiver) -> None:
     """Two processes that publish and deliver at once share the work and double nothing."""
     url = database_in(tmp_path)
