@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 from tests.postgres import database_in
 
+from tellwire.errors import InvalidInputError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import BatchedWrite
@@ -178,6 +179,26 @@ async def test_what_wants_to_read_is_written_in_the_usual_way(store: PostgresSto
     assert await publishing.write(publish) == [0]
     assert publishing.runs == 2
     assert await count_events(store) == 1
+
+
+async def test_a_refusal_is_never_by_what_was_only_believed(store: PostgresStore, tmp_path: Path) -> None:
+    """What was published is refused for good only after a look at the control plane as it is now."""
+    other = PostgresStore(database_in(tmp_path), Vault(KEY))
+    await other.open()
+    publishing = Writer(store, "publish")
+    await store._news.close()  # it hears nothing any more
+    before = store.roster.revision
+    await add_endpoint(other, Vault(KEY), 1)
+
+    def publish(connection: Connection) -> InvalidInputError | None:
+        if store.roster_in(connection).revision == before:
+            return InvalidInputError.at(msg="there is nobody")
+        store.hot.insert_events(connection, [event_row(1)])
+        return None
+
+    await publishing.write(publish)
+    assert await count_events(store) == 1
+    await other.close()
 
 
 async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, tmp_path: Path) -> None:

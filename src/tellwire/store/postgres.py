@@ -261,8 +261,9 @@ class PostgresStore:
             return None
         ready_ms = noted(gathered.stand_in)
         notification = None if ready_ms is None else (CHANNEL, self._news.word(ready_ms))
-        if gathered.is_empty:
-            return outcomes if notification is None else None
+        # Who is refused may be so only by what was believed: that a key is new, or the control plane as it was.
+        if gathered.is_empty or any(isinstance(one, BaseException) for some in outcomes for one in some):
+            return None
         started = perf_counter()
         with translated(self._name):
             revision = await self._write_at_once(*gathered.whole(notification))
