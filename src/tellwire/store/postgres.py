@@ -284,7 +284,9 @@ class PostgresStore:
             asked = self._clock.ask()
             try:
                 row = await driver.fetchrow(statement, *values)
-            except asyncpg.DivisionByZeroError:  # something that was taken for granted is not so
+            except (asyncpg.DataError, ValueError):
+                # It divides by zero, as something taken for granted is not so; or one of the values cannot be sent
+                # or stored, and the usual way finds out whose.
                 return None
             except BaseException as error:
                 if collided(error):
