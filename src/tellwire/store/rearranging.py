@@ -86,12 +86,18 @@ def change(
             return False
     forget(connection, endpoint_id)
     before = deliveries.c.id < first_id_of(now_ms + CLOCKS_APART_MS)
-    last = select(func.max(deliveries.c.id)).where(deliveries.c.endpoint_id == endpoint_id, before)
+    # Not max(): PostgreSQL has it for bytes since 18 only, and so it is with min() below.
+    last = (
+        select(deliveries.c.id)
+        .where(deliveries.c.endpoint_id == endpoint_id, before)
+        .order_by(deliveries.c.endpoint_id.desc(), deliveries.c.id.desc())
+        .limit(1)
+    )
     connection.execute(
         insert(rearrangements).values(
             endpoint_id=endpoint_id,
             holds=int(order != "none"),
-            behind=connection.execute(last).scalar_one() or _FIRST,
+            behind=connection.execute(last).scalar() or _FIRST,
         )
     )
     return True
@@ -113,11 +119,15 @@ def first(connection: Connection, endpoint_id: bytes) -> bytes:
     # Not simply the least id: for that, the database might go through all that has ended.
     id = func.coalesce(deliveries.c.id, deliveries.c.id)
     firsts = [
-        select(func.min(id).label("id")).where(deliveries.c.endpoint_id == endpoint_id, text(condition))
+        select(id.label("id"))
+        .where(deliveries.c.endpoint_id == endpoint_id, text(condition))
+        .order_by(id)
+        .limit(1)
+        .subquery()
         for condition in (*STILL_PENDING, _BLOCKS)
     ]
-    found = connection.execute(select(func.min(union_all(*firsts).subquery().c.id))).scalar_one()
-    return _FIRST if found is None else _before(found)
+    found = connection.execute(union_all(*(select(one.c.id) for one in firsts))).scalars().all()
+    return _before(min(found)) if found else _FIRST
 
 
 def take(connection: Connection, endpoint_id: bytes) -> Mark | None:
@@ -138,8 +148,9 @@ def move_page(connection: Connection, mark: Mark, order: str | None, *, after: b
         deliveries.c.endpoint_id == mark.endpoint_id, deliveries.c.id > after
     )
     some = page.order_by(deliveries.c.endpoint_id, deliveries.c.id).limit(most).subquery()
-    last, seen = connection.execute(select(func.max(some.c.id), func.count()).select_from(some)).one()
-    up_to, moved, left = last or after, 0, None
+    ends = select(some.c.id, func.count().over()).order_by(some.c.id.desc()).limit(1)
+    last, seen = connection.execute(ends).first() or (after, 0)
+    up_to, moved, left = last, 0, None
     if seen:
         wrong = page.where(deliveries.c.id <= last, _is_wrong(order))
         free = wrong.with_for_update(skip_locked=True, of=deliveries)

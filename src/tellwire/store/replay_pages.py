@@ -115,10 +115,11 @@ def look(connection: Connection, replay: TakenReplay, limit: int) -> tuple[list[
         replay.asks_missing
     ):  # first of all, so that the deliveries of what is fanned out meanwhile are seen below
         unfinished = connection.execute(
-            select(func.min(fanout_pages.c.event_id)).where(
-                fanout_pages.c.event_id > replay.up_to, fanout_pages.c.event_id < end
-            )
-        ).scalar_one()
+            select(fanout_pages.c.event_id)
+            .where(fanout_pages.c.event_id > replay.up_to, fanout_pages.c.event_id < end)
+            .order_by(fanout_pages.c.event_id)  # PostgreSQL has min() for bytes since 18 only
+            .limit(1)
+        ).scalar()
         end = unfinished or end
     span = (
         select(events.c.id, events.c.tenant, events.c.type)

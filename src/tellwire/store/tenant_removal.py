@@ -9,7 +9,7 @@ on. The row itself stays a while, empty, for processes that have not looked for 
 from enum import Enum
 from typing import Final
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from .failing import forget
 from .pruning import forget_keys
@@ -141,7 +141,10 @@ def _remove_endpoints(connection: Connection, tenant: str) -> Piece | None:
     if not found:
         return Piece.LATER if connection.execute(query).first() else None
     late = connection.execute(
-        select(func.min(deliveries.c.event_id)).where(deliveries.c.endpoint_id.in_(found))
+        select(deliveries.c.event_id)
+        .where(deliveries.c.endpoint_id.in_(found))
+        .order_by(deliveries.c.event_id)  # PostgreSQL has min() for bytes since 18 only
+        .limit(1)
     ).scalar()
     if late is not None:
         _note(connection, tenant, (int.from_bytes(late, "big") - 1).to_bytes(16, "big"))
