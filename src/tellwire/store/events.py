@@ -13,7 +13,7 @@ from tellwire.model.page import Page
 
 from .fanouts import left_of_event
 from .paging import decode_cursor, first_id_of, page
-from .postgres_at_once import is_at_once
+from .postgres_at_once import gatherer_of
 from .tables import NO_DATA, events, idempotency_keys
 
 
@@ -60,7 +60,7 @@ def known_by_keys(connection: Connection, places: Sequence[tuple[str, str]]) -> 
 
     Where all is to be one statement, keys are believed to be new: their unique index says so if they are not.
     """
-    if is_at_once(connection):
+    if gatherer_of(connection) is not None:
         return []
     query = select(
         events.c.tenant,

@@ -24,7 +24,7 @@ from .group_commit import BatchedWrite, BlockedError, Done, GroupCommit, Run, We
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .news import noted
-from .postgres_at_once import AtOnce, TooMuchError, is_at_once
+from .postgres_at_once import AtOnce, TooMuchError, gatherer_of
 from .postgres_clock import ServerClock
 from .postgres_connections import READ_WITHIN_S, WRITE_WITHIN_S, connect, drop, name_of, pool_of, use_of
 from .postgres_days import DAY_MS, drop_before, make_ahead
@@ -168,7 +168,7 @@ class PostgresStore:
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
-        at_once = is_at_once(connection)
+        at_once = gatherer_of(connection)
         if at_once is not None:
             at_once.take_for_granted(self._roster.revision)
             return self._roster

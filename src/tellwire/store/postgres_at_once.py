@@ -71,7 +71,7 @@ class AtOnce:
         return text, [*self._values, *expected, *granted, *(notification or ())]
 
 
-def is_at_once(connection: Connection) -> AtOnce | None:
+def gatherer_of(connection: Connection) -> AtOnce | None:
     """The gatherer that stands in for this connection, if one does."""
     return connection if isinstance(connection, AtOnce) else None
 

@@ -14,7 +14,7 @@ from sqlalchemy.util import await_only
 from tellwire.model.delivery import EXPIRED, State
 
 from .news import note
-from .postgres_at_once import is_at_once
+from .postgres_at_once import gatherer_of
 from .postgres_clock import ServerClock
 from .rows import (
     AttemptRow,
@@ -85,7 +85,7 @@ class PostgresHotStatements:
         return held
 
     def _held(self, connection: Connection, outcomes: Sequence[Outcome]) -> set[bytes]:
-        at_once = is_at_once(connection)
+        at_once = gatherer_of(connection)
         if at_once is None:
             return {row[0] for row in fetch(connection, _RECORD, *columns(outcomes))}
         at_once.gather(_RECORD, columns(outcomes), rows=len(outcomes))
@@ -166,7 +166,7 @@ def fetch(connection: Connection, statement: str, *values: Any) -> list[Any]:
 
 def store(connection: Connection, statement: str, *values: Any) -> None:
     """Run a statement that writes and gives nothing back; it may wait for others to make one statement of all."""
-    at_once = is_at_once(connection)
+    at_once = gatherer_of(connection)
     if at_once is None:
         fetch(connection, statement, *values)
     else:
