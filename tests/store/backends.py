@@ -49,8 +49,17 @@ def sqlite_path(folder: Path) -> Path:
     return folder / "tellwire.db"
 
 
+POSTGRES = Backend("postgres", make_postgres)
 BACKENDS = (
     Backend("sqlite", make_sqlite),
     Backend("sqlite-inline", make_inline),
-    Backend("postgres", make_postgres),
+    POSTGRES,
 )
+
+
+class Listener(PostgresStore):
+    """A process that does nothing but hear."""
+
+    def __init__(self, url: str) -> None:
+        self.told: list[int] = []
+        super().__init__(url, Vault(KEY), on_ready=self.told.append)

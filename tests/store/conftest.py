@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.postgres import database_in
 
 from tellwire.signing.vault import Vault
 from tellwire.store.store import Store
 
-from .backends import BACKENDS, KEY, Backend
+from .backends import BACKENDS, KEY, Backend, Listener
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
@@ -37,3 +38,11 @@ async def second(backend: Backend, vault: Vault, tmp_path: Path, store: Store) -
     await second.open()
     yield second
     await second.close()
+
+
+@pytest.fixture
+async def listener(tmp_path: Path, store: Store) -> AsyncIterator[Listener]:
+    listener = Listener(database_in(tmp_path))
+    await listener.open()
+    yield listener
+    await listener.close()

@@ -1,7 +1,6 @@
 """What processes on one PostgreSQL tell each other, and what becomes of those that cannot hear."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -16,32 +15,13 @@ from tellwire.signing.vault import Vault
 from tellwire.store import postgres_connections, tenants
 from tellwire.store.postgres import PostgresStore
 
-from .backends import KEY
+from .backends import KEY, POSTGRES, Backend, Listener
 from .rows import NOW, add_endpoint, delivery_row, event_row, outcome, raw, until
 
 
-class Listener(PostgresStore):
-    """A process that does nothing but hear."""
-
-    def __init__(self, url: str) -> None:
-        self.told: list[int] = []
-        super().__init__(url, Vault(KEY), on_ready=self.told.append)
-
-
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(database_in(tmp_path), Vault(KEY))
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-async def listener(tmp_path: Path, store: PostgresStore) -> AsyncIterator[Listener]:
-    listener = Listener(database_in(tmp_path))
-    await listener.open()
-    yield listener
-    await listener.close()
+def backend() -> Backend:
+    return POSTGRES
 
 
 async def test_a_retry_is_told_with_the_time_at_which_it_is_due(

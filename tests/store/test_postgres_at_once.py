@@ -2,21 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
-from tests.postgres import database_in
 
 from tellwire.errors import InvalidInputError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import BatchedWrite
 from tellwire.store.postgres import PostgresStore
+from tellwire.store.store import Store
 
-from .backends import KEY
+from .backends import KEY, POSTGRES, Backend, Listener
 from .rows import (
     NOW,
     add_endpoint,
@@ -30,7 +28,6 @@ from .rows import (
     stored_deliveries,
     until,
 )
-from .test_postgres import Listener
 
 Item = tuple[Any, "asyncio.Future[Any]"]
 
@@ -61,11 +58,16 @@ class Writer:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(database_in(tmp_path), Vault(KEY))
-    await store.open()
-    yield store
-    await store.close()
+def backend() -> Backend:
+    return POSTGRES
+
+
+@pytest.fixture
+async def unheard(store: PostgresStore, second: Store) -> Store:
+    """Another process, which has just made an endpoint; the first one hears nothing any more."""
+    await store._news.close()
+    await add_endpoint(second, Vault(KEY), 1)
+    return second
 
 
 @pytest.fixture
@@ -115,15 +117,10 @@ async def test_an_event_and_its_result_are_one_statement_each(
 
 
 async def test_what_was_believed_of_the_control_plane_is_checked(
-    store: PostgresStore, tmp_path: Path
+    store: PostgresStore, unheard: Store
 ) -> None:
     """An endpoint that another process has just made gets the next event, though nobody has told this one yet."""
-    other = PostgresStore(database_in(tmp_path), Vault(KEY))
-    await other.open()
-    publishing = Writer(store, "publish")
-    await store._news.close()  # it hears nothing any more
-    before = store.roster.revision
-    await add_endpoint(other, Vault(KEY), 1)
+    publishing, before = Writer(store, "publish"), store.roster.revision
     seen: list[int] = []
 
     def publish(connection: Connection) -> None:
@@ -132,10 +129,9 @@ async def test_what_was_believed_of_the_control_plane_is_checked(
 
     await publishing.write(publish)
     assert seen[0] == before
-    assert seen[-1] == other.roster.revision > before
-    assert store.roster.revision == other.roster.revision
+    assert seen[-1] == unheard.roster.revision > before
+    assert store.roster.revision == unheard.roster.revision
     assert await count_events(store) == 1
-    await other.close()
 
 
 async def test_a_lease_that_was_lost_is_left_alone(store: PostgresStore) -> None:
@@ -181,14 +177,9 @@ async def test_what_wants_to_read_is_written_in_the_usual_way(store: PostgresSto
     assert await count_events(store) == 1
 
 
-async def test_a_refusal_is_never_by_what_was_only_believed(store: PostgresStore, tmp_path: Path) -> None:
+async def test_a_refusal_is_never_by_what_was_only_believed(store: PostgresStore, unheard: Store) -> None:
     """What was published is refused for good only after a look at the control plane as it is now."""
-    other = PostgresStore(database_in(tmp_path), Vault(KEY))
-    await other.open()
-    publishing = Writer(store, "publish")
-    await store._news.close()  # it hears nothing any more
-    before = store.roster.revision
-    await add_endpoint(other, Vault(KEY), 1)
+    publishing, before = Writer(store, "publish"), store.roster.revision
 
     def publish(connection: Connection) -> InvalidInputError | None:
         if store.roster_in(connection).revision == before:
@@ -198,13 +189,10 @@ async def test_a_refusal_is_never_by_what_was_only_believed(store: PostgresStore
 
     await publishing.write(publish)
     assert await count_events(store) == 1
-    await other.close()
 
 
-async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, tmp_path: Path) -> None:
+async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, listener: Listener) -> None:
     """The notification goes with the statement."""
-    listener = Listener(database_in(tmp_path))
-    await listener.open()
     endpoint = await add_endpoint(store, Vault(KEY), 1)
     publishing, recording = Writer(store, "publish"), Writer(store, "record")
 
@@ -219,4 +207,3 @@ async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, tmp_pat
     )
     assert recording.runs == 1
     await until(lambda: due in listener.told)
-    await listener.close()

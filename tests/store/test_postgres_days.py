@@ -23,7 +23,7 @@ from tellwire.store.postgres_days import DAY_MS, days_of, make_ahead
 from tellwire.store.tables import events as event_table
 from tellwire.telemetry import Telemetry
 
-from .backends import KEY
+from .backends import KEY, POSTGRES, Backend
 from .rows import (
     NOW,
     add_deliveries,
@@ -40,11 +40,8 @@ from .rows import (
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(database_in(tmp_path), Vault(KEY))
-    await store.open()
-    yield store
-    await store.close()
+def backend() -> Backend:
+    return POSTGRES
 
 
 @pytest.fixture
