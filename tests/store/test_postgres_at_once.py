@@ -207,3 +207,20 @@ async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, listene
     )
     assert recording.runs == 1
     await until(lambda: due in listener.told)
+
+
+async def test_what_is_in_vain_is_tried_ever_less(store: PostgresStore) -> None:
+    """Events that always have to look first are not routed twice for ever; one that need not is tried again in time."""
+    publishing = Writer(store, "publish")
+
+    def look(connection: Connection) -> None:
+        store.hot.ready_lanes(connection)
+
+    for _ in range(100):
+        await publishing.write(look)
+    assert publishing.runs == 100 + 6  # in vain the 1st, 3rd, 7th, 15th, 31st and 63rd time
+    for number in range(100):
+        await publishing.write(lambda c, n=number: store.hot.insert_events(c, [event_row(n)]))
+    assert publishing.runs == 200 + 6
+    await publishing.write(look)
+    assert publishing.runs == 202 + 6

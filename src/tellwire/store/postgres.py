@@ -7,6 +7,7 @@ unique index, and the later one runs again and finds the event of the first.
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
@@ -24,7 +25,7 @@ from .group_commit import BatchedWrite, BlockedError, Done, GroupCommit, Run, We
 from .key_check import check_key
 from .migrations.migrate import migrate, stored_version
 from .news import noted
-from .postgres_at_once import AtOnce, TooMuchError, gatherer_of
+from .postgres_at_once import AtOnce, Chances, TooMuchError, gatherer_of
 from .postgres_clock import ServerClock
 from .postgres_connections import READ_WITHIN_S, WRITE_WITHIN_S, connect, drop, name_of, pool_of, use_of
 from .postgres_days import DAY_MS, drop_before, make_ahead
@@ -81,6 +82,7 @@ class PostgresStore:
         )
         self._commits: GroupCommit | None = None
         self._alone = False
+        self._chances: defaultdict[tuple[str, ...], Chances] = defaultdict(Chances)
 
     @property
     def roster(self) -> Roster:
@@ -251,9 +253,15 @@ class PostgresStore:
         raise AssertionError("the last try returns or raises")
 
     async def _commit_at_once(self, work: Work) -> list[list[Any]] | None:
-        """Commit in one statement; None where that cannot be: then nothing was written."""
-        if any(write.stage not in _AT_ONCE for write, _ in work):
+        """Commit in one statement, where that is worth a try; None where it cannot be: then nothing was written."""
+        stages = tuple(write.stage for write, _ in work)
+        if not _AT_ONCE.issuperset(stages) or not self._chances[stages].take():
             return None
+        outcomes = await self._try_at_once(work)
+        self._chances[stages].went(well=outcomes is not None)
+        return outcomes
+
+    async def _try_at_once(self, work: Work) -> list[list[Any]] | None:
         gathered = AtOnce()
         try:
             outcomes = [write.run(gathered.stand_in, items) for write, items in work]

@@ -15,10 +15,29 @@ from typing import Any, Final, cast
 from sqlalchemy import Connection
 
 _PARAMETER: Final = re.compile(r"\$(\d+)")
+_LONGEST_PAUSE: Final = 63
 
 
 class TooMuchError(Exception):
     """A stage wants to read, or to do what one statement cannot."""
+
+
+class Chances:
+    """When to try it: where that was in vain, ever fewer transactions do, so that little work is done twice."""
+
+    def __init__(self) -> None:
+        """The first one tries."""
+        self._pause = self._left = 0
+
+    def take(self) -> bool:
+        """Whether the next transaction is to try; then tell how it ``went``."""
+        self._left -= 1
+        return self._left < 0
+
+    def went(self, well: bool) -> None:
+        """After each that was in vain, twice as many transactions go the usual way without a try."""
+        self._pause = 0 if well else min(2 * self._pause + 1, _LONGEST_PAUSE)
+        self._left = self._pause
 
 
 class AtOnce:
