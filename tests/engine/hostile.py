@@ -151,14 +151,20 @@ async def endless_body(_: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
         writer.write(b"A" * 65536)
-        await writer.drain()
+        await _drained(writer)
 
 
 async def flood_1xx(_: bytes, writer: asyncio.StreamWriter) -> None:
     """Informational answers without end."""
     while True:
         writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * 100)
-        await writer.drain()
+        await _drained(writer)
+
+
+async def _drained(writer: asyncio.StreamWriter) -> None:
+    """As ``drain``, which may return at once for ever over TLS: then nobody else would run, nor the end be heard of."""
+    await writer.drain()
+    await asyncio.sleep(0)
 
 
 def gzip_bomb() -> Behaviour:
