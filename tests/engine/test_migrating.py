@@ -38,7 +38,9 @@ def url_in(folder: Path, kind: str) -> str:
 
 def tellwire(folder: Path, command: str, url: str, *flags: str) -> Process:
     """One process on a database, with a secret key of its folder."""
-    (folder / "keys.toml").write_text(f'secret_key = "{KEY}"\n')
+    keys = folder / "keys.toml"
+    if not keys.exists():  # written once: what others read meanwhile is never half of it
+        keys.write_text(f'secret_key = "{KEY}"\n')
     return Process(folder, command, "--config", "keys.toml", "--database-url", url, *flags)
 
 
