@@ -1,5 +1,6 @@
 """Replays through the whole engine: what failed or was missed is sent again, once, and beside live traffic."""
 
+import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from tellwire.model.delivery import State
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.replay import Again, Replay, ReplayState
 from tellwire.model.subscription import Subscription
+from tellwire.store import replay_pages
 from tellwire.store.tables import deliveries as deliveries_table
 from tellwire.telemetry import Fact, PageReplayed
 
@@ -316,6 +318,28 @@ async def test_the_endpoint_is_switched_off_meanwhile(tellwire: Tellwire, state:
         await tellwire.endpoints.enable(endpoint)
         assert (await ended(tellwire, replay)).retried == MANY
         await all_are(tellwire, State.SUCCEEDED, MANY)
+
+
+async def test_a_replay_that_cannot_go_on_is_looked_at_ever_less_often(
+    tellwire: Tellwire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an endpoint is paused and has its share waiting, its replay costs next to nothing; then it goes on."""
+    looks: list[bytes] = []
+    take = replay_pages.take
+    monkeypatch.setattr(
+        replay_pages, "take", lambda connection, id: (looks.append(id), take(connection, id))[1]
+    )
+    async with HeldReceiver() as receiver:
+        endpoint = await failed(tellwire, receiver)
+        await tellwire.endpoints.pause(endpoint)
+        started = await tellwire.replays.start(endpoint, since=long_ago())
+        await asyncio.sleep(0.3)
+        looks.clear()
+        await asyncio.sleep(3)
+        assert 1 <= len(looks) <= 6  # after 0.1, 0.2, 0.4, 0.8 and 1.6 s
+        assert (await tellwire.replays.get(started.id)).state == ReplayState.RUNNING
+        await tellwire.endpoints.resume(endpoint)
+        assert (await ended(tellwire, started)).retried == MANY
 
 
 async def test_what_cannot_be_started(tellwire: Tellwire) -> None:

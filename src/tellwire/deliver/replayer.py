@@ -89,6 +89,7 @@ class Replayer:
 
     async def run(self) -> None:
         """Replay until cancelled. Trouble with the store is told and outlived."""
+        wait_s = _WAIT_S
         while True:
             self._wake.clear()
             try:
@@ -100,9 +101,12 @@ class Replayer:
                 continue
             self._looks = {id: self._looks[id] for id, _ in running if id in self._looks}
             if any(moved):
+                wait_s = _WAIT_S
                 await asyncio.sleep(_PACE_S)
-            else:
-                await woken(self._wake, _WAIT_S if running else _LOOK_EVERY_S)
+            elif await woken(self._wake, wait_s if running else _LOOK_EVERY_S):
+                wait_s = _WAIT_S
+            else:  # an endpoint that is paused may be so for days
+                wait_s = min(wait_s * 2, _LOOK_EVERY_S)
 
     async def _work_on(self, id: bytes, dry_run: bool) -> bool:
         """Take one page of a replay, if there is room for it now."""
