@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from tellwire import Tellwire
 from tellwire.errors import ConflictError, InvalidInputError, LimitExceededError, NotFoundError
@@ -325,10 +325,13 @@ async def test_a_replay_that_cannot_go_on_is_looked_at_ever_less_often(
 ) -> None:
     """While an endpoint is paused and has its share waiting, its replay costs next to nothing; then it goes on."""
     looks: list[bytes] = []
-    take = replay_pages.take
-    monkeypatch.setattr(
-        replay_pages, "take", lambda connection, id: (looks.append(id), take(connection, id))[1]
-    )
+    really = replay_pages.take
+
+    def take(connection: Connection, id: bytes) -> replay_pages.TakenReplay | None:
+        looks.append(id)
+        return really(connection, id)
+
+    monkeypatch.setattr(replay_pages, "take", take)
     async with HeldReceiver() as receiver:
         endpoint = await failed(tellwire, receiver)
         await tellwire.endpoints.pause(endpoint)

@@ -2,18 +2,21 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
 from sqlalchemy import Connection, func, select
 
+from tellwire.deliver.roller import Roller
 from tellwire.model.delivery import State
 from tellwire.model.stats import Span
 from tellwire.store import rollups
-from tellwire.store.rollups import ALL_ENDPOINTS, EVERYBODY, forget_tenant, prune_rollups, roll_up
+from tellwire.store.rollups import ALL_ENDPOINTS, EVERYBODY, forget_tenant, prune_rollups
 from tellwire.store.store import Store
 from tellwire.store.tables import rollups as table
 from tellwire.store.tables import tally_journal
 from tellwire.store.tallies import Tallies, Tally, total
+from tellwire.telemetry import Telemetry
 
 from .rows import NOW, raw
 
@@ -22,27 +25,24 @@ START = NOW - NOW % DAY
 STATES = (State.SUCCEEDED, State.EXHAUSTED, State.CANCELLED)
 
 
-async def note(store: Store, chance: random.Random, attempts: int) -> None:
+async def note(
+    store: Store, chance: random.Random, attempts: int, endpoints: int = 3, within_ms: int = 2 * DAY
+) -> None:
     """A transaction that tries so often, at some endpoints of two tenants within two days."""
     tallies = Tallies()
     for _ in range(attempts):
         tenant = chance.choice(("acme", "other"))
-        endpoint = raw(chance.randint(1, 3) + (10 if tenant == "acme" else 20))
-        at_ms = START + chance.randrange(2 * DAY)
+        endpoint = raw(chance.randint(1, endpoints) + (10 if tenant == "acme" else 20))
+        at_ms = START + chance.randrange(within_ms)
         succeeded = chance.random() < 0.7
         tallies.attempt(tenant, endpoint, at_ms, chance.randrange(2_000), succeeded)
         tallies.ended(tenant, endpoint, chance.choice(STATES), at_ms, took_ms=chance.randrange(9_000))
     await store.write(lambda connection: rollups.append(connection, tallies))
 
 
-async def roll_all(store: Store) -> int:
-    """Add up until nothing is left; gives how many entries it were."""
-    entries = 0
-    while True:
-        rolled = await store.write(roll_up)
-        entries += rolled.entries
-        if not rolled.more:
-            return entries
+async def roll_all(store: Store) -> None:
+    """Add up until nothing is left."""
+    await Roller(store, Telemetry()).roll_up()
 
 
 async def everything(store: Store) -> dict[tuple[str, bytes, Span], list[Tally]]:
@@ -85,7 +85,8 @@ async def test_adding_up_changes_nothing_that_is_read(store: Store) -> None:
     for _ in range(10):
         await note(store, chance, 30)
     before = await everything(store)
-    assert await roll_all(store) == 10
+    await roll_all(store)
+    assert (await count(store))[0] == 0
     assert await everything(store) == before
     assert total(before[EVERYBODY, ALL_ENDPOINTS, Span.HOUR]) == total(
         before[EVERYBODY, ALL_ENDPOINTS, Span.DAY]
@@ -94,7 +95,7 @@ async def test_adding_up_changes_nothing_that_is_read(store: Store) -> None:
     for _ in range(10):
         await note(store, chance, 30)
     between = await everything(store)
-    assert await roll_all(store) == 10
+    await roll_all(store)
     assert await everything(store) == between
     whole = total(between[EVERYBODY, ALL_ENDPOINTS, Span.DAY])
     assert whole.attempts_succeeded + whole.attempts_failed == sum(whole.attempt_ms.values()) == 600
@@ -104,13 +105,39 @@ async def test_adding_up_changes_nothing_that_is_read(store: Store) -> None:
     assert total(parts) == whole
 
 
-async def test_processes_that_add_up_at_once_count_once(store: Store, second: Store) -> None:
+async def test_a_rollup_is_written_once_for_many_entries(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each of many transactions has tried at many endpoints, these are not written for each transaction."""
+    written: Counter[rollups.Key] = Counter()
+    store_them = rollups._store
+
+    def counted(connection: Connection, added: dict[rollups.Key, Tally]) -> None:
+        written.update(list(added))
+        store_them(connection, added)
+
+    monkeypatch.setattr(rollups, "_store", counted)
+    chance = random.Random(9)
+    for _ in range(40):
+        await note(store, chance, 200, endpoints=1_000, within_ms=HOUR)
+    before = await everything(store)
+    await roll_all(store)
+    assert await everything(store) == before
+    entries, rows = await count(store)
+    assert entries == 0
+    assert rows == len(written) > 2_000
+    assert sum(written.values()) < 1.2 * rows
+
+
+@pytest.mark.parametrize("endpoints", [3, 200])
+async def test_processes_that_add_up_at_once_count_once(store: Store, second: Store, endpoints: int) -> None:
     """However two of them meet, while others go on appending."""
     chance = random.Random(6)
     for _ in range(30):
-        await note(store, chance, 20)
+        await note(store, chance, 20, endpoints)
     await asyncio.gather(
-        *(roll_all(one) for one in (store, second) * 3), *(note(second, chance, 20) for _ in range(10))
+        *(roll_all(one) for one in (store, second) * 3),
+        *(note(second, chance, 20, endpoints) for _ in range(10)),
     )
     await roll_all(store)
     found = await everything(store)
@@ -127,7 +154,9 @@ async def test_what_is_rolled_back_is_not_counted(store: Store) -> None:
         tallies = Tallies()
         tallies.attempt("acme", raw(11), START, 5, True)
         rollups.append(connection, tallies)
-        roll_up(connection)
+        rollups.put_together(
+            connection, [entry.id for entry in rollups.journal(connection)], [Tally("acme", raw(11), START)]
+        )
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):

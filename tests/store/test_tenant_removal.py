@@ -9,17 +9,19 @@ import pytest
 from sqlalchemy import Connection, func, select
 from tests.postgres import database_in
 
+from tellwire.deliver.roller import Roller
 from tellwire.errors import ConflictError, NotFoundError
 from tellwire.model.key import Scope
 from tellwire.model.tenant import TenantLimits, TenantState
 from tellwire.signing.vault import Vault
 from tellwire.store import endpoints, keys, tenant_removal, tenants
 from tellwire.store import tables as all_tables
-from tellwire.store.rollups import EVERYBODY, append, roll_up
+from tellwire.store.rollups import EVERYBODY, append
 from tellwire.store.rows import PageRow
 from tellwire.store.store import Store
 from tellwire.store.tallies import Tallies
 from tellwire.store.tenant_removal import SETTLE_MS, Piece, forget_removed, remove_piece
+from tellwire.telemetry import Telemetry
 
 from .backends import Backend
 from .rows import NOW, SECRET, attempt_row, delivery_row, event_row, new_endpoint, outcome, raw, until
@@ -111,7 +113,7 @@ async def test_the_statistics_of_a_deleted_tenant_go(store: Store, vault: Vault)
     while (piece := await store.write(partial(remove_piece, now_ms=LATER)))[0] is Piece.MORE:
         pass
     assert piece == (Piece.LATER, "acme")
-    await store.write(roll_up)
+    await Roller(store, Telemetry()).roll_up()
     assert await pieces(store, LATER) == [Piece.MORE, Piece.LAST]
     left = await store.read(
         lambda connection: connection.execute(select(all_tables.rollups.c.tenant)).scalars().all()

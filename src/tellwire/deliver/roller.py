@@ -1,16 +1,19 @@
 """The roller: adds up in the background what transactions have noted for the statistics.
 
 Recording appends a few bytes to a journal (``store.tallies``); here they are added to the rows by hour and day, some
-seconds later, in short transactions. Entries leave the journal in the transaction that adds them, so that each is
-counted once, whatever dies. Of several processes one does it at a time.
+seconds later, in short transactions. Entries leave the journal in the transaction that adds them, or puts them
+together, so that each is counted once, whatever dies. Of several processes one does it at a time.
 """
 
 import asyncio
+from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from tellwire.errors import StoreError
-from tellwire.store.rollups import roll_up
+from tellwire.store import rollups
 from tellwire.store.store import Store
+from tellwire.store.tallies import Tally, decode
 from tellwire.telemetry import StoreFailed, Telemetry
 from tellwire.waking import woken
 
@@ -18,6 +21,8 @@ _AFTER_S: Final = 10.0
 """What is recorded within this time is added up together."""
 _LOOK_EVERY_S: Final = 60.0
 _PAUSE_S: Final = 0.02
+_IN_A_TURN: Final = 200
+"""Tallies that are added without letting others run: less than a millisecond."""
 
 
 class Roller:
@@ -45,7 +50,27 @@ class Roller:
 
     async def roll_up(self) -> None:
         """Add up all that is in the journal now."""
-        while True:
-            if not (await self._store.write(roll_up)).more:
+        while found := await self._store.read(rollups.journal):
+            taken = [entry.id for entry in found]
+            put_together = partial(rollups.put_together, taken=taken, tallies=await _sums(found))
+            for id in await self._store.write(put_together):
+                await asyncio.sleep(_PAUSE_S)
+                await self._store.write(partial(rollups.add_up, id=id))
+            if len(found) < rollups.ENTRIES:
                 return
             await asyncio.sleep(_PAUSE_S)
+
+
+async def _sums(found: Iterable[rollups.Entry]) -> list[Tally]:
+    """What entries of the journal counted, each endpoint and hour once. Others get their turn meanwhile."""
+    sums: dict[tuple[str, bytes, int], Tally] = {}
+    counted = 0
+    for entry in found:
+        for tally in decode(entry.entries):
+            whole = sums.setdefault((tally.tenant, tally.endpoint_id, tally.hour_ms), tally)
+            if whole is not tally:
+                whole.count_in(tally)
+            counted += 1
+            if counted % _IN_A_TURN == 0:
+                await asyncio.sleep(0)
+    return list(sums.values())

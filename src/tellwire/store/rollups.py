@@ -3,27 +3,34 @@
 A row of ``rollups`` counts what happened in one hour or day (``span``). An empty ``endpoint_id`` means all endpoints of
 the tenant, the ``tenant`` ``*`` all tenants. What stands in the journal is in no rollup yet: whoever reads adds it, in
 the same snapshot, so that answers are exact at once.
+
+Where many entries tell of many endpoints, they are put together first (``put_together``), into few entries of few
+endpoints each. So a rollup is written once for all of them and not once for each, and transactions stay short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, text, tuple_
+from sqlalchemy import Connection, delete, func, insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tellwire.model.stats import Span
 from tellwire.policy.histogram import Histogram
 
 from .tables import rollups, tally_journal
-from .tallies import Tallies, Tally, decode
+from .tallies import Tallies, Tally, decode, encode
 
 EVERYBODY: Final = "*"
 """Stands for all tenants: no tenant has such an id."""
 ALL_ENDPOINTS: Final = b""
 
-_ENTRIES: Final = 200
-_ROWS: Final = 300
+ENTRIES: Final = 1_000
+"""So many entries of the journal are added up together."""
+
+_TOGETHER: Final = 50
+"""So many endpoints (in an hour) are added up in one transaction: up to 200 rows, and two for the whole server."""
+
 _AT_A_TIME: Final = 200
 _LOCK: Final = 0x7E11_0003
 _SPANS: Final = {Span.HOUR: 0, Span.DAY: 1}
@@ -37,11 +44,11 @@ _histogram: Final = msgspec.msgpack.Decoder(Histogram).decode
 Key = tuple[str, bytes, int, int]
 
 
-class Rolled(NamedTuple):
-    """What a piece of rolling up has done: entries of the journal that are gone, and whether there may be more."""
+class Entry(NamedTuple):
+    """A row of the journal."""
 
-    entries: int
-    more: bool
+    id: int
+    entries: bytes
 
 
 def append(connection: Connection, tallies: Tallies) -> None:
@@ -51,23 +58,43 @@ def append(connection: Connection, tallies: Tallies) -> None:
         connection.execute(insert(tally_journal).values(entries=entries))
 
 
-def roll_up(connection: Connection) -> Rolled:
-    """Add some entries of the journal to the rollups, and remove them. Nothing where another process is at it."""
+def journal(connection: Connection) -> list[Entry]:
+    """The oldest entries of the journal, as many as are added up together."""
+    oldest = select(tally_journal.c.id, tally_journal.c.entries).order_by(tally_journal.c.id).limit(ENTRIES)
+    return [Entry(*row) for row in connection.execute(oldest)]
+
+
+def put_together(connection: Connection, taken: Sequence[int], tallies: Sequence[Tally]) -> list[int]:
+    """Add to the rollups what these entries of the journal counted; ``tallies`` are their sums, each endpoint and hour
+    once. Where that is much, they become other entries instead, each for one ``add_up``: gives their ids.
+
+    Nothing is done where another process is at it, or has been since the entries were read.
+    """
     if not _alone(connection):
-        return Rolled(0, False)
-    found = connection.execute(select(tally_journal).order_by(tally_journal.c.id).limit(_ENTRIES)).all()
-    added: dict[Key, Tally] = {}
-    taken: list[int] = []
-    for id, entries in found:
-        if len(added) >= _ROWS:
-            break
-        for tally in decode(entries):
-            _add(added, tally)
-        taken.append(id)
-    if taken:
-        _store(connection, added)
-        connection.execute(delete(tally_journal).where(tally_journal.c.id.in_(taken)))
-    return Rolled(len(taken), len(taken) < len(found) or len(found) == _ENTRIES)
+        return []
+    theirs = tally_journal.c.id.in_(taken)
+    left = connection.execute(select(func.count()).select_from(tally_journal).where(theirs)).scalar_one()
+    if left < len(taken):
+        return []
+    connection.execute(delete(tally_journal).where(theirs))
+    if len(tallies) <= _TOGETHER:
+        _add(connection, tallies)
+        return []
+    # So that what belongs to a tenant, and to an endpoint, is in few entries.
+    whole = sorted(tallies, key=lambda tally: (tally.tenant, tally.endpoint_id))
+    pieces = [{"entries": encode(whole[at : at + _TOGETHER])} for at in range(0, len(whole), _TOGETHER)]
+    return list(connection.execute(insert(tally_journal).returning(tally_journal.c.id), pieces).scalars())
+
+
+def add_up(connection: Connection, id: int) -> None:
+    """Add an entry of the journal to the rollups, and remove it; if it is still there, and nobody else is at it."""
+    if not _alone(connection):
+        return
+    entries = connection.execute(
+        delete(tally_journal).where(tally_journal.c.id == id).returning(tally_journal.c.entries)
+    ).scalar()
+    if entries is not None:
+        _add(connection, decode(entries))
 
 
 def read(
@@ -122,19 +149,22 @@ def _alone(connection: Connection) -> bool:
     return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar())
 
 
-def _add(added: dict[Key, Tally], tally: Tally) -> None:
-    for span, code in _SPANS.items():
-        start_ms = tally.hour_ms - tally.hour_ms % span.ms
-        for tenant, endpoint_id in (
-            (tally.tenant, tally.endpoint_id),
-            (tally.tenant, ALL_ENDPOINTS),
-            (EVERYBODY, ALL_ENDPOINTS),
-        ):
-            key = tenant, endpoint_id, code, start_ms
-            whole = added.get(key)
-            if whole is None:
-                whole = added[key] = Tally(tenant, endpoint_id, start_ms)
-            whole.count_in(tally)
+def _add(connection: Connection, tallies: Iterable[Tally]) -> None:
+    added: dict[Key, Tally] = {}
+    for tally in tallies:
+        for span, code in _SPANS.items():
+            start_ms = tally.hour_ms - tally.hour_ms % span.ms
+            for tenant, endpoint_id in (
+                (tally.tenant, tally.endpoint_id),
+                (tally.tenant, ALL_ENDPOINTS),
+                (EVERYBODY, ALL_ENDPOINTS),
+            ):
+                key = tenant, endpoint_id, code, start_ms
+                whole = added.get(key)
+                if whole is None:
+                    whole = added[key] = Tally(tenant, endpoint_id, start_ms)
+                whole.count_in(tally)
+    _store(connection, added)
 
 
 def _store(connection: Connection, added: dict[Key, Tally]) -> None:

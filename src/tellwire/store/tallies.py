@@ -84,7 +84,7 @@ class Tallies:
 
     def encoded(self) -> bytes:
         """As the journal keeps them; empty where there is nothing."""
-        return _encode(list(self._tallies.values())) if self._tallies else b""
+        return encode(list(self._tallies.values())) if self._tallies else b""
 
     def _of(self, tenant: str, endpoint_id: bytes, at_ms: int) -> Tally:
         key = endpoint_id, at_ms - at_ms % _HOUR_MS
@@ -94,7 +94,9 @@ class Tallies:
         return tally
 
 
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
+"""Tallies as a row of the journal."""
+
 decode = msgspec.msgpack.Decoder(list[Tally]).decode
 """The tallies of a row of the journal."""
 
