@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from tellwire.clock import Clock, rfc3339
+from tellwire.clock import Clock, rfc3339, to_datetime
 from tellwire.deliver.watcher import Watcher
 from tellwire.ids import ENDPOINT, IdMaker, encode
+from tellwire.model.audit import AuditEntry
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.signing.vault import Vault
-from tellwire.store import endpoints
+from tellwire.store import audit, endpoints, tenants
 from tellwire.store.announcer import Announcer
+from tellwire.store.audit import AuditFilters, NewEntry
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointDisabled, EndpointFailing, Fact, Telemetry
 
@@ -46,7 +48,14 @@ class Days:
         self.telemetry = telemetry = Telemetry()
         telemetry.subscribe(self.facts.append)
         self.watchers = [
-            Watcher(store, self.calendar, telemetry, days, announcer_of(store, self.calendar))
+            Watcher(
+                store,
+                self.calendar,
+                IdMaker(self.calendar.now_ms),
+                telemetry,
+                days,
+                announcer_of(store, self.calendar),
+            )
             for store in stores
         ]
 
@@ -71,22 +80,42 @@ async def stored(store: Store, vault: Vault) -> Endpoint:
     return await store.read(lambda connection: endpoints.get(connection, vault, ID))
 
 
+async def audited(store: Store) -> list[AuditEntry]:
+    look = partial(audit.list_page, filters=AuditFilters(), limit=50, cursor=None)
+    return (await store.read(look)).data
+
+
 async def test_five_days_of_failures_disable_after_warnings(
     store: Store, second: Store, vault: Vault
 ) -> None:
-    """Whichever process sees the failures, each warning and the end are told once, and the endpoint says why."""
-    await add_endpoint(store, vault, 1)
+    """Whichever process sees the failures, each warning and the end are told once, and the endpoint says why, as does
+    the audit log."""
+    await store.write(partial(tenants.create, id="acme", name="Acme", now_ms=NOW))
+    await add_endpoint(store, vault, 1, tenant="acme")
     days = Days(store, second)
     for hours in range(0, 120, 10):
         await days.attempt(hours, False, by=hours // 10 % 2)
     assert days.warnings == [(30, 90), (60, 60), (90, 30)]
     assert (await stored(store, vault)).state is EndpointState.ENABLED
+    assert await audited(store) == []
     await days.attempt(120, False, by=1)
     assert days.disabled == [ID]
     found = await stored(store, vault)
     assert (found.state, found.state_reason) == ("disabled", "every attempt has failed for 5 days")
     await days.attempt(121, False)
     assert (days.disabled, len(days.warnings)) == ([ID], 3)
+    (entry,) = await audited(second)
+    assert entry == AuditEntry(
+        id=entry.id,
+        at=to_datetime(NOW + 120 * HOUR),
+        action="endpoint.disabled",
+        actor="tellwire",
+        tenant="acme",
+        subject=ID,
+        request_id=None,
+        before={"state": "enabled", "state_reason": None},
+        after={"state": "disabled", "state_reason": "every attempt has failed for 5 days"},
+    )
 
 
 async def test_a_success_begins_anew(store: Store, second: Store, vault: Vault) -> None:
@@ -197,7 +226,14 @@ async def test_an_endpoint_that_is_well_at_the_last_moment_stays(
     """What other processes see, and what people change, between the look and the disabling counts."""
     await add_endpoint(store, vault, 1)
     days = Days(store, second)
-    last = Interrupted(store, days.calendar, days.telemetry, 5, announcer_of(store, days.calendar))
+    last = Interrupted(
+        store,
+        days.calendar,
+        IdMaker(days.calendar.now_ms),
+        days.telemetry,
+        5,
+        announcer_of(store, days.calendar),
+    )
 
     async def change(fields: dict[str, Any]) -> None:
         await second.write(partial(endpoints.change, vault=vault, id=ID, fields=fields, now_ms=NOW))
@@ -218,3 +254,22 @@ async def test_an_endpoint_that_is_well_at_the_last_moment_stays(
     await last.look()
     assert days.disabled == ([ID] if what == "nothing" else [])
     assert ((await stored(store, vault)).state is EndpointState.DISABLED) == (what == "nothing")
+    assert len(await audited(store)) == (what == "nothing")
+
+
+async def test_no_endpoint_is_disabled_without_its_entry(store: Store, vault: Vault) -> None:
+    """Where the entry cannot be written, the endpoint stays as it is, and is disabled with the next failure."""
+    await add_endpoint(store, vault, 1)
+    taken = NewEntry(raw(9), NOW, "key.created", "admin", None, "key_1", None, None, {})
+    await store.write(partial(audit.add, entry=taken))
+    days = Days(store)
+    given = iter([raw(9), raw(10)])
+    days.watchers[0]._new_id = given.__next__
+    await days.attempt(0, False)
+    await days.attempt(40, False)
+    with pytest.raises(Exception, match=r"UNIQUE|unique"):
+        await days.attempt(121, False)
+    assert (await stored(store, vault)).state is EndpointState.ENABLED
+    assert (days.disabled, len(await audited(store))) == ([], 1)
+    await days.attempt(122, False)
+    assert (days.disabled, len(await audited(store))) == ([ID], 2)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 audit = group("audit", "Who changed what: endpoints, tenants and keys.")
 Actor = Annotated[
     str | None,
-    typer.Option("--actor", metavar="WHO", help="Made by this key (key_...), or by admin or local."),
+    typer.Option(
+        "--actor", metavar="WHO", help="Made by this key (key_...), or by admin, local or tellwire."
+    ),
 ]
 Subject = Annotated[str | None, typer.Option("--subject", metavar="ID", help="Changes of this thing.")]
 

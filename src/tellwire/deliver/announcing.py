@@ -29,9 +29,6 @@ from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointFailing, StoreFailed, Telemetry
 
-SWITCHED: Final = ("state", "state_reason")
-"""What changes of an endpoint that is disabled."""
-
 _RETRY_AFTER_S: Final = 0.5
 
 

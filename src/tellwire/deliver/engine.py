@@ -119,7 +119,7 @@ class Engine:
         )
         self._credentials = Credentials(transport, options.timeout_s)
         self._holds = Holds(store, self._lanes, clock, telemetry, self._go_on)
-        self._watcher = Watcher(store, clock, telemetry, options.disable_after_days, announcer)
+        self._watcher = Watcher(store, clock, new_id, telemetry, options.disable_after_days, announcer)
         self._executor = self._make_executor(options, needed_ms, announcer)
         claiming = Claiming(self.token, self.lease_ms, self.offer, self.admission, self.claim_in)
         self._fanner = Fanner(

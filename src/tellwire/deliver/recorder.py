@@ -22,7 +22,6 @@ from tellwire.model.operational import Happening
 from tellwire.model.trace import trace_id_of
 from tellwire.policy.outcome import Verdict
 from tellwire.store.announcer import Announcer
-from tellwire.store.endpoints import disable
 from tellwire.store.order import step_aside
 from tellwire.store.roster import LiveEndpoint
 from tellwire.store.rows import AttemptRow, Outcome
@@ -31,7 +30,8 @@ from tellwire.store.tables import STATE_CODES
 from tellwire.store.tallies import Tallies
 from tellwire.telemetry import AttemptFinished, EndpointDisabled, ResultsDropped, StoreFailed, Telemetry
 
-from .announcing import SWITCHED, exhausted
+from .announcing import exhausted
+from .disabling import disable
 from .expirer import expired
 
 _MAX_PER_COMMIT = 1_000
@@ -130,7 +130,14 @@ class Recorder:
         self._count(connection, results, held)
         for result in results:
             if result.verdict.disable_endpoint and result.claim.delivery_id in held:
-                self._disable(connection, result.claim.endpoint_id)
+                disable(
+                    connection,
+                    self._announcer,
+                    self._new_id,
+                    result.claim.endpoint_id,
+                    _GONE,
+                    now_ms=self._clock.now_ms(),
+                )
         if self._announcer.listens:
             self._announcer.announce(connection, _exhausted(results, held))
         return [result.claim.delivery_id in held for result in results]
@@ -153,10 +160,6 @@ class Recorder:
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             self._telemetry.emit(StoreFailed("record", str(failures[0])))
-
-    def _disable(self, connection: Connection, endpoint_id: bytes) -> None:
-        if disable(connection, endpoint_id, _GONE, now_ms=self._clock.now_ms()):
-            self._announcer.endpoint_changed(connection, "endpoint.disabled", endpoint_id, changed=SWITCHED)
 
     def _run_together(self, connection: Connection, items: list[list[Result]]) -> list[Any]:
         outcomes = iter(self._run(connection, [result for results in items for result in results]))

@@ -7,6 +7,7 @@ failure after the last success to the last one.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -17,11 +18,11 @@ from tellwire.ids import ENDPOINT, encode
 from tellwire.policy.failing import first_warning_ms, is_over, warnings_due
 from tellwire.store import failing
 from tellwire.store.announcer import Announcer
-from tellwire.store.endpoints import disable
 from tellwire.store.store import Store
 from tellwire.telemetry import EndpointDisabled, EndpointFailing, StoreFailed, Telemetry
 
-from .announcing import SWITCHED, fails, recovered
+from .announcing import fails, recovered
+from .disabling import disable
 
 _EVERY_S: Final = 60.0
 _DAY_MS: Final = 86_400_000
@@ -41,6 +42,7 @@ class Watcher:
         self,
         store: Store,
         clock: Clock,
+        new_id: Callable[[], bytes],
         telemetry: Telemetry,
         disable_after_days: int,
         announcer: Announcer,
@@ -48,6 +50,7 @@ class Watcher:
         """``disable_after_days``: 0 never disables, and never warns."""
         self._store = store
         self._clock = clock
+        self._new_id = new_id
         self._telemetry = telemetry
         self._days = disable_after_days
         self._announcer = announcer
@@ -126,10 +129,7 @@ class Watcher:
         def disable_it(connection: Connection) -> bool:
             if not failing.still_fails(connection, id, since_ms):
                 return False
-            disabled = disable(connection, id, reason, now_ms=now_ms)
-            if disabled:
-                self._announcer.endpoint_changed(connection, "endpoint.disabled", id, changed=SWITCHED)
-            return disabled
+            return disable(connection, self._announcer, self._new_id, id, reason, now_ms=now_ms)
 
         if await self._store.write(disable_it):
             self._announcer.told()

@@ -98,7 +98,7 @@ class Audit:
 
         Args:
             tenant: only changes of what is this tenant's.
-            actor: only those made by this key (or ``admin``, ``local``).
+            actor: only those made by this key (or ``admin``, ``local``, ``tellwire``).
             subject: only those of the thing with this id.
             since, until: bound ``at``: [since, until).
             limit, cursor: which page.

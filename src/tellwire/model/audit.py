@@ -12,6 +12,8 @@ ADMIN: Final = "admin"
 """The actor that showed the key of the settings."""
 LOCAL: Final = "local"
 """The actor that called from the process itself: the command line, or the application that embeds Tellwire."""
+ITSELF: Final = "tellwire"
+"""The actor of what Tellwire does by itself."""
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -26,7 +28,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
     Attributes:
         action: such as ``endpoint.updated``.
-        actor: see ``Asker``.
+        actor: see ``Asker``; ``ITSELF`` where nobody asked.
         tenant: whose thing it is; None where it is nobody's.
         subject: the id of the thing.
     """

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from tellwire.clock import Clock
 from tellwire.ids import ENDPOINT, encode
-from tellwire.model.audit import masked
+from tellwire.model.audit import ITSELF, masked
 from tellwire.model.operational import EndpointChanged, Happening
 from tellwire.model.order import WHOLE
 from tellwire.model.tenant import OPERATIONAL_TENANT
@@ -23,9 +23,6 @@ from tellwire.policy.filtering import new_pool
 from .rows import DeliveryRow, EventRow, OrderedDeliveryRow, PageRow
 from .store import Store
 from .tables import endpoints
-
-ITSELF: Final = "tellwire"
-"""The actor of what Tellwire does by itself."""
 
 _FEW: Final = 20
 """An event for more endpoints is left to the fanner, so that no transaction grows with their number."""

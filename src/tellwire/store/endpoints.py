@@ -35,6 +35,14 @@ from .tables import (
 from .tallies import Tallies
 
 
+class Former(NamedTuple):
+    """What an endpoint was before it was disabled."""
+
+    tenant: str
+    state: str
+    state_reason: str | None
+
+
 class Room(NamedTuple):
     """How many endpoints a tenant has now, and its own limits."""
 
@@ -185,20 +193,25 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
     append(connection, tallies)
 
 
-def disable(connection: Connection, id: bytes, reason: str, *, now_ms: int) -> bool:
-    """Disable an endpoint, if it is not disabled yet; false where it is."""
-    disabled = connection.execute(
-        update(endpoints)
-        .where(endpoints.c.id == id, endpoints.c.state != EndpointState.DISABLED)
-        .values(
-            state=EndpointState.DISABLED,
-            state_reason=reason,
-            updated_ms=now_ms,
-            revision=raise_revision(connection),
+def disable(connection: Connection, id: bytes, reason: str, *, now_ms: int) -> Former | None:
+    """Disable an endpoint, and give what it was before; None where it is disabled or deleted already."""
+    revision = raise_revision(connection)  # first of all: it lets one change after the other
+    former = connection.execute(
+        select(endpoints.c.tenant, endpoints.c.state, endpoints.c.state_reason).where(
+            endpoints.c.id == id,
+            endpoints.c.state != EndpointState.DISABLED,
+            endpoints.c.deleted_ms.is_(None),
         )
+    ).first()
+    if former is None:
+        return None
+    connection.execute(
+        update(endpoints)
+        .where(endpoints.c.id == id)
+        .values(state=EndpointState.DISABLED, state_reason=reason, updated_ms=now_ms, revision=revision)
     )
     forget(connection, [id])
-    return bool(disabled.rowcount)
+    return Former(*former)
 
 
 def current_secret(connection: Connection, vault: Vault, id: str) -> str:

@@ -12,7 +12,7 @@ class AuditQuery(TenantPageQuery):
     """Which changes."""
 
     actor: Text | None = Field(
-        default=None, description="Only those made by this key, or by `admin` or `local`."
+        default=None, description="Only those made by this key, or by `admin`, `local` or `tellwire`."
     )
     subject: Text | None = Field(default=None, description="Only those of the thing with this id.")
     since: GivenTime | None = Field(default=None, description="Made at this time or later.")
@@ -26,7 +26,9 @@ class AuditOutput(Output):
     at: ShownTime
     action: str = Field(examples=["endpoint.updated"])
     actor: str = Field(
-        description="The id of an API key; `admin` for the key of the settings; `local` for the command line and code."
+        description="The id of an API key; `jwt:` or `portal:` and a subject; `admin` for the key of the settings; "
+        "`local` for the command line and code; `tellwire` for Tellwire itself, which disables endpoints that are gone "
+        "or fail for days."
     )
     tenant: str | None = Field(description="Whose thing was changed.")
     subject: str = Field(description="The id of the thing.", examples=["ep_01k5w3m8qhe5sbd3y0t2vwz9ra"])
