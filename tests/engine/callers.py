@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ class Caller:
     async def do(self, what: Callable[[], Any]) -> Any:
         """Do it where the connection is used."""
         if self._thread:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, what)
+            context = copy_context()  # as frameworks do that call their users in threads
+            return await asyncio.get_running_loop().run_in_executor(self._thread, context.run, what)
         result = what()
         return await result if isawaitable(result) else result
 

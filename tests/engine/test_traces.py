@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from tests.postgres import database_in
 
@@ -23,19 +21,12 @@ from tellwire.telemetry import AttemptFinished, Fact
 
 from .conftest import LOOPBACK, Receiver, Reply, Server
 from .embedded import KEY
+from .tracing import Spans, ids, parent_of, provider_to
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
 EVENT = {"type": "order.paid", "data": {"card": "do-not-tell"}}
-
-
-class Spans(InMemorySpanExporter):
-    """The spans that have ended."""
-
-    def named(self, name: str) -> list[ReadableSpan]:
-        found = [span for span in self.get_finished_spans() if span.name == name]
-        return sorted(found, key=lambda span: span.start_time or 0)
 
 
 @pytest.fixture
@@ -45,9 +36,7 @@ def spans() -> Spans:
 
 @pytest.fixture
 def provider(spans: Spans) -> TracerProvider:
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
-    return provider
+    return provider_to(spans)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -60,17 +49,6 @@ async def tellwire(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     )
     async with Tellwire(url, options) as tellwire:
         yield tellwire
-
-
-def ids(span: ReadableSpan) -> tuple[str, str]:
-    """Its trace, and itself."""
-    context = span.get_span_context()
-    assert context is not None
-    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
-
-
-def parent_of(span: ReadableSpan) -> str | None:
-    return None if span.parent is None else f"{span.parent.span_id:016x}"
 
 
 async def test_a_trace_leads_from_the_caller_through_every_attempt(

@@ -13,7 +13,7 @@ from tellwire.store import batches, deliveries, replay_pages
 from tellwire.store.rows import ClaimedRow
 from tellwire.store.store import Store
 
-from .rows import NOW, add_deliveries, add_endpoint, delivery, delivery_row, outcome, raw
+from .rows import NOW, add_deliveries, add_endpoint, delivery, delivery_row, outcome, raw, timed_event_row
 from .test_order import add, claim, in_order, record
 from .test_order import claimed as claimed_in_line
 
@@ -99,6 +99,19 @@ async def test_the_rest_of_a_batch_is_claimed(store: Store, vault: Vault) -> Non
         1,
         False,
     )
+
+
+async def test_the_rest_of_a_batch_keeps_its_traces(store: Store, vault: Vault) -> None:
+    """Each event's own."""
+    endpoint = await add_endpoint(store, vault, 1)
+    contexts = {raw(n): f"00-{n:032x}-{n:016x}-01" for n in (10, 11)}
+    rows = [timed_event_row(5_000 + n)._replace(traceparent=contexts[raw(n)]) for n in (10, 11)]
+    await store.write(lambda c: store.hot.insert_events(c, rows))
+    of_them = [delivery_row(n, 5_000 + n, endpoint, token=7, until=LEASE) for n in (10, 11)]
+    await store.write(lambda c: store.hot.insert_deliveries(c, of_them))
+    await seal(store, [10, 11], FIRST)
+    found = await rest(store, endpoint, FIRST, now=LEASE)
+    assert {row.id: row.traceparent for _, row in found} == contexts
 
 
 async def test_no_batches_are_no_work(store: Store, vault: Vault) -> None:
