@@ -14,15 +14,16 @@ from opentelemetry import trace
 from sqlalchemy import event
 
 from tellwire import SyncTellwire, Tellwire
+from tellwire.client import Client, SyncClient
 from tellwire.model.delivery import State
 from tellwire.model.event import Receipt
 from tellwire.model.tenant import OPERATIONAL_TENANT
-from tellwire.observe.traces import Traces
+from tellwire.observe.traces import Traces, pass_on
 from tellwire.options import Options
 from tellwire.store.postgres import PostgresStore
 
 from .callers import MODES, Mode, caller
-from .conftest import Received, Receiver, Reply
+from .conftest import Received, Receiver, Reply, Server
 from .embedded import KEY, LOOPBACK, all_are, deliveries, until
 from .replaying import URLS, ended
 from .tracing import Spans, check, check_passed_on, event_of, ids, parent_of, provider_to, traced
@@ -214,6 +215,35 @@ def test_from_sync_code(tmp_path: Path, spans: Spans) -> None:
         tellwire.publish("order.paid", {})
     parents = [*(ids(span)[1] for span in spans.named("pay")), None]
     assert [parent_of(span) for span in spans.published] == parents
+
+
+async def test_from_the_client(server: Server, receiver: Receiver, spans: Spans) -> None:
+    """What it publishes, also from threads, belongs to the span that is current there, where that is asked for."""
+    Traces(provider_to(spans)).follow(server.tellwire)
+    tracer = provider_to(spans).get_tracer("shop")
+    await endpoint_at(server.tellwire, receiver)
+    async with Client(server.url, server.key) as client:
+        with tracer.start_as_current_span("untold"):
+            await client.publish("order.paid", {})
+        pass_on(client)
+        await client.publish("order.paid", {})
+        with tracer.start_as_current_span("pay"):
+            await client.publish("order.paid", {})
+        with tracer.start_as_current_span("pay"):
+            await client.publish_many([{"type": "order.paid", "data": {}}])
+
+    def in_a_thread() -> None:
+        with SyncClient(server.url, server.key) as client, tracer.start_as_current_span("pay"):
+            pass_on(client)
+            client.publish("order.paid", {})
+
+    await asyncio.to_thread(in_a_thread)
+    await receiver.met(5)
+    assert await server.tellwire.drained()
+    check(spans, events=5, attempts=5)
+    check_passed_on(receiver.requests, spans)
+    paid = [ids(span)[1] for span in spans.named("pay")]
+    assert [parent_of(span) for span in spans.published] == [None, None, *paid]
 
 
 @contextmanager

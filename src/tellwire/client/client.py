@@ -61,6 +61,7 @@ class Client:
             SettingsError: the URL or the key cannot be used.
         """
         wire = self._wire = Wire(url, key, timeout_s=timeout_s)
+        self._context: Callable[[], str | None] | None = None
         self.limits = _LIMITS
         self.endpoints = RemoteEndpoints(wire)
         self.tenants = RemoteTenants(wire)
@@ -90,6 +91,10 @@ class Client:
     async def close(self) -> None:
         """Close every connection."""
         await self._wire.close()
+
+    def trace(self, context: Callable[[], str | None]) -> None:
+        """Have what is published carry the ``traceparent`` that ``context`` gives, if any. For ``observe.traces``."""
+        self._context = context
 
     async def publish(
         self,
@@ -128,12 +133,18 @@ class Client:
         if not listed:
             return [await self._publish(one, one.tenant or None) for one in events]
         body = {"events": [_body(one, one.tenant or None) for one in events]}
-        answer = await self._wire.ask("POST", "/v1/events/batch", body, keyed=False)
+        answer = await self._wire.ask("POST", "/v1/events/batch", body, headers=self._in_trace(), keyed=False)
         return [answers.receipt(one) for one in answer.json()["data"]]
 
     async def _publish(self, new: NewEvent, tenant: str | None) -> Receipt:
-        answer = await self._wire.ask("POST", "/v1/events", _body(new, tenant), keyed=False)
+        answer = await self._wire.ask(
+            "POST", "/v1/events", _body(new, tenant), headers=self._in_trace(), keyed=False
+        )
         return answers.receipt(answer.json())
+
+    def _in_trace(self) -> dict[str, str] | None:
+        traceparent = self._context and self._context()
+        return {"traceparent": traceparent} if traceparent else None
 
     async def each(self, listing: Listing[T], **asked: Any) -> AsyncIterator[T]:
         """All items of a list, page by page as they are needed: ``client.each(client.events.list, type="order.*")``."""

@@ -58,6 +58,10 @@ class SyncClient:
         thread.join()
         loop.close()
 
+    def trace(self, context: Callable[[], str | None]) -> None:
+        """See ``Client.trace``; ``context`` sees the context variables of the thread that publishes."""
+        self._client.trace(context)
+
     def publish(
         self,
         event: str | Event,

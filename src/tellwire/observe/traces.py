@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tellwire.client import Client, SyncClient
 from tellwire.hub import Tellwire
 from tellwire.model.event import NewEvent, Receipt
 from tellwire.publish.tracing import Ended
@@ -24,6 +25,14 @@ from tellwire.version import __version__
 
 _NS: Final = 1_000_000
 _CONTEXT: Final = TraceContextTextMapPropagator()
+
+
+def pass_on(client: Client | SyncClient) -> None:
+    """Have what ``client`` publishes belong to the trace of the span that is current there.
+
+    The server makes the span of publishing, if it makes any; nothing is made here.
+    """
+    client.trace(lambda: _traceparent(trace.get_current_span()))
 
 
 class Traces:
