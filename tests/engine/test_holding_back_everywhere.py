@@ -1,5 +1,6 @@
 """What one process is told of an overloaded receiver holds for all: two engines on one database, and real processes."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tellwire import Options, Tellwire
 from tellwire.deliver.engine import EngineOptions
 from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.policy.retry import RetrySchedule
+from tellwire.store.roster import Roster
+from tellwire.store.store import Store
 
 from .cli_process import Process
 from .embedded import KEY, LOOPBACK, all_are, deliveries, until
@@ -81,6 +84,37 @@ async def test_no_other_process_sends_either(url: str) -> None:
             await two.endpoints.update(id, {"url": well.url})
             await well.met(MORE)
         assert len(held.bodies) == 1
+
+
+async def test_what_waits_is_not_sent_because_its_endpoint_was_deleted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hold goes with the endpoint; a process that hears of the one before the other sends nothing between."""
+    async with busy(3_000) as held, on(url) as one, on(url, deliver=False) as two:
+        endpoint, _ = await one.endpoints.create(held.url, events=["*"], settings={"max_in_flight": 1})
+        await one.publish_many([{"type": "order.paid", "data": {"n": n}} for n in range(3)])
+        await until(lambda: has_heard(one))
+        assert one.engine is not None
+        assert one.engine.load().waiting == 2
+        store, before = one._store, one._store.roster
+
+        def late(self: Store) -> Roster:
+            return before if self is store else self._roster  # type: ignore[attr-defined]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store), "roster", property(late))
+            await two.endpoints.delete(endpoint.id)
+            await one.engine._claimer._survey()
+            await asyncio.sleep(0.3)
+            assert len(held.bodies) == 1
+        await until(lambda: is_empty(one))
+        assert len(held.bodies) == 1
+
+
+async def is_empty(tellwire: Tellwire) -> bool:
+    """Whether a process holds nothing to send any more."""
+    assert tellwire.engine is not None
+    return tellwire.engine.load().held == 0
 
 
 async def test_all_go_on_when_it_is_over(url: str) -> None:

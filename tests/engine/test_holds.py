@@ -114,6 +114,8 @@ async def test_a_hold_that_is_gone_from_the_store_is_over(store: Store) -> None:
     await process.holds.write()
     process.holds.heard({}, now_ms, before)
     assert process.is_held(1)
+    process.holds.heard({}, now_ms, process.holds.writes, lifts=False)
+    assert process.is_held(1)
     process.holds.heard({}, now_ms, process.holds.writes)
     assert not process.is_held(1)
     assert [id for id, _ in process.gone_on] == [id_of(1)]

@@ -27,7 +27,7 @@ def a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sen
     Where slots are so few that lanes have to share them, there is nothing to promise.
     """
     simulation = notes.simulation
-    if simulation.seed % 2:
+    if has_few_slots(notes):
         return
     held_up = {*simulation.limited, *simulation.batches, *simulation.in_line}  # there one may wait for others
     for life in notes.lives.values():
@@ -45,7 +45,7 @@ def a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sen
             answers = [one for one in heard if one.sender == writer]
             if any(one.answer in SLOWING for one in answers) or any(one.asked_s for one in heard):
                 continue
-            if _is_down(answers, at_s):
+            if is_down(answers, at_s):
                 simulation.happened["claimed where a light circuit is open"] += 1
                 continue
             sent = any(
@@ -59,6 +59,11 @@ def a_healthy_lane_waits_for_nobody(notes: "Notes", requests: dict[str, list[Sen
             simulation.happened["sent at once"] += 1
 
 
+def has_few_slots(notes: "Notes") -> bool:
+    """Whether each lane has one slot, and all lanes of a process share two."""
+    return notes.simulation.seed % 2 == 1
+
+
 def _is_off(switches: list[Switch], at_s: float) -> bool:
     """Whether an endpoint is not enabled at that time, or was not a moment before, or will not be a moment after."""
     ends_s = [*(seconds(switch.at_ms) for switch in switches[1:]), float("inf")]
@@ -68,7 +73,7 @@ def _is_off(switches: list[Switch], at_s: float) -> bool:
     )
 
 
-def _is_down(answers: list[Sent], at_s: float) -> bool:
+def is_down(answers: list[Sent], at_s: float) -> bool:
     """Whether the light circuit of a process is open at that time, or opens soon: from so many failures in a row,
     among its own ``answers``, until its next success."""
     streak, opened = 0, False

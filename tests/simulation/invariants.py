@@ -13,7 +13,7 @@ from tellwire.store.tables import STATE_CODES, STATES
 
 from .batching import batches_hold_together
 from .clocks import DRIFT, ROUNDING_MS
-from .health import SLOWING
+from .health import SLOWING, has_few_slots, is_down
 from .limits import LONGEST_PROBE_S, limits_hold
 from .lines import a_lane_rests, a_new_order_is_kept, line_of, order_is_kept, through_s
 from .notes import Attempt, BrokenError, Life, Notes
@@ -31,6 +31,7 @@ from .simulation import Published
 PENDING, SUCCEEDED, EXHAUSTED, CANCELLED = (STATE_CODES[state] for state in State)
 SOON_S = 1.0
 """Within this time what is due is claimed: it is told, over a network that is slow and loses one word in fifty."""
+_ROUNDED_S = 0.01
 ASKED_MS = {20_000, 120_000}
 """What the simulated receivers ask for in ``Retry-After``."""
 
@@ -395,6 +396,8 @@ def it_is_claimed_on_time(notes: Notes, life: Life) -> None:
                 continue  # perhaps until somebody decides
             due_s = max(due_s, min(through_s(notes, life, change.order), claimed_s))
         turn_s = max(due_s, _turn_s(notes, life.url, _ready_s(before), change.order))
+        if has_few_slots(notes):
+            turn_s = max(turn_s, min(_landed_s(notes, change.writer, claimed_s), claimed_s))
         if life.url in notes.simulation.batches or life.url in notes.simulation.limited:
             turn_s += LEASE_MS / 1000  # the lane may be that of somebody who died
         if life.url in notes.simulation.limited:
@@ -412,9 +415,24 @@ def _waits_in_a_lane(notes: Notes, url: str, before: Change) -> bool:
 
 
 def _is_slow(notes: Notes, url: str, by_s: float) -> bool:
-    """Whether an answer has slowed the lane down: then it may take one at a time, as slots become free."""
-    return any(
-        one.url == url and one.answer in SLOWING and one.answered_s <= by_s for one in notes.simulation.sent
+    """Whether an answer has slowed the lane down: then it may take one at a time, as slots become free. So it is where
+    a process has met so many failures that its light circuit is open."""
+    answers = [one for one in notes.simulation.sent if one.url == url and one.answered_s <= by_s]
+    if any(one.answer in SLOWING for one in answers):
+        return True
+    senders = {one.sender for one in answers}
+    return any(is_down([one for one in answers if one.sender == sender], by_s) for sender in senders)
+
+
+def _landed_s(notes: Notes, process: str, by_s: float) -> float:
+    """When the last attempt of a process before that time landed, and its slot was free."""
+    return max(
+        (
+            one.answered_s
+            for one in notes.simulation.sent
+            if one.sender == process and one.answered_s <= by_s + _ROUNDED_S
+        ),
+        default=0.0,
     )
 
 

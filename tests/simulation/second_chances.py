@@ -11,6 +11,8 @@ from tellwire.model.delivery import State
 from tellwire.model.replay import Again
 from tellwire.store.tables import STATE_CODES, STATES
 
+from .health import SLOTS, has_few_slots
+
 if TYPE_CHECKING:
     from .notes import Life, Notes
     from .simulation import Replayed, Simulation
@@ -105,7 +107,7 @@ def replays_bring_what_they_should(notes: "Notes") -> None:
 def _replays_take_their_share(notes: "Notes", url: str) -> None:
     """What replays have made due, and nobody has tried since, is half of an endpoint's slots or batches at most."""
     limited = notes.simulation.limited.get(url)
-    slots = 1 if notes.simulation.seed % 2 else 16
+    slots = 1 if has_few_slots(notes) else SLOTS
     if limited is not None and limited.max_in_flight is not None:
         slots = limited.max_in_flight
     share = max(slots // 2, 1) * notes.simulation.batches.get(url, 1)

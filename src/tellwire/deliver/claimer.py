@@ -49,6 +49,7 @@ _PASS_MS: Final = 20
 _APART_MS: Final = 20
 _AT_MOST_APART_MS: Final = 1_000
 _REARRANGING_MS: Final = 250
+_BEHIND_MS: Final = 100
 """A lane that rests until what waits has its place in a new order is looked at again after that."""
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 4.0
@@ -188,8 +189,10 @@ class Claimer:
         self._last_survey_ms = self._clock.now_ms()
         self._lanes.forget_idle(self._ownership.remembers)
         writes = self._holds.writes
-        lanes, in_order, pages, held = await self._store.read(self._look_through)
-        self._holds.heard(held, self._last_survey_ms, writes)
+        lanes, in_order, pages, held, abreast = await self._store.read(self._look_through)
+        self._holds.heard(held, self._last_survey_ms, writes, lifts=abreast)
+        if not abreast:  # what is written of endpoints is on its way to us
+            self.expect_anywhere(self._clock.now_ms() + _BEHIND_MS)
         for endpoint_id, ready_ms in lanes:
             self._timetable.expect(endpoint_id, ready_ms)
         self._sequences.known = {one.endpoint_id for one in in_order}
@@ -206,14 +209,15 @@ class Claimer:
 
     def _look_through(
         self, connection: Connection
-    ) -> tuple[list[tuple[bytes, int]], list[Glance], bool, dict[bytes, int]]:
+    ) -> tuple[list[tuple[bytes, int]], list[Glance], bool, dict[bytes, int], bool]:
         # News of a lane that was switched on elsewhere comes before the news that it was: who asked the roster of this
         # process alone would pass it over, until the next survey.
-        if self._store.hot.revision(connection) > self._store.roster.revision:
+        abreast = self._store.hot.revision(connection) <= self._store.roster.revision
+        if not abreast:
             self._surveyed = self._store.roster_in(connection)
         ready = self._store.hot.ready_lanes(connection)
         in_order, pages = glances(self._store.in_order, connection), fanouts.any_left(connection)
-        return ready, in_order, pages, holds.held(connection, self._last_survey_ms)
+        return ready, in_order, pages, holds.held(connection, self._last_survey_ms), abreast
 
     def _accept(self, found: _Pass) -> None:
         for endpoint_id, taken in self._ownership.accept(found.taking):

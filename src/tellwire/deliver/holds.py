@@ -76,15 +76,19 @@ class Holds:
             self._unwritten[lane.endpoint_id] = until_ms
             self._wake.set()
 
-    def heard(self, until_ms: Mapping[bytes, int], now_ms: int, writes: int) -> None:
-        """These are the holds in the store, which was looked at after ``now_ms`` and so many ``writes``."""
+    def heard(self, until_ms: Mapping[bytes, int], now_ms: int, writes: int, *, lifts: bool = True) -> None:
+        """These are the holds in the store, which was looked at after ``now_ms`` and so many ``writes``.
+
+        What is not among them was lifted, because its endpoint was changed or deleted: unless ``lifts``, that is not
+        known here yet, and what waits would go to where it is not to go any more.
+        """
         for endpoint_id, end_ms in until_ms.items():
             known = self._held.get(endpoint_id)
             if known is None or known.until_ms < end_ms:
                 known = self._hold(self._lanes[endpoint_id], end_ms, behind_ms=BEHIND_MS)
             if known.until_ms == end_ms and known.written is None:
                 known.written = writes
-        lifted = self._held.keys() - until_ms.keys()
+        lifted = self._held.keys() - until_ms.keys() if lifts else set()
         for known in [self._held[endpoint_id] for endpoint_id in lifted]:
             if known.written is not None and known.written <= writes and known.until_ms > now_ms:
                 self._end(known)

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -18,6 +19,9 @@ from .sqlite_hot import driver_of
 
 READERS = 4
 LOCK_WAIT_S = 5.0
+_LOG_PAGES: Final = 16_000
+"""So much (64 MB) the log holds before it is copied into the file. Events for many endpoints change pages of indexes
+all over a large file: the more of them fall on a page before it is copied, the less is written."""
 
 
 def make_private(path: Path) -> None:
@@ -73,7 +77,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
         if writes:
             driver.execute("PRAGMA journal_mode = WAL")
             driver.execute("PRAGMA synchronous = FULL")
-            driver.execute("PRAGMA wal_autocheckpoint = 4000")
+            driver.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             driver.execute("PRAGMA cache_size = -32768")
         else:
             driver.execute("PRAGMA query_only = ON")
