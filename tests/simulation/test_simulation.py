@@ -15,7 +15,7 @@ import pytest
 from .database import Trouble
 from .runs import make_template, run
 
-SEEDS = 100
+SEEDS = 200
 AT_A_TIME = 25
 TELL_SOONEST = (77, 74)
 """What wrong clocks break."""
