@@ -15,7 +15,7 @@ from tellwire.store.rollups import ALL_ENDPOINTS, EVERYBODY, forget_tenant, prun
 from tellwire.store.store import Store
 from tellwire.store.tables import rollups as table
 from tellwire.store.tables import tally_journal
-from tellwire.store.tallies import Tallies, Tally, total
+from tellwire.store.tallies import Tallies, Tally, decode, total
 from tellwire.telemetry import Telemetry
 
 from .rows import NOW, raw
@@ -145,6 +145,21 @@ async def test_processes_that_add_up_at_once_count_once(store: Store, second: St
     assert sum(total(found[EVERYBODY, ALL_ENDPOINTS, Span.HOUR]).attempt_ms.values()) == 800
 
 
+async def test_who_was_overtaken_adds_nothing(store: Store, second: Store) -> None:
+    """A process that stood still after it had read the journal: another has added that up, and there is something new,
+    which on SQLite has the ids of what was there before."""
+    await note(store, random.Random(10), 5)
+    read = await store.read(rollups.journal)
+    sums = decode(read[0].entries)
+    await roll_all(second)
+    await note(store, random.Random(11), 5)
+    before = await everything(store)
+    await store.write(lambda connection: rollups.put_together(connection, read, sums))
+    assert await everything(store) == before
+    await roll_all(store)
+    assert await everything(store) == before
+
+
 async def test_what_is_rolled_back_is_not_counted(store: Store) -> None:
     """Neither an append nor an addition of a transaction that failed."""
     await note(store, random.Random(7), 5)
@@ -154,9 +169,7 @@ async def test_what_is_rolled_back_is_not_counted(store: Store) -> None:
         tallies = Tallies()
         tallies.attempt("acme", raw(11), START, 5, True)
         rollups.append(connection, tallies)
-        rollups.put_together(
-            connection, [entry.id for entry in rollups.journal(connection)], [Tally("acme", raw(11), START)]
-        )
+        rollups.put_together(connection, rollups.journal(connection), [Tally("acme", raw(11), START)])
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):

@@ -51,8 +51,7 @@ class Roller:
     async def roll_up(self) -> None:
         """Add up all that is in the journal now."""
         while found := await self._store.read(rollups.journal):
-            taken = [entry.id for entry in found]
-            put_together = partial(rollups.put_together, taken=taken, tallies=await _sums(found))
+            put_together = partial(rollups.put_together, taken=found, tallies=await _sums(found))
             for id in await self._store.write(put_together):
                 await asyncio.sleep(_PAUSE_S)
                 await self._store.write(partial(rollups.add_up, id=id))

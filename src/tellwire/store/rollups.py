@@ -8,11 +8,11 @@ Where many entries tell of many endpoints, they are put together first (``put_to
 endpoints each. So a rollup is written once for all of them and not once for each, and transactions stay short.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, text, tuple_
+from sqlalchemy import Connection, delete, insert, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tellwire.model.stats import Span
@@ -64,17 +64,18 @@ def journal(connection: Connection) -> list[Entry]:
     return [Entry(*row) for row in connection.execute(oldest)]
 
 
-def put_together(connection: Connection, taken: Sequence[int], tallies: Sequence[Tally]) -> list[int]:
+def put_together(connection: Connection, taken: Collection[Entry], tallies: Sequence[Tally]) -> list[int]:
     """Add to the rollups what these entries of the journal counted; ``tallies`` are their sums, each endpoint and hour
     once. Where that is much, they become other entries instead, each for one ``add_up``: gives their ids.
 
-    Nothing is done where another process is at it, or has been since the entries were read.
+    Nothing is done where another process is at it, or has been since the entries were read. SQLite gives ids again
+    that were those of others, so what stands there is compared, too.
     """
     if not _alone(connection):
         return []
-    theirs = tally_journal.c.id.in_(taken)
-    left = connection.execute(select(func.count()).select_from(tally_journal).where(theirs)).scalar_one()
-    if left < len(taken):
+    theirs = tally_journal.c.id.in_([entry.id for entry in taken])
+    there = connection.execute(select(tally_journal.c.id, tally_journal.c.entries).where(theirs))
+    if {Entry(*row) for row in there} != set(taken):
         return []
     connection.execute(delete(tally_journal).where(theirs))
     if len(tallies) <= _TOGETHER:
