@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from .processes import ReceiverProcess, Server, freeze, until
 
-PATIENT: Final = ("--lease", "20s", "--delivery-timeout", "5s")
-"""There are five seconds to freeze the server, from the moment when its attempt has arrived."""
+PATIENT: Final = ("--lease", "30s", "--delivery-timeout", "9s")
+"""There are nine seconds to freeze the server, from the moment when its attempt has arrived."""
 
 
 class Frozen(NamedTuple):
@@ -36,7 +36,7 @@ async def frozen_on(database: Path | str, folder: Path) -> AsyncIterator[Frozen]
         await receiver.started()
         await other.started()
         await server.started()
-        target = "/steady?first_ms=4900"
+        target = "/steady?first_ms=8900"
         endpoint = await other.subscribe(receiver.url + target)
         response = await server.ask("POST", "/v1/events", {"type": "a.b", "data": {"number": 0}})
         assert response.status_code == 202, response.text
