@@ -8,11 +8,23 @@ Where many entries tell of many endpoints, they are put together first (``put_to
 endpoints each. So a rollup is written once for all of them and not once for each, and transactions stay short.
 """
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, text, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tellwire.model.stats import Span
@@ -73,7 +85,7 @@ def put_together(connection: Connection, taken: Collection[Entry], tallies: Sequ
     """
     if not _alone(connection):
         return []
-    theirs = tally_journal.c.id.in_([entry.id for entry in taken])
+    theirs = _among(connection, [entry.id for entry in taken])
     there = connection.execute(select(tally_journal.c.id, tally_journal.c.entries).where(theirs))
     if {Entry(*row) for row in there} != set(taken):
         return []
@@ -148,6 +160,14 @@ def _alone(connection: Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return True
     return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar())
+
+
+def _among(connection: Connection, ids: list[int]) -> ColumnElement[bool]:
+    """Whether an entry has one of these ids, in one parameter: a thousand would hold up everybody who writes."""
+    if connection.dialect.name == "postgresql":
+        return tally_journal.c.id == func.any(literal(ids, postgresql.ARRAY(BigInteger)))
+    listed = func.json_each(json.dumps(ids)).table_valued("value")
+    return tally_journal.c.id.in_(select(listed.c.value))
 
 
 def _add(connection: Connection, tallies: Iterable[Tally]) -> None:
