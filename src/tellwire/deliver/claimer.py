@@ -49,8 +49,9 @@ _PASS_MS: Final = 20
 _APART_MS: Final = 20
 _AT_MOST_APART_MS: Final = 1_000
 _REARRANGING_MS: Final = 250
-_BEHIND_MS: Final = 100
 """A lane that rests until what waits has its place in a new order is looked at again after that."""
+_BEHIND_MS: Final = 100
+"""A survey that saw changes of endpoints of which this process has not heard yet is made again after that."""
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 4.0
 """After trouble with the store; each time twice as long."""
