@@ -100,7 +100,7 @@ MUTANTS = (
         "            self._unwritten[lane.endpoint_id] = until_ms\n": "",
     }}),
     Mutant("nobody looks at what others were told", "all", {"deliver/claimer.py": {
-        "        self._holds.heard(held, self._last_survey_ms, writes, lifts=abreast)\n": "",
+        "        self._holds.heard(found.held, self._last_survey_ms, writes, lifts=found.abreast)\n": "",
     }}),
     Mutant("replays take all slots", "all", {"deliver/replayer.py": {
         ".limit.allowed // 2, 1)": ".limit.allowed * 2, 1)",

@@ -10,7 +10,7 @@ few seconds; and from what this process records itself.
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -67,6 +67,16 @@ class _Pass(msgspec.Struct):
     held: int = 0
     emptied: list[bytes] = []
     left: list[bytes] = []
+
+
+class _Survey(NamedTuple):
+    """What one look through all lanes found; ``abreast``: this process has heard of all changes of endpoints in it."""
+
+    ready: list[tuple[bytes, int]]
+    in_order: list[Glance]
+    pages: bool
+    held: dict[bytes, int]
+    abreast: bool
 
 
 class Claimer:
@@ -190,27 +200,25 @@ class Claimer:
         self._last_survey_ms = self._clock.now_ms()
         self._lanes.forget_idle(self._ownership.remembers)
         writes = self._holds.writes
-        lanes, in_order, pages, held, abreast = await self._store.read(self._look_through)
-        self._holds.heard(held, self._last_survey_ms, writes, lifts=abreast)
-        if not abreast:  # what is written of endpoints is on its way to us
+        found = await self._store.read(self._look_through)
+        self._holds.heard(found.held, self._last_survey_ms, writes, lifts=found.abreast)
+        if not found.abreast:
             self.expect_anywhere(self._clock.now_ms() + _BEHIND_MS)
-        for endpoint_id, ready_ms in lanes:
+        for endpoint_id, ready_ms in found.ready:
             self._timetable.expect(endpoint_id, ready_ms)
-        self._sequences.known = {one.endpoint_id for one in in_order}
-        for one in in_order:
+        self._sequences.known = {one.endpoint_id for one in found.in_order}
+        for one in found.in_order:
             first_ms = one.ready_ms if one.whole else self._last_survey_ms
             if first_ms is not None:
                 self._timetable.expect(one.endpoint_id, first_ms)
                 self._sequences.news(one.endpoint_id)
-        if pages:
+        if found.pages:
             self._fan_out()
         # News may come without a pause: where surveys take long, most of the time is not for them.
         took_ms = self._clock.now_ms() - self._last_survey_ms
         self._apart_ms = min(max(_APART_MS, 2 * took_ms), _AT_MOST_APART_MS)
 
-    def _look_through(
-        self, connection: Connection
-    ) -> tuple[list[tuple[bytes, int]], list[Glance], bool, dict[bytes, int], bool]:
+    def _look_through(self, connection: Connection) -> _Survey:
         # News of a lane that was switched on elsewhere comes before the news that it was: who asked the roster of this
         # process alone would pass it over, until the next survey.
         abreast = self._store.hot.revision(connection) <= self._store.roster.revision
@@ -218,7 +226,7 @@ class Claimer:
             self._surveyed = self._store.roster_in(connection)
         ready = self._store.hot.ready_lanes(connection)
         in_order, pages = glances(self._store.in_order, connection), fanouts.any_left(connection)
-        return ready, in_order, pages, holds.held(connection, self._last_survey_ms), abreast
+        return _Survey(ready, in_order, pages, holds.held(connection, self._last_survey_ms), abreast)
 
     def _accept(self, found: _Pass) -> None:
         for endpoint_id, taken in self._ownership.accept(found.taking):
