@@ -14,13 +14,15 @@ from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSRecord  # type: ignore[import-u
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers A and AAAA questions over UDP; unknown names do not exist, ``silent`` ones get no answer."""
+    """Answers A and AAAA questions over UDP, after ``slow`` seconds where a name is there; unknown names do not exist,
+    ``silent`` ones get no answer."""
 
     def __init__(self) -> None:
         self.address = ""
         self.questions: Counter[str] = Counter()
         """How often each name was asked for; one look-up asks twice (A and AAAA)."""
         self.silent: set[str] = set()
+        self.slow: dict[str, float] = {}
         self._answers: dict[str, tuple[tuple[str, ...], int]] = {}
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -54,5 +56,8 @@ class NameServer(asyncio.DatagramProtocol):
             if question.q.qtype == QTYPE.reverse[kind]:
                 record = A(text) if kind == "A" else AAAA(text)
                 reply.add_answer(RR(question.q.qname, question.q.qtype, ttl=ttl_s, rdata=record))
-        assert self._transport is not None
-        self._transport.sendto(reply.pack(), addr)
+        asyncio.get_running_loop().call_later(self.slow.get(name, 0), self._send, reply.pack(), addr)
+
+    def _send(self, reply: bytes, addr: Any) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(reply, addr)

@@ -100,6 +100,16 @@ async def test_silence_ends_in_time(dns: NameServer) -> None:
     await resolver.aclose()
 
 
+async def test_a_slow_answer_after_quick_ones_is_waited_for(resolver: Resolver, dns: NameServer) -> None:
+    """A name server that knew others at once may take a second for one that it has to ask for itself."""
+    for number in range(20):
+        dns.answer(f"h{number}.example", "192.0.2.1")
+        await resolver.resolve(f"h{number}.example")
+    dns.answer("far.example", "192.0.2.2")
+    dns.slow["far.example"] = 1
+    assert await addresses(resolver, "far.example") == {"192.0.2.2"}
+
+
 async def test_closing_ends_what_is_asked(dns: NameServer) -> None:
     """Askers of a closed resolver are cancelled rather than left waiting."""
     dns.silent.add("slow.example")
