@@ -1,5 +1,7 @@
-"""What holds for all tests: a slow machine breaks no property, and the longest file does not come last."""
+"""What holds for all tests: a slow machine breaks no property, files are in memory, the longest does not come last."""
 
+import os
+import tempfile
 from functools import cache
 
 import pytest
@@ -8,12 +10,20 @@ from hypothesis import HealthCheck, settings
 from typer.main import get_command
 
 from .alone import nobodys_settings as nobodys_settings
+from .memory import memory
 
 settings.register_profile("tellwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tellwire")
 
 # Typer's runner would make every command anew for each call, which takes longer than most calls.
 typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]  # it has no option for that
+
+
+_ROOM_BYTES = 6 << 30
+"""Beyond what all tests leave until they end."""
+
+if "TMPDIR" not in os.environ and (folder := memory(_ROOM_BYTES)) is not None:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

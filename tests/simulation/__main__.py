@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from .runs import Run, make_template, memory, run
+from ..memory import memory
+from .runs import Run, make_template, run
 
 
 def main() -> int:

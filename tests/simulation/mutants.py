@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from .runs import make_template, memory, run
+from ..memory import memory
+from .runs import make_template, run
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "src/tellwire"

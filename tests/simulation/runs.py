@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 from tellwire.signing.vault import Vault
 from tellwire.store.sqlite import SqliteStore
 
+from ..memory import memory
 from .invariants import check
 from .notes import BrokenError, Notes, story
 from .observer import OBSERVER
@@ -42,11 +42,6 @@ def make_template(folder: Path) -> Path:
     database.executescript(OBSERVER)
     database.close()
     return path
-
-
-def memory() -> Path | None:
-    """Where files are quick, if the system has such a place."""
-    return Path("/dev/shm") if sys.platform == "linux" and Path("/dev/shm").is_dir() else None
 
 
 def run(seed: int, template: Path, *, measured: bool = True) -> Run:

@@ -3,11 +3,13 @@
 A page is taken and its deliveries are stored in one transaction, so a crash loses nothing and repeats nobody.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
 from .tables import events, fanout_pages
+
+_ANY_LEFT: Final = select(exists().select_from(fanout_pages))
 
 
 class TakenPage(NamedTuple):
@@ -26,7 +28,7 @@ class TakenPage(NamedTuple):
 
 def any_left(connection: Connection) -> bool:
     """Whether anything is still to be fanned out."""
-    return bool(connection.execute(select(exists().select_from(fanout_pages))).scalar())
+    return bool(connection.execute(_ANY_LEFT).scalar())
 
 
 def take_page(connection: Connection) -> TakenPage | None:

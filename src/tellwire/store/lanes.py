@@ -42,6 +42,9 @@ def _statement(sql: str, *names: str) -> TextClause:
     return text(sql).bindparams(*(bindparam(name, type_=_BOUND[name].type) for name in names))
 
 
+_OWNER: Final = select(lanes.c.owner, lanes.c.until_ms, lanes.c.circuit).where(
+    lanes.c.endpoint_id == bindparam("endpoint_id")
+)
 _TAKE: Final = _statement(
     """
     INSERT INTO lanes (endpoint_id, owner, until_ms) VALUES (:endpoint_id, :owner, :until_ms)
@@ -64,9 +67,7 @@ _NOTE: Final = _statement(
 
 def take(connection: Connection, endpoint_id: bytes, owner: int, *, now_ms: int, until_ms: int) -> Taken:
     """Own a lane until ``until_ms``, if nobody else does."""
-    before = connection.execute(
-        select(lanes.c.owner, lanes.c.until_ms, lanes.c.circuit).where(lanes.c.endpoint_id == endpoint_id)
-    ).first()
+    before = connection.execute(_OWNER, {"endpoint_id": endpoint_id}).first()
     if before is not None and before.owner != owner and before.until_ms > now_ms:
         return Taken(False, before.until_ms)
     values = {"endpoint_id": endpoint_id, "owner": owner, "until_ms": until_ms, "now_ms": now_ms}

@@ -42,6 +42,7 @@ AT_ONCE: Final = 1_000
 
 _FIRST: Final = bytes(16)
 _PENDING: Final = 0
+_MARKS: Final = select(rearrangements.c.endpoint_id, rearrangements.c.up_to, rearrangements.c.moved)
 _BLOCKS: Final = "deliveries.state = 2 AND deliveries.sequence IS NOT NULL"
 """Literally: the condition of an index."""
 
@@ -110,8 +111,7 @@ def forget(connection: Connection, endpoint_id: bytes) -> None:
 
 def under_way(connection: Connection) -> list[Mark]:
     """All rearrangements."""
-    columns = rearrangements.c.endpoint_id, rearrangements.c.up_to, rearrangements.c.moved
-    return [Mark(*row) for row in connection.execute(select(*columns))]
+    return [Mark(*row) for row in connection.execute(_MARKS)]
 
 
 def first(connection: Connection, endpoint_id: bytes) -> bytes:
@@ -133,9 +133,7 @@ def first(connection: Connection, endpoint_id: bytes) -> bytes:
 def take(connection: Connection, endpoint_id: bytes) -> Mark | None:
     """Hold a rearrangement until the end of this transaction; None where it has ended or another holds it."""
     row = connection.execute(
-        select(rearrangements.c.endpoint_id, rearrangements.c.up_to, rearrangements.c.moved)
-        .where(rearrangements.c.endpoint_id == endpoint_id)
-        .with_for_update(skip_locked=True)
+        _MARKS.where(rearrangements.c.endpoint_id == endpoint_id).with_for_update(skip_locked=True)
     ).first()
     return None if row is None else Mark(*row)
 

@@ -25,6 +25,7 @@ _EXAMPLE: Final = "test"
 
 # Literally, not as parameters: the planner must see that these are the conditions of the partial indexes.
 RUNNING: Final = text("replays.state = 'running'")
+_RUNNING: Final = select(replays.c.id, replays.c.dry_run).where(RUNNING).order_by(replays.c.id)
 _UNTRIED: Final = text("deliveries.state = 0 AND deliveries.trigger = 'replay'")
 
 # One state for all: from whatever a replay moves a delivery, it becomes the same.
@@ -79,8 +80,7 @@ class Content(NamedTuple):
 
 def running(connection: Connection) -> list[tuple[bytes, bool]]:
     """The replays that run, oldest first, and whether each is a dry run."""
-    query = select(replays.c.id, replays.c.dry_run).where(RUNNING)
-    return [(id, bool(dry_run)) for id, dry_run in connection.execute(query.order_by(replays.c.id))]
+    return [(id, bool(dry_run)) for id, dry_run in connection.execute(_RUNNING)]
 
 
 def take(connection: Connection, id: bytes) -> TakenReplay | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import BindParameter, Connection, RowMapping, and_, bindparam, or_, select, update
 
 from tellwire.ids import ENDPOINT, KEY, behind, encode
 from tellwire.model.endpoint import EndpointState
@@ -32,6 +32,16 @@ from .signers import LiveSecret, signers
 from .tables import endpoints, keys, rearrangements, revisions, secrets, tenants
 
 _MAX_REMEMBERED_TARGETS: Final = 20_000
+
+# Made once: every process asks after each change of the control plane.
+_SEEN: Final[BindParameter[int]] = bindparam("seen")
+_CHANGED_TENANTS: Final = select(
+    tenants.c.id, tenants.c.created_ms, tenants.c.limits, tenants.c.defaults, tenants.c.deleted_ms
+).where(tenants.c.revision > _SEEN)
+_CHANGED_KEYS: Final = select(keys).where(keys.c.revision > _SEEN)
+_ENDPOINTS: Final = select(endpoints, rearrangements.c.behind).outerjoin(
+    rearrangements, and_(rearrangements.c.endpoint_id == endpoints.c.id, rearrangements.c.holds == 1)
+)
 
 
 class LiveEndpoint(msgspec.Struct, frozen=True, eq=False):
@@ -262,11 +272,7 @@ def refresh(connection: Connection, roster: Roster, vault: Vault, revision: int)
 
 
 def _changed_tenants(connection: Connection, seen: int) -> dict[str, LiveTenant | None]:
-    rows = connection.execute(
-        select(
-            tenants.c.id, tenants.c.created_ms, tenants.c.limits, tenants.c.defaults, tenants.c.deleted_ms
-        ).where(tenants.c.revision > seen)
-    )
+    rows = connection.execute(_CHANGED_TENANTS, {"seen": seen})
     return {
         id: None if deleted_ms is not None else _live_tenant(created_ms, limits, defaults)
         for id, created_ms, limits, defaults, deleted_ms in rows
@@ -288,19 +294,18 @@ def _changed_endpoints(
     defaults_of: Callable[[str], TenantDefaults],
 ) -> dict[bytes, LiveEndpoint | None]:
     """The endpoints that have changed, and those of the tenants ``anew``, whose defaults have."""
-    since = endpoints.c.revision > seen
+    since = endpoints.c.revision > _SEEN
     if anew:
         since = or_(since, endpoints.c.tenant.in_(anew))
-    holding = and_(rearrangements.c.endpoint_id == endpoints.c.id, rearrangements.c.holds == 1)
-    query = select(endpoints, rearrangements.c.behind).outerjoin(rearrangements, holding).where(since)
-    changed = connection.execute(query).mappings().all()
+    changed = connection.execute(_ENDPOINTS.where(since), {"seen": seen}).mappings().all()
     if not changed:
         return {}
     # Not ordered by the database: that would make SQLite go through all secrets in order, after every change.
     rows = connection.execute(
         select(secrets)
         .join(endpoints, endpoints.c.id == secrets.c.endpoint_id)
-        .where(since, endpoints.c.deleted_ms.is_(None))
+        .where(since, endpoints.c.deleted_ms.is_(None)),
+        {"seen": seen},
     ).mappings()
     secrets_of: dict[bytes, list[LiveSecret]] = {}
     for row in sorted(
@@ -342,7 +347,7 @@ def _live_endpoint(
 
 
 def _changed_keys(connection: Connection, seen: int) -> dict[bytes, LiveKey | None]:
-    changed = connection.execute(select(keys).where(keys.c.revision > seen)).mappings()
+    changed = connection.execute(_CHANGED_KEYS, {"seen": seen}).mappings()
     return {row["hash"]: None if row["revoked_ms"] is not None else _live_key(row) for row in changed}
 
 

@@ -35,6 +35,7 @@ _LOOKED_AT: Final = 2_000
 _EVENTS: Final = 100
 _DELIVERIES: Final = 1_000
 _ROWS: Final = 200
+_ANY_MARKED: Final = select(exists().where(tenants.c.deleted_ms.is_not(None), tenants.c.removed_ms.is_(None)))
 
 
 class Piece(Enum):
@@ -48,8 +49,7 @@ class Piece(Enum):
 
 def any_marked(connection: Connection) -> bool:
     """Whether a tenant is to be removed."""
-    marked = exists().where(tenants.c.deleted_ms.is_not(None), tenants.c.removed_ms.is_(None))
-    return bool(connection.execute(select(marked)).scalar())
+    return bool(connection.execute(_ANY_MARKED).scalar())
 
 
 def remove_piece(connection: Connection, *, now_ms: int) -> tuple[Piece, str]:
