@@ -61,6 +61,11 @@ async def test_commits_survive_the_loss_of_power(store: SqliteStore) -> None:
     assert await pragma(store, "foreign_keys") == 1
 
 
+async def test_a_transaction_makes_no_files(store: SqliteStore) -> None:
+    """How to undo a statement of many rows is noted in memory; in a temporary file, payloads would stand there, too."""
+    assert await pragma(store, "temp_store") == 2
+
+
 async def test_migrations_make_the_indexes_as_declared(store: SqliteStore) -> None:
     """Every index, the partial ones and those over expressions included, is made by the same statement as declared."""
 

@@ -204,7 +204,11 @@ class SqliteStore:
                     check_key(self._connection, self._vault)
                     self._roster = self.roster_in(self._connection)
                     self._look(self._connection)
-                driver_of(self._connection).execute("PRAGMA busy_timeout = 0")  # see _begin
+                driver = driver_of(self._connection)
+                driver.execute("PRAGMA busy_timeout = 0")  # see _begin
+                # How to undo a statement of many rows is noted, in a new file for each transaction unless we say so.
+                # Migrations, which may sort millions of rows for an index, have their files.
+                driver.execute("PRAGMA temp_store = MEMORY")
         except BaseException:
             self._write_engine.dispose()
             raise
