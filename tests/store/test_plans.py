@@ -134,9 +134,22 @@ async def test_postgres_plans_a_claim_once(postgres: "asyncpg.Connection[Any]") 
     for number in range(12):
         await postgres.fetch(postgres_hot._CLAIM, raw(1 + number % LANES), NOW + 5, 16, 7, LATER)
     generic = await postgres.fetchval(
-        "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%SKIP LOCKED%'"
+        "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1", postgres_hot._CLAIM
     )
     assert generic > 0
+
+
+async def test_postgres_plans_the_recording_of_a_result_once(postgres: "asyncpg.Connection[Any]") -> None:
+    """Of one result as of many: to plan it takes the server longer than to do it."""
+    for number in range(12):
+        count = 1 if number % 3 else 50
+        arrays = [[value] * count for value in (raw(7), 1, 1, 1, 1, None, 200, None, NOW)]
+        await postgres.fetch(postgres_hot._RECORD, *arrays)
+    generic, custom = await postgres.fetchrow(
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1",
+        postgres_hot._RECORD,
+    )
+    assert (generic, custom) == (7, 5)  # the server compares after five
 
 
 @pytest.fixture
