@@ -114,8 +114,7 @@ MUTANTS = (
             "WHERE deliveries.id = new.column1 AND deliveries.state = 0",
     }}),
     Mutant("a lease is taken away", "all", {"store/sqlite_hot.py": {
-        "d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?\n    ORDER":
-            "d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= 5000 + ?\n    ORDER",
+        "d.endpoint_id = ?1 AND {ready_ms} <= ?2": "d.endpoint_id = ?1 AND {ready_ms} <= 5000 + ?2",
     }}),
     Mutant("what was cancelled is sent all the same", "bursting", {"deliver/engine.py": {
         "if claim.delivery_id == delivery_id:\n                claim.lease_until_ms = 0":

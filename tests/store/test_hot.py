@@ -141,6 +141,26 @@ async def test_an_expired_lease_can_be_claimed_again(store: Store, vault: Vault)
     assert rescued.rescued
 
 
+async def test_what_is_due_and_what_a_lease_has_left_are_claimed_in_one_order(
+    store: Store, vault: Vault
+) -> None:
+    """Whichever may be claimed first comes first, also where there is not room for all."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add_deliveries(
+        store,
+        [
+            delivery_row(10, 100, endpoint, due=NOW - 9, token=3, until=NOW - 1),
+            delivery_row(11, 101, endpoint, due=NOW - 2),
+            delivery_row(12, 102, endpoint, due=NOW - 9, token=3, until=NOW - 3),
+            delivery_row(13, 103, endpoint, due=NOW - 4),
+            delivery_row(14, 104, endpoint, due=NOW - 9, token=3, until=NOW - 2),
+        ],
+    )
+    first = await claim(store, endpoint, limit=3)
+    assert [(row.id, row.rescued) for row in first] == [(raw(13), False), (raw(12), True), (raw(11), False)]
+    assert [row.id for row in await claim(store, endpoint)] == [raw(14), raw(10)]
+
+
 async def test_a_result_ends_the_lease(store: Store, vault: Vault) -> None:
     """A recorded result changes the state, gives up the lease and stores the attempt."""
     endpoint = await add_endpoint(store, vault, 1)

@@ -75,6 +75,7 @@ async def test_migrations_make_the_indexes_as_declared(store: SqliteStore) -> No
             for table in metadata.tables.values()
             if table.info.get("only_on", "sqlite") == "sqlite"
             for index in table.indexes
+            if index.info.get("only_on", "sqlite") == "sqlite"
         }
         made = connection.execute(
             text("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
@@ -352,10 +353,11 @@ async def filled(store: SqliteStore, vault: Vault) -> SqliteStore:
 
 
 async def test_claiming_reads_the_ready_index_in_order(filled: SqliteStore) -> None:
-    """A claim walks the index of what is ready and sorts nothing, however long the lane."""
+    """A claim walks the indexes of what is due and of what has a lease, and sorts nothing, however long the lane."""
     claim = partial(filled.hot.claim, endpoint_id=raw(1), now_ms=NOW, until_ms=NOW + 9, token=2, limit=50)
     plan = await plan_of(filled, claim, "SELECT d.id")
-    assert "SEARCH d USING INDEX deliveries_ready (endpoint_id=? AND <expr><?)" in plan
+    assert "SEARCH d USING INDEX deliveries_due (endpoint_id=? AND due_ms<?)" in plan
+    assert "SEARCH d USING INDEX deliveries_leased (endpoint_id=? AND lease_until_ms" in plan
     assert "TEMP B-TREE" not in plan
     assert "SCAN" not in plan
     update = await plan_of(
@@ -387,11 +389,30 @@ async def test_results_and_leases_find_their_deliveries_by_id(filled: SqliteStor
 
 async def test_ready_lanes_seeks_from_lane_to_lane(filled: SqliteStore) -> None:
     """The look over all lanes never reads a lane from end to end."""
-    plan = await plan_of(filled, filled.hot.ready_lanes, "WITH RECURSIVE")
-    lines = [line for line in plan.splitlines() if "deliveries" in line]
-    assert lines
-    assert all("deliveries_ready" in line for line in lines), plan
-    assert "TEMP B-TREE" not in plan
+    for word, index in (
+        ("lease_until_ms IS NULL", "deliveries_due"),
+        ("lease_until_ms IS NOT NULL", "deliveries_leased"),
+    ):
+        plan = await plan_of(filled, filled.hot.ready_lanes, word)
+        lines = [line for line in plan.splitlines() if "deliveries" in line]
+        assert lines
+        assert all(f"SEARCH deliveries USING INDEX {index}" in line for line in lines), plan
+        assert "TEMP B-TREE" not in plan
+
+
+async def test_what_is_claimed_from_the_start_is_never_in_the_index_of_what_is_due(
+    filled: SqliteStore,
+) -> None:
+    """The large index of what is due is only written for deliveries that nobody has claimed."""
+
+    def in_index(connection: Connection) -> int:
+        due = "SELECT count(*) FROM deliveries INDEXED BY deliveries_due"
+        condition = "state = 0 AND sequence IS NULL AND lease_until_ms IS NULL"
+        return int(connection.execute(text(f"{due} WHERE {condition}")).scalar_one())
+
+    assert await filled.read(in_index) == 0
+    await filled.write(lambda connection: filled.hot.release(connection, [(raw(10), 1)]))
+    assert await filled.read(in_index) == 1
 
 
 async def test_control_plane_changes_do_not_walk_the_history(filled: SqliteStore) -> None:

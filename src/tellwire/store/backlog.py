@@ -8,7 +8,7 @@ from tellwire.ids import ENDPOINT, encode
 from tellwire.model.endpoint import EndpointState
 
 from .lanes import waits_for_circuit
-from .tables import STILL_PENDING, deliveries, endpoints, lanes
+from .tables import deliveries, endpoints, lanes, still_pending
 
 _ENDED_LONG_AGO_MS: Final = 60_000
 _FAR_FUTURE_MS: Final = 3_600_000
@@ -38,7 +38,7 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
     lease_ms = deliveries.c.lease_until_ms
     stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
     due = deliveries.c.due_ms <= now_ms
-    halves = union_all(
+    parts = union_all(
         *(
             select(
                 deliveries.c.endpoint_id,
@@ -47,20 +47,20 @@ def by_endpoint(connection: Connection, now_ms: int) -> list[LaneBacklog]:
                 func.min(case((due, deliveries.c.due_ms))).label("oldest_due_ms"),
                 func.sum(case((stuck, 1), else_=0)).label("stuck"),
             )
-            .where(text(half))
+            .where(text(part))
             .group_by(deliveries.c.endpoint_id)
-            for half in STILL_PENDING
+            for part in still_pending(connection)
         )
     ).subquery()
     pending = (
         select(
-            halves.c.endpoint_id,
-            func.sum(halves.c.pending).label("pending"),
-            func.sum(halves.c.due).label("due"),
-            func.min(halves.c.oldest_due_ms).label("oldest_due_ms"),
-            func.sum(halves.c.stuck).label("stuck"),
+            parts.c.endpoint_id,
+            func.sum(parts.c.pending).label("pending"),
+            func.sum(parts.c.due).label("due"),
+            func.min(parts.c.oldest_due_ms).label("oldest_due_ms"),
+            func.sum(parts.c.stuck).label("stuck"),
         )
-        .group_by(halves.c.endpoint_id)
+        .group_by(parts.c.endpoint_id)
         .subquery()
     )
     rows = connection.execute(

@@ -35,7 +35,6 @@ from .roster import Roster
 from .tables import (
     STATE_CODES,
     STATES,
-    STILL_PENDING,
     attempts,
     deliveries,
     endpoints,
@@ -44,6 +43,7 @@ from .tables import (
     holds,
     lanes,
     rearrangements,
+    still_pending,
 )
 from .tallies import Tallies
 
@@ -197,7 +197,7 @@ def count_due(connection: Connection, now_ms: int) -> int:
     Those that wait for a retry are not counted.
     """
     due = count_left(connection)
-    for pending in STILL_PENDING:
+    for pending in still_pending(connection):
         due += connection.execute(
             select(func.count())
             .select_from(deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id))

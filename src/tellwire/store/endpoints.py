@@ -23,13 +23,13 @@ from .rollups import append
 from .roster import raise_revision
 from .tables import (
     STATE_CODES,
-    STILL_PENDING,
     deliveries,
     endpoints,
     holds,
     lanes,
     rearrangements,
     secrets,
+    still_pending,
     tenants,
 )
 from .tallies import Tallies
@@ -175,7 +175,7 @@ def cancel_if_deleted(connection: Connection, id: bytes, *, now_ms: int) -> None
     if tenant is None:
         return
     cancelled = 0
-    for pending in STILL_PENDING:
+    for pending in still_pending(connection):
         cancelled += connection.execute(
             update(deliveries)
             .where(deliveries.c.endpoint_id == id, text(pending))

@@ -16,7 +16,7 @@ from tellwire.model.order import KEYED, WHOLE
 
 from .paging import first_id_of
 from .rows import ClaimedRow, Head, OrderedDeliveryRow
-from .tables import STILL_PENDING, deliveries, events
+from .tables import deliveries, events, still_pending
 
 CLOCKS_APART_MS: Final = 1_000
 """How far the clocks of processes may be apart without doing harm to the order."""
@@ -134,7 +134,7 @@ def sequence_now(order: str | None) -> ColumnElement[Any]:
 
 def rearrange(connection: Connection, endpoint_id: bytes, order: str | None) -> None:
     """Have what is pending stand in the sequences of another order, each where its id is."""
-    for pending in STILL_PENDING:
+    for pending in still_pending(connection):
         connection.execute(
             update(deliveries)
             .where(deliveries.c.endpoint_id == endpoint_id, text(pending))

@@ -35,7 +35,7 @@ from tellwire.model.order import WHOLE
 from .order import CLOCKS_APART_MS, rearrange, sequence_now, unblock
 from .paging import first_id_of
 from .roster import raise_revision
-from .tables import STILL_PENDING, deliveries, endpoints, rearrangements
+from .tables import deliveries, endpoints, rearrangements, still_pending
 
 AT_ONCE: Final = 1_000
 """So many deliveries take their places in the transaction of a change; beyond, in pages of so many at most."""
@@ -79,7 +79,7 @@ def change(
     """
     begun = select(rearrangements.c.endpoint_id).where(rearrangements.c.endpoint_id == endpoint_id)
     if connection.execute(begun.with_for_update()).first() is None:
-        conditions = [*(STILL_PENDING if changed else ()), _BLOCKS]
+        conditions = [*(still_pending(connection) if changed else ()), _BLOCKS]
         if sum(_count(connection, endpoint_id, one, at_once + 1) for one in conditions) <= at_once:
             if changed:
                 rearrange(connection, endpoint_id, order)
@@ -124,7 +124,7 @@ def first(connection: Connection, endpoint_id: bytes) -> bytes:
         .order_by(id)
         .limit(1)
         .subquery()
-        for condition in (*STILL_PENDING, _BLOCKS)
+        for condition in (*still_pending(connection), _BLOCKS)
     ]
     found = connection.execute(union_all(*(select(one.c.id) for one in firsts))).scalars().all()
     return _before(min(found)) if found else _FIRST

@@ -106,17 +106,19 @@ class SqliteHotStatements:
         return held
 
     def ready_lanes(self, connection: Connection) -> list[tuple[bytes, int]]:
-        """Each endpoint with pending deliveries out of order, and when the first may be claimed: one seek a lane."""
-        return cast(list[tuple[bytes, int]], driver_of(connection).execute(_READY_LANES).fetchall())
+        """Each endpoint with pending deliveries out of order, and when the first may be claimed: two seeks a lane."""
+        driver = driver_of(connection)
+        due, leased = (driver.execute(statement).fetchall() for statement in _READY_LANES)
+        return _earliest(due, leased) if leased else due
 
     def lanes_ready(self, connection: Connection, endpoint_ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """The same for these endpoints alone."""
         driver = driver_of(connection)
         return [
-            row
+            (endpoint_id, min(ready))
             for chunk in chunks(endpoint_ids)
-            for row in driver.execute(_lanes_ready(len(chunk)), chunk)
-            if row[1] is not None
+            for endpoint_id, *firsts in driver.execute(_lanes_ready(len(chunk)), chunk)
+            if (ready := [ms for ms in firsts if ms is not None])
         ]
 
     def claim(
@@ -135,7 +137,7 @@ class SqliteHotStatements:
         for chunk in chunks(found):
             ids = [row[0] for row in chunk]
             driver.execute(claim_statement(len(ids)), [*ids, token, until_ms])
-        return [ClaimedRow(*row) for row in found]
+        return [ClaimedRow(*row[:-1]) for row in found]
 
 
 def event_inserts(rows: EventRows) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -256,38 +258,59 @@ def claim_statement(rows: int) -> str:
         WHERE id IN ({ids})"""  # noqa: S608 - placeholders only
 
 
+# Literally as in the conditions of two indexes, so that SQLite sees that these serve. What has a lease has an index of
+# its own: see docs/adr/0023.
+_DUE = "state = 0 AND sequence IS NULL AND lease_until_ms IS NULL"
+_LEASED = "state = 0 AND sequence IS NULL AND lease_until_ms IS NOT NULL"
+
+
 @cache
 def _lanes_ready(lanes: int) -> str:
     return f"""
         SELECT lane.column1, (
-            SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
-            WHERE state = 0 AND sequence IS NULL AND endpoint_id = lane.column1
-            ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
-        ) FROM (VALUES {_values(1, lanes)}) AS lane"""  # noqa: S608 - placeholders only
+            SELECT due_ms FROM deliveries WHERE {_DUE} AND endpoint_id = lane.column1 ORDER BY due_ms LIMIT 1
+        ), (
+            SELECT lease_until_ms FROM deliveries WHERE {_LEASED} AND endpoint_id = lane.column1
+            ORDER BY lease_until_ms LIMIT 1
+        ) FROM (VALUES {_values(1, lanes)}) AS lane"""  # noqa: S608 - our own constants, and placeholders
 
 
-_CLAIMABLE = """
-    SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
-        e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
-        e.deliver_ms, e.expires_ms, e.traceparent
-    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.state = 0 AND d.sequence IS NULL AND d.endpoint_id = ? AND coalesce(d.lease_until_ms, d.due_ms) <= ?
-    ORDER BY coalesce(d.lease_until_ms, d.due_ms), d.id
-    LIMIT ?"""
+def _earliest(*found: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
+    """The earliest instant that any of these tells of each endpoint."""
+    earliest: dict[bytes, int] = {}
+    for endpoint_id, ready_ms in chain(*found):
+        earliest[endpoint_id] = min(ready_ms, earliest.get(endpoint_id, ready_ms))
+    return list(earliest.items())
 
-# A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
-_READY_LANES = """
-    WITH RECURSIVE lane(endpoint_id) AS (
-        SELECT min(endpoint_id) FROM deliveries WHERE state = 0 AND sequence IS NULL
-        UNION ALL
-        SELECT (
-            SELECT min(endpoint_id) FROM deliveries
-            WHERE state = 0 AND sequence IS NULL AND endpoint_id > lane.endpoint_id
+
+def _claimable(condition: str, ready_ms: str) -> str:
+    return f"""
+        SELECT d.id, d.event_id, d.attempt_count, d.schedule_step, d.trigger,
+            e.type, e.data, e.occurred_ms, d.due_ms, d.lease_token IS NOT NULL, d.again_ms,
+            e.deliver_ms, e.expires_ms, e.traceparent, {ready_ms} AS ready_ms
+        FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+        WHERE {condition} AND d.endpoint_id = ?1 AND {ready_ms} <= ?2"""  # noqa: S608 - our own constants
+
+
+# Both come in order from their indexes, and SQLite merges them: it reads no more of either than is claimed.
+_CLAIMABLE = f"""
+    {_claimable(_DUE, "due_ms")} UNION ALL {_claimable(_LEASED, "lease_until_ms")}
+    ORDER BY ready_ms, d.id LIMIT ?3"""
+
+
+def _ready_lanes(condition: str, ready_ms: str) -> str:
+    # A loose index scan: from each lane's first entry straight to the next lane, however many deliveries wait in it.
+    return f"""
+        WITH RECURSIVE lane(endpoint_id) AS (
+            SELECT min(endpoint_id) FROM deliveries WHERE {condition}
+            UNION ALL
+            SELECT (SELECT min(endpoint_id) FROM deliveries WHERE {condition} AND endpoint_id > lane.endpoint_id)
+            FROM lane WHERE lane.endpoint_id IS NOT NULL
         )
-        FROM lane WHERE lane.endpoint_id IS NOT NULL
-    )
-    SELECT endpoint_id, (
-        SELECT coalesce(lease_until_ms, due_ms) FROM deliveries
-        WHERE state = 0 AND sequence IS NULL AND endpoint_id = lane.endpoint_id
-        ORDER BY coalesce(lease_until_ms, due_ms) LIMIT 1
-    ) FROM lane WHERE endpoint_id IS NOT NULL"""
+        SELECT endpoint_id, (
+            SELECT {ready_ms} FROM deliveries
+            WHERE {condition} AND endpoint_id = lane.endpoint_id ORDER BY {ready_ms} LIMIT 1
+        ) FROM lane WHERE endpoint_id IS NOT NULL"""  # noqa: S608 - our own constants
+
+
+_READY_LANES = _ready_lanes(_DUE, "due_ms"), _ready_lanes(_LEASED, "lease_until_ms")

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 
 from tellwire.model.delivery import State
 
-SCHEMA_VERSION: Final = "0025"
+SCHEMA_VERSION: Final = "0026"
 """The newest migration; a database that is further on was written by a newer Tellwire."""
 
 STATE_CODES: Final[dict[State, int]] = {
@@ -206,17 +207,38 @@ deliveries = Table(
 )
 
 ready_ms = func.coalesce(deliveries.c.lease_until_ms, deliveries.c.due_ms)
-"""When a pending delivery may be claimed: at the end of its lease, or when it is due. One index serves claiming
-due deliveries and rescuing those whose process died. Those that stand in a sequence have another, by their places in
-it; none is in both. An exhausted one that has a sequence blocks it; one that blocks nothing gives it up."""
+"""When a pending delivery may be claimed: at the end of its lease, or when it is due. Those that stand in a sequence
+have an index of their own, by their places in it. An exhausted one that has a sequence blocks it; one that blocks nothing
+gives it up."""
 
 Index(
     "deliveries_ready",
     deliveries.c.endpoint_id,
     ready_ms,
     deliveries.c.id,
-    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_(None)),
     postgresql_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_(None)),
+    info={"only_on": "postgresql"},
+)
+# On SQLite two, for the sake of what is claimed from the start: see docs/adr/0023.
+Index(
+    "deliveries_due",
+    deliveries.c.endpoint_id,
+    deliveries.c.due_ms,
+    deliveries.c.id,
+    sqlite_where=and_(
+        deliveries.c.state == 0, deliveries.c.sequence.is_(None), deliveries.c.lease_until_ms.is_(None)
+    ),
+    info={"only_on": "sqlite"},
+)
+Index(
+    "deliveries_leased",
+    deliveries.c.endpoint_id,
+    deliveries.c.lease_until_ms,
+    deliveries.c.id,
+    sqlite_where=and_(
+        deliveries.c.state == 0, deliveries.c.sequence.is_(None), deliveries.c.lease_until_ms.is_not(None)
+    ),
+    info={"only_on": "sqlite"},
 )
 Index(
     "deliveries_in_order",
@@ -235,11 +257,22 @@ Index(
     postgresql_where=and_(deliveries.c.state == 2, deliveries.c.sequence.is_not(None)),
 )
 
-STILL_PENDING: Final = (
-    "deliveries.state = 0 AND deliveries.sequence IS NULL",
-    "deliveries.state = 0 AND deliveries.sequence IS NOT NULL",
-)
-"""What is pending, in two halves: each is the condition of an index, literally, so that the planner sees it."""
+_IN_ORDER: Final = "deliveries.state = 0 AND deliveries.sequence IS NOT NULL"
+_ABREAST: Final = "deliveries.state = 0 AND deliveries.sequence IS NULL"
+_STILL_PENDING: Final = {
+    "postgresql": (_ABREAST, _IN_ORDER),
+    "sqlite": (
+        f"{_ABREAST} AND deliveries.lease_until_ms IS NULL",
+        f"{_ABREAST} AND deliveries.lease_until_ms IS NOT NULL",
+        _IN_ORDER,
+    ),
+}
+
+
+def still_pending(connection: Connection) -> tuple[str, ...]:
+    """What is pending, in parts: each is the condition of an index, literally, so that the planner sees it."""
+    return _STILL_PENDING[connection.dialect.name]
+
 
 Index(
     "deliveries_in_batches",

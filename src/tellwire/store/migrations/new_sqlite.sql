@@ -1,4 +1,4 @@
--- Made from the migrations by `make docs`: what they make of an empty database, up to version 0025.
+-- Made from the migrations by `make docs`: what they make of an empty database, up to version 0026.
 
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
@@ -253,8 +253,6 @@ CREATE INDEX kept_answers_by_start ON kept_answers (started_ms);
 
 CREATE INDEX deliveries_in_batches ON deliveries (endpoint_id, batch_id) WHERE state = 0 AND batch_id IS NOT NULL;
 
-CREATE INDEX deliveries_ready ON deliveries (endpoint_id, coalesce(lease_until_ms, due_ms), id) WHERE state = 0 AND sequence IS NULL;
-
 CREATE INDEX deliveries_in_order ON deliveries (endpoint_id, sequence, id) WHERE state = 0 AND sequence IS NOT NULL;
 
 CREATE INDEX deliveries_blocking ON deliveries (endpoint_id, sequence, id) WHERE state = 2 AND sequence IS NOT NULL;
@@ -276,7 +274,11 @@ CREATE TABLE holds (
 
 CREATE INDEX holds_by_end ON holds (until_ms);
 
-INSERT INTO alembic_version (version_num) VALUES ('0025');
+CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_ms, id) WHERE state = 0 AND sequence IS NULL AND lease_until_ms IS NULL;
+
+CREATE INDEX deliveries_leased ON deliveries (endpoint_id, lease_until_ms, id) WHERE state = 0 AND sequence IS NULL AND lease_until_ms IS NOT NULL;
+
+INSERT INTO alembic_version (version_num) VALUES ('0026');
 
 INSERT INTO revisions (name, value) VALUES ('control', 2);
 
