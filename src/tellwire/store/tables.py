@@ -207,9 +207,9 @@ deliveries = Table(
 )
 
 ready_ms = func.coalesce(deliveries.c.lease_until_ms, deliveries.c.due_ms)
-"""When a pending delivery may be claimed: at the end of its lease, or when it is due. Those that stand in a sequence
-have an index of their own, by their places in it. An exhausted one that has a sequence blocks it; one that blocks nothing
-gives it up."""
+"""When a pending delivery may be claimed: at the end of its lease, or when it is due. What stands in a sequence has an
+index of its own, by its place there. An exhausted one that has a sequence blocks it; one that blocks nothing gives it
+up."""
 
 Index(
     "deliveries_ready",
