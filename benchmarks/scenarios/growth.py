@@ -30,7 +30,7 @@ _MOST_RSS_MIB = 300
 _WORTH_KEEPING = 100_000
 _BODIES = 2_000
 _DUE_APART_MS = 20
-_HEAD_START_MS = 4_000
+_HEAD_START_MS = 10_000
 _COLUMNS = (
     PER_S, Column("share", "of empty", ".2f"), Column("claim_p50_ms", "claim p50 ms", ",.1f"),
     Column("claim_p99_ms", "claim p99 ms", ",.1f"), Column("claim_share", "claim p50, of empty", ".2f"),

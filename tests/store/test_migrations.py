@@ -155,3 +155,54 @@ def _write_old_keys(path: Path) -> None:
             )
         connection.execute(text("UPDATE revisions SET value = 2"))
     engine.dispose()
+
+
+async def test_what_waited_in_an_older_file_is_claimed(vault: Vault, tmp_path: Path) -> None:
+    """What was due and what a dead process had claimed stand in the indexes that are made when the file is opened."""
+    _write_old_deliveries(sqlite_path(tmp_path))
+    store = SqliteStore(sqlite_path(tmp_path), vault)
+    await store.open()
+    endpoint, now = b"p" * 16, 1_000
+
+    def claim(connection: Connection) -> list[tuple[bytes, bool]]:
+        assert store.hot.ready_lanes(connection) == [(endpoint, 300)]
+        rows = store.hot.claim(connection, endpoint, now_ms=now, until_ms=9_000, token=8, limit=9)
+        return [(row.id[:1], bool(row.rescued)) for row in rows]
+
+    assert await store.write(claim) == [(b"d", False), (b"l", True)]
+    assert await store.read(store.hot.ready_lanes) == [(endpoint, 2_000)]
+    await store.close()
+
+
+def _write_old_deliveries(path: Path) -> None:
+    """A file as of the version before, with deliveries that are due, were claimed, are due later, and have ended."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        upgrade(connection, "0025")
+        connection.execute(
+            text(
+                "INSERT INTO events (id, tenant, type, data, occurred_ms, created_ms, deliveries)"
+                " VALUES (x'65', 'default', 'a.b', x'31', 1, 1, 4)"
+            )
+        )
+        for id, state, due_ms, lease in (
+            ("d", 0, 300, None),
+            ("l", 0, 1, 500),
+            ("f", 0, 2_000, None),
+            ("e", 1, None, None),
+        ):
+            connection.execute(
+                text(
+                    "INSERT INTO deliveries (id, event_id, endpoint_id, state, attempt_count, schedule_step, trigger,"
+                    " due_ms, lease_token, lease_until_ms, created_ms)"
+                    " VALUES (:id, x'65', :endpoint, :state, 0, 0, 'schedule', :due_ms, :lease, :lease, 1)"
+                ),
+                {
+                    "id": id.encode() * 16,
+                    "endpoint": b"p" * 16,
+                    "state": state,
+                    "due_ms": due_ms,
+                    "lease": lease,
+                },
+            )
+    engine.dispose()
