@@ -116,6 +116,9 @@ MUTANTS = (
     Mutant("a lease is taken away", "all", {"store/sqlite_hot.py": {
         "d.endpoint_id = ?1 AND {ready_ms} <= ?2": "d.endpoint_id = ?1 AND {ready_ms} <= 5000 + ?2",
     }}),
+    Mutant("the lease of a dead process never ends", "all", {"store/sqlite_hot.py": {
+        'AND lease_until_ms IS NOT NULL"\n': 'AND lease_until_ms IS NOT NULL AND false"\n',
+    }}),
     Mutant("what was cancelled is sent all the same", "bursting", {"deliver/engine.py": {
         "if claim.delivery_id == delivery_id:\n                claim.lease_until_ms = 0":
             "if claim.delivery_id == delivery_id:\n                pass",
