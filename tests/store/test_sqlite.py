@@ -5,6 +5,7 @@ import base64
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,21 @@ async def test_commits_survive_the_loss_of_power(store: SqliteStore) -> None:
 async def test_a_transaction_makes_no_files(store: SqliteStore) -> None:
     """How to undo a statement of many rows is noted in memory; in a temporary file, payloads would stand there, too."""
     assert await pragma(store, "temp_store") == 2
+
+
+async def test_a_new_file_that_another_process_is_just_making_is_waited_for(
+    vault: Vault, tmp_path: Path
+) -> None:
+    """SQLite does not wait where somebody writes to a file that has no write-ahead log yet: opening does."""
+    with closing(sqlite3.connect(sqlite_path(tmp_path), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store = SqliteStore(sqlite_path(tmp_path), vault)
+        opening = asyncio.create_task(store.open())
+        done, _ = await asyncio.wait([opening], timeout=0.1)
+        assert not done
+        other.execute("ROLLBACK")
+        await opening
+    await store.close()
 
 
 async def test_migrations_make_the_indexes_as_declared(store: SqliteStore) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from .sqlite_hot import driver_of
 
 READERS = 4
 LOCK_WAIT_S = 5.0
+_ASK_AGAIN_S: Final = 0.005
 _LOG_PAGES: Final = 16_000
 """So much (64 MB) the log holds before it is copied into the file. Events for many endpoints change pages of indexes
 all over a large file: the more of them fall on a page before it is copied, the less is written."""
@@ -75,7 +77,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
         driver.isolation_level = None  # we say BEGIN ourselves: the driver would begin too late
         driver.execute("PRAGMA foreign_keys = ON")
         if writes:
-            driver.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(driver)
             driver.execute("PRAGMA synchronous = FULL")
             driver.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             driver.execute("PRAGMA cache_size = -32768")
@@ -89,6 +91,19 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _write_ahead(driver: sqlite3.Connection) -> None:
+    """Have the file use the write-ahead log. SQLite refuses that at once where another process makes a new file, too."""
+    gives_up_at = monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= gives_up_at:
+                raise
+        sleep(_ASK_AGAIN_S)
 
 
 def stored_version_in(path: Path) -> str | None:
