@@ -94,7 +94,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
 
 
 def _write_ahead(driver: sqlite3.Connection) -> None:
-    """Have the file use the write-ahead log. SQLite refuses that at once where another process makes a new file, too."""
+    """Have the file use the write-ahead log. SQLite refuses it at once where another process makes the file, too."""
     gives_up_at = monotonic() + LOCK_WAIT_S
     while True:
         try:
