@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -11,7 +12,7 @@ from tellwire.deliver.roller import Roller
 from tellwire.model.delivery import State
 from tellwire.model.stats import Span
 from tellwire.store import rollups
-from tellwire.store.rollups import ALL_ENDPOINTS, EVERYBODY, forget_tenant, prune_rollups
+from tellwire.store.rollups import ALL_ENDPOINTS, EVERYBODY, RollupRow, forget_tenant, prune_rollups
 from tellwire.store.store import Store
 from tellwire.store.tables import rollups as table
 from tellwire.store.tables import tally_journal
@@ -110,13 +111,13 @@ async def test_a_rollup_is_written_once_for_many_entries(
 ) -> None:
     """Where each of many transactions has tried at many endpoints, these are not written for each transaction."""
     written: Counter[rollups.Key] = Counter()
-    store_them = rollups._store
+    put = store.rollups.put
 
-    def counted(connection: Connection, added: dict[rollups.Key, Tally]) -> None:
-        written.update(list(added))
-        store_them(connection, added)
+    def counted(connection: Connection, rows: Sequence[RollupRow]) -> None:
+        written.update(row[:4] for row in rows)
+        put(connection, rows)
 
-    monkeypatch.setattr(rollups, "_store", counted)
+    monkeypatch.setattr(store.rollups, "put", counted)
     chance = random.Random(9)
     for _ in range(40):
         await note(store, chance, 200, endpoints=1_000, within_ms=HOUR)
@@ -154,7 +155,7 @@ async def test_who_was_overtaken_adds_nothing(store: Store, second: Store) -> No
     await roll_all(second)
     await note(store, random.Random(11), 5)
     before = await everything(store)
-    await store.write(lambda connection: rollups.put_together(connection, read, sums))
+    await store.write(lambda connection: rollups.put_together(store.rollups, connection, read, sums))
     assert await everything(store) == before
     await roll_all(store)
     assert await everything(store) == before
@@ -169,7 +170,8 @@ async def test_what_is_rolled_back_is_not_counted(store: Store) -> None:
         tallies = Tallies()
         tallies.attempt("acme", raw(11), START, 5, True)
         rollups.append(connection, tallies)
-        rollups.put_together(connection, rollups.journal(connection), [Tally("acme", raw(11), START)])
+        read = rollups.journal(connection)
+        rollups.put_together(store.rollups, connection, read, [Tally("acme", raw(11), START)])
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):

@@ -6,12 +6,15 @@ together, so that each is counted once, whatever dies. Of several processes one 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
 
 from tellwire.errors import StoreError
 from tellwire.store import rollups
+from tellwire.store.group_commit import settle
 from tellwire.store.store import Store
 from tellwire.store.tallies import Tally, decode
 from tellwire.telemetry import StoreFailed, Telemetry
@@ -24,6 +27,8 @@ _PAUSE_S: Final = 0.02
 _IN_A_TURN: Final = 200
 """Tallies that are added without letting others run: less than a millisecond."""
 
+T = TypeVar("T")
+
 
 class Roller:
     """Keeps the statistics added up."""
@@ -32,6 +37,9 @@ class Roller:
         self._store = store
         self._telemetry = telemetry
         self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        # On the event loop, like all hot statements: in a thread beside a busy one, each row would wait for its turn.
+        self._write = store.batched(_run, settle, max_weight=1, patient=True, stage="roll up")
 
     def wake(self) -> None:
         """Something was recorded."""
@@ -51,13 +59,23 @@ class Roller:
     async def roll_up(self) -> None:
         """Add up all that is in the journal now."""
         while found := await self._store.read(rollups.journal):
-            put_together = partial(rollups.put_together, taken=found, tallies=await _sums(found))
-            for id in await self._store.write(put_together):
+            statements, sums = self._store.rollups, await _sums(found)
+            together = partial(rollups.put_together, statements, taken=found, tallies=sums)
+            for id in await self._written(together):
                 await asyncio.sleep(_PAUSE_S)
-                await self._store.write(partial(rollups.add_up, id=id))
+                await self._written(partial(rollups.add_up, statements, id=id))
             if len(found) < rollups.ENTRIES:
                 return
             await asyncio.sleep(_PAUSE_S)
+
+    async def _written(self, change: Callable[[Connection], T]) -> T:
+        written: asyncio.Future[T] = self._loop.create_future()
+        self._write.submit((change, written))
+        return await written
+
+
+def _run(connection: Connection, items: list[Any]) -> list[Any]:
+    return [change(connection) for change, _ in items]
 
 
 async def _sums(found: Iterable[rollups.Entry]) -> list[Tally]:

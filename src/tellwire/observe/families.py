@@ -17,7 +17,7 @@ Kind = Literal["counter", "histogram", "gauge"]
 OTHER: Final = "other"
 """The value of a label where something new is not in its list."""
 
-STAGES: Final = ("publish", "record", "change", "release", "seal", "expire", "announce", OTHER)
+STAGES: Final = ("publish", "record", "change", "release", "seal", "expire", "announce", "roll up", OTHER)
 AGENTS: Final = (
     "claimer", "fanner", "holding", "holds", "leases", "ownership", "pruner", "rearranger", "remover", "replayer",
     "roller", "watcher", "delivery", OTHER,

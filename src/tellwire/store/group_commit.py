@@ -73,13 +73,14 @@ class BatchedWrite:
     ) -> None:
         self.stage = stage
         self.patient = patient
-        self.done = done
         self.spent_s = 0.0
         """How long ``run`` took in the transaction that is being written."""
         self._run = run
+        self._done = done
         self._wake = wake
         self._weigh = weigh
-        self._max_weight = self._most = max_weight
+        self._max_weight = max_weight
+        self._most = min(PACE_ITEMS, max_weight) if patient else max_weight
         self._items: deque[Any] = deque()
         self._hurried = False
 
@@ -89,9 +90,16 @@ class BatchedWrite:
         try:
             return self._run(connection, items)
         finally:
-            took_s = perf_counter() - started
-            self.spent_s += took_s
+            self.spent_s += perf_counter() - started
+
+    def done(self, items: list[Any], outcomes: list[Any]) -> None:
+        """Tell the stage what came of its items; how long that and writing them took says how many to take next."""
+        started = perf_counter()
+        try:
+            self._done(items, outcomes)
+        finally:
             if self.patient:
+                took_s = self.spent_s + perf_counter() - started
                 self._pace(sum(map(self._weigh, items)), took_s)
 
     def _pace(self, weight: int, took_s: float) -> None:

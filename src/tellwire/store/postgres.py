@@ -33,6 +33,7 @@ from .postgres_faults import collided, in_doubt, lost, translated
 from .postgres_hot import PostgresHotStatements, driver_of
 from .postgres_news import CHANNEL, News
 from .postgres_order import PostgresOrderStatements
+from .postgres_rollups import PostgresRollupStatements
 from .postgres_within import PostgresWithin
 from .roster import Roster, refresh
 from .rows import PoolUse
@@ -65,6 +66,7 @@ class PostgresStore:
         self._clock = clock or ServerClock()
         self.hot = PostgresHotStatements(self._clock)
         self.in_order = PostgresOrderStatements()
+        self.rollups = PostgresRollupStatements()
         self.within = PostgresWithin()
         self._url = url
         self._write_within_s = write_within_s

@@ -5,27 +5,15 @@ the tenant, the ``tenant`` ``*`` all tenants. What stands in the journal is in n
 the same snapshot, so that answers are exact at once.
 
 Where many entries tell of many endpoints, they are put together first (``put_together``), into few entries of few
-endpoints each. So a rollup is written once for all of them and not once for each, and transactions stay short.
+endpoints each. So a rollup is written once for all of them and not once for each. Each piece is a few large statements
+and takes a few milliseconds: everything else that writes waits for it.
 """
 
-import json
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    tuple_,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, insert, select, tuple_
 
 from tellwire.model.stats import Span
 from tellwire.policy.histogram import Histogram
@@ -40,14 +28,10 @@ ALL_ENDPOINTS: Final = b""
 ENTRIES: Final = 1_000
 """So many entries of the journal are added up together."""
 
-_TOGETHER: Final = 50
-"""So many endpoints (in an hour) are added up in one transaction: up to 200 rows, and two for the whole server."""
+_TOGETHER: Final = 16
+"""So many endpoints (in an hour) are added up in one transaction: up to 64 rows, and two for the whole server."""
 
-_AT_A_TIME: Final = 200
-_LOCK: Final = 0x7E11_0003
 _SPANS: Final = {Span.HOUR: 0, Span.DAY: 1}
-_COUNTS: Final = ("succeeded", "exhausted", "cancelled", "attempts_succeeded", "attempts_failed")
-_HISTOGRAMS: Final = ("attempt_ms", "delivery_ms")
 _KEY: Final = (rollups.c.tenant, rollups.c.endpoint_id, rollups.c.span, rollups.c.start_ms)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -63,6 +47,44 @@ class Entry(NamedTuple):
     entries: bytes
 
 
+class RollupRow(NamedTuple):
+    """A row of the rollups."""
+
+    tenant: str
+    endpoint_id: bytes
+    span: int
+    start_ms: int
+    succeeded: int
+    exhausted: int
+    cancelled: int
+    attempts_succeeded: int
+    attempts_failed: int
+    attempt_ms: bytes
+    delivery_ms: bytes
+
+
+class RollupStatements(Protocol):
+    """The statements that add up, in the database's own dialect."""
+
+    def alone(self, connection: Connection) -> bool:
+        """Whether no other process adds up until this transaction ends: then none can."""
+
+    def entries(self, connection: Connection, ids: Sequence[int]) -> list[Entry]:
+        """Those of these entries of the journal that are there."""
+
+    def remove_entries(self, connection: Connection, ids: Sequence[int]) -> None:
+        """Remove them from the journal."""
+
+    def append_entries(self, connection: Connection, entries: Sequence[bytes]) -> list[int]:
+        """Append entries to the journal; gives their ids."""
+
+    def find(self, connection: Connection, keys: Sequence[Key]) -> list[RollupRow]:
+        """Those of these rollups that are there."""
+
+    def put(self, connection: Connection, rows: Sequence[RollupRow]) -> None:
+        """Store rollups, in place of what is there."""
+
+
 def append(connection: Connection, tallies: Tallies) -> None:
     """Append to the journal what this transaction does."""
     entries = tallies.encoded()
@@ -76,38 +98,37 @@ def journal(connection: Connection) -> list[Entry]:
     return [Entry(*row) for row in connection.execute(oldest)]
 
 
-def put_together(connection: Connection, taken: Collection[Entry], tallies: Sequence[Tally]) -> list[int]:
+def put_together(
+    statements: RollupStatements, connection: Connection, taken: Collection[Entry], tallies: Sequence[Tally]
+) -> list[int]:
     """Add to the rollups what these entries of the journal counted; ``tallies`` are their sums, each endpoint and hour
     once. Where that is much, they become other entries instead, each for one ``add_up``: gives their ids.
 
     Nothing is done where another process is at it, or has been since the entries were read. SQLite gives ids again
     that were those of others, so what stands there is compared, too.
     """
-    if not _alone(connection):
+    if not statements.alone(connection):
         return []
-    theirs = _among(connection, [entry.id for entry in taken])
-    there = connection.execute(select(tally_journal.c.id, tally_journal.c.entries).where(theirs))
-    if {Entry(*row) for row in there} != set(taken):
+    ids = [entry.id for entry in taken]
+    if set(statements.entries(connection, ids)) != set(taken):
         return []
-    connection.execute(delete(tally_journal).where(theirs))
+    statements.remove_entries(connection, ids)
     if len(tallies) <= _TOGETHER:
-        _add(connection, tallies)
+        _add(statements, connection, tallies)
         return []
     # So that what belongs to a tenant, and to an endpoint, is in few entries.
     whole = sorted(tallies, key=lambda tally: (tally.tenant, tally.endpoint_id))
-    pieces = [{"entries": encode(whole[at : at + _TOGETHER])} for at in range(0, len(whole), _TOGETHER)]
-    return list(connection.execute(insert(tally_journal).returning(tally_journal.c.id), pieces).scalars())
+    pieces = [encode(whole[at : at + _TOGETHER]) for at in range(0, len(whole), _TOGETHER)]
+    return statements.append_entries(connection, pieces)
 
 
-def add_up(connection: Connection, id: int) -> None:
+def add_up(statements: RollupStatements, connection: Connection, id: int) -> None:
     """Add an entry of the journal to the rollups, and remove it; if it is still there, and nobody else is at it."""
-    if not _alone(connection):
+    if not statements.alone(connection):
         return
-    entries = connection.execute(
-        delete(tally_journal).where(tally_journal.c.id == id).returning(tally_journal.c.entries)
-    ).scalar()
-    if entries is not None:
-        _add(connection, decode(entries))
+    for entry in statements.entries(connection, [id]):
+        statements.remove_entries(connection, [id])
+        _add(statements, connection, decode(entry.entries))
 
 
 def read(
@@ -155,22 +176,7 @@ def in_journal(connection: Connection, tenant: str) -> bool:
     )
 
 
-def _alone(connection: Connection) -> bool:
-    """On SQLite who writes is alone; on PostgreSQL one process at a time adds up, and the others let it."""
-    if connection.dialect.name != "postgresql":
-        return True
-    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar())
-
-
-def _among(connection: Connection, ids: list[int]) -> ColumnElement[bool]:
-    """Whether an entry has one of these ids, in one parameter: a thousand would hold up everybody who writes."""
-    if connection.dialect.name == "postgresql":
-        return tally_journal.c.id == func.any(literal(ids, postgresql.ARRAY(BigInteger)))
-    listed = func.json_each(json.dumps(ids)).table_valued("value")
-    return tally_journal.c.id.in_(select(listed.c.value))
-
-
-def _add(connection: Connection, tallies: Iterable[Tally]) -> None:
+def _add(statements: RollupStatements, connection: Connection, tallies: Iterable[Tally]) -> None:
     added: dict[Key, Tally] = {}
     for tally in tallies:
         for span, code in _SPANS.items():
@@ -185,33 +191,22 @@ def _add(connection: Connection, tallies: Iterable[Tally]) -> None:
                 if whole is None:
                     whole = added[key] = Tally(tenant, endpoint_id, start_ms)
                 whole.count_in(tally)
-    _store(connection, added)
+    for row in statements.find(connection, list(added)):
+        added[row[:4]].count_in(_tally(row))
+    statements.put(connection, [_row(key, tally) for key, tally in added.items()])
 
 
-def _store(connection: Connection, added: dict[Key, Tally]) -> None:
-    keys = list(added)
-    for start in range(0, len(keys), _AT_A_TIME):
-        some = keys[start : start + _AT_A_TIME]
-        for row in connection.execute(select(rollups).where(tuple_(*_KEY).in_(some))):
-            added[row.tenant, row.endpoint_id, row.span, row.start_ms].count_in(_tally(row))
-    upsert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = upsert(rollups)
-    names = (*_COUNTS, *_HISTOGRAMS)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[column.name for column in _KEY],
-            set_={name: statement.excluded[name] for name in names},
-        ),
-        [_row(key, tally) for key, tally in added.items()],
+def _row(key: Key, tally: Tally) -> RollupRow:
+    return RollupRow(
+        *key,
+        tally.succeeded,
+        tally.exhausted,
+        tally.cancelled,
+        tally.attempts_succeeded,
+        tally.attempts_failed,
+        _encode(tally.attempt_ms),
+        _encode(tally.delivery_ms),
     )
-
-
-def _row(key: Key, tally: Tally) -> dict[str, Any]:
-    return {
-        **{column.name: value for column, value in zip(_KEY, key, strict=True)},
-        **{name: getattr(tally, name) for name in _COUNTS},
-        **{name: _encode(getattr(tally, name)) for name in _HISTOGRAMS},
-    }
 
 
 def _tally(row: Any) -> Tally:
@@ -219,8 +214,13 @@ def _tally(row: Any) -> Tally:
         row.tenant,
         row.endpoint_id,
         row.start_ms,
-        *(getattr(row, name) for name in _COUNTS),
-        *(_histogram(getattr(row, name)) for name in _HISTOGRAMS),
+        row.succeeded,
+        row.exhausted,
+        row.cancelled,
+        row.attempts_succeeded,
+        row.attempts_failed,
+        _histogram(row.attempt_ms),
+        _histogram(row.delivery_ms),
     )
 
 

@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -38,9 +39,11 @@ from .news import note, noted
 from .roster import Roster, refresh
 from .rows import PoolUse
 from .sqlite_bell import Bell
-from .sqlite_file import LOCK_WAIT_S, READERS, make_private, open_engine, translated
+from .sqlite_file import LOCK_WAIT_S, LOG_PAGES, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
+from .sqlite_log import Log, copy_log
 from .sqlite_order import SqliteOrderStatements
+from .sqlite_rollups import SqliteRollupStatements
 from .sqlite_within import SqliteWithin
 
 T = TypeVar("T")
@@ -70,6 +73,7 @@ class SqliteStore:
         another process to end its transaction; ``on_change`` is called when another process has written."""
         self.hot = SqliteHotStatements()
         self.in_order = SqliteOrderStatements()
+        self.rollups = SqliteRollupStatements()
         self.within = SqliteWithin()
         self._path = path
         self._vault = vault
@@ -82,6 +86,7 @@ class SqliteStore:
         self._data_version = -1
         self._looking: asyncio.Task[None] | None = None
         self._bell = Bell(path)
+        self._log: Log | None = None
         self._commits: GroupCommit | None = None
 
     @property
@@ -104,6 +109,8 @@ class SqliteStore:
         self._read_engine = open_engine(self._path, writes=False)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="tellwire-reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="tellwire-writer")
+        if not self._inline:
+            self._log = Log(self._path, LOG_PAGES)
         await self._aside(self._open_writer)
         linger_s = 0.0 if self._inline else LINGER_S
         self._commits = GroupCommit(self._commit, self._loop, linger_s=linger_s, telemetry=self._telemetry)
@@ -123,6 +130,8 @@ class SqliteStore:
         commits, self._commits = self._commits, None
         await commits.close()
         self._bell.close()
+        if self._log is not None:
+            self._log.close()
         self._readers.shutdown(wait=True)
         self._writer.shutdown(wait=True)
         self._connection.close()
@@ -209,6 +218,8 @@ class SqliteStore:
                 # How to undo a statement of many rows is noted, in a new file for each transaction unless we say so.
                 # Migrations, which may sort millions of rows for an index, have their files.
                 driver.execute("PRAGMA temp_store = MEMORY")
+                if self._log is not None:  # what it copies, no commit is to copy, unless it does not keep up
+                    driver.execute(f"PRAGMA wal_autocheckpoint = {2 * LOG_PAGES}")
         except BaseException:
             self._write_engine.dispose()
             raise
@@ -254,6 +265,9 @@ class SqliteStore:
         self._roster = roster
         if left_ms == 0:
             self._bell.ring()
+        if self._log is not None and self._log.leaves_a_rest():
+            with suppress(sqlite3.Error):  # what is committed is committed; the next commits hear of the disk
+                await self._aside(partial(copy_log, driver))
         return outcomes
 
     async def _begin(self, driver: sqlite3.Connection) -> None:

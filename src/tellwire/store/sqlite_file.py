@@ -21,7 +21,7 @@ from .sqlite_hot import driver_of
 READERS = 4
 LOCK_WAIT_S = 5.0
 _ASK_AGAIN_S: Final = 0.005
-_LOG_PAGES: Final = 16_000
+LOG_PAGES: Final = 16_000
 """So much (64 MB) the log holds before it is copied into the file. Events for many endpoints change pages of indexes
 all over a large file: the more of them fall on a page before it is copied, the less is written."""
 
@@ -79,7 +79,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
         if writes:
             _write_ahead(driver)
             driver.execute("PRAGMA synchronous = FULL")
-            driver.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            driver.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
             driver.execute("PRAGMA cache_size = -32768")
         else:
             driver.execute("PRAGMA query_only = ON")

@@ -9,6 +9,7 @@ from tellwire.telemetry import Telemetry
 
 from .group_commit import BatchedWrite, Done, Run, Weigh, one
 from .order import OrderStatements
+from .rollups import RollupStatements
 from .roster import Roster
 from .rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome, PageRow, PoolUse
 from .within import WithinStatements
@@ -73,6 +74,10 @@ class Store(Protocol):
     @property
     def in_order(self) -> OrderStatements:
         """The statements for deliveries that stand in sequences."""
+
+    @property
+    def rollups(self) -> RollupStatements:
+        """The statements that add up statistics."""
 
     @property
     def within(self) -> WithinStatements:

@@ -1,6 +1,7 @@
 """Group commit: who shares a transaction with whom."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -125,24 +126,39 @@ async def test_one_patient_item_may_be_in_a_hurry(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_what_takes_long_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write for whose outcomes nobody waits takes less of a transaction as soon as it is seen to take long, and more
-    again when it does not; one for which somebody waits takes what there is."""
+    """A write for whose outcomes nobody waits takes more of a transaction as soon as it is seen not to take long, and
+    less again when it does; one for which somebody waits takes what there is."""
     commits = Commits()
     results, events = commits.kind(patient=True, most=1_000), commits.kind(most=1_000)
-    for write in (results, events):
-        for item in range(1_000):
+    few = group_commit.PACE_ITEMS
+
+    def taken(write: BatchedWrite, after: int) -> int:
+        """How many it takes after a transaction with so many."""
+        items = list(range(after))
+        write.done(items, write.run(ANY, items))
+        while write.waiting:
+            write.take()
+        for item in range(2_000):
             write.submit(item)
-    monkeypatch.setattr(group_commit, "LONG_S", 0.0)  # whatever it takes is long
-    assert len(results.take()) == len(events.take()) == 1_000
-    for write in (results, events):
-        for item in range(1_000):
-            write.submit(item)
-        write.run(ANY, list(range(500)))
-    assert len(results.take()) == group_commit.PACE_ITEMS
-    assert len(events.take()) == 1_000
+        return len(write.take())
+
     monkeypatch.setattr(group_commit, "LONG_S", 3_600.0)
-    results.run(ANY, [1])
-    assert len(results.take()) == group_commit.PACE_ITEMS  # so little says nothing
-    results.run(ANY, list(range(group_commit.PACE_ITEMS)))
-    assert len(results.take()) == 1_000 - 2 * group_commit.PACE_ITEMS
+    assert taken(results, after=1) == few, "so little says nothing"
+    assert taken(events, after=1) == 1_000
+    assert taken(results, after=few) == 1_000
+    monkeypatch.setattr(group_commit, "LONG_S", 0.0)  # whatever it takes is long
+    assert taken(results, after=500) == few
+    assert taken(events, after=500) == 1_000
+    await commits.writes.close()
+
+
+async def test_what_follows_the_commit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who publishes waits for what a stage does with its outcomes, too: the event loop is busy with that."""
+    commits = Commits()
+    monkeypatch.setattr(group_commit, "PACE_ITEMS", 10)
+    results = commits.writes.register(_outcomes, lambda _, __: time.sleep(0.05), 100, patient=True)
+    for item in range(100):
+        results.submit(item)
+    results.done(results.take(), [])
+    assert len(results.take()) == 10
     await commits.writes.close()
