@@ -50,6 +50,7 @@ from .replayer import Replayer
 from .roller import Roller
 from .transport import Transport
 from .watcher import Watcher
+from .yielding import Yielding
 
 _ANSWER_MARGIN_MS: Final = 5_000
 _RESTART_AFTER_S: Final = 1.0
@@ -99,7 +100,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._agents: list[asyncio.Task[None]] = []
         self._stopped = False
-        self._lanes = Lanes(options.bounds, self._start, clock)
+        self._lanes = Lanes(options.bounds, self._start, clock, Yielding())
         self._releases = store.batched(self._release, self._released, max_weight=1_000, stage="release")
         owner = self.token()
         self._holding = Holding(store, self._lanes, clock, telemetry, owner=owner)

@@ -25,9 +25,12 @@ from tellwire.store.roster import LiveEndpoint
 from .gathering import Gathering
 from .lane import HeldBack, Lane
 from .turns import PART_OF_A_TENANT, Turns
+from .yielding import Yielding
 
 HELD_BYTES: Final = 64 * 1024 * 1024
 """How many bytes of bodies all lanes may hold; beyond them, lanes only fill their slots."""
+_MUCH: Final = 4
+"""A lane in which so many wait for each of its slots is behind, also where it has left nothing in the store."""
 
 
 class LaneBounds(msgspec.Struct, frozen=True):
@@ -60,14 +63,22 @@ class Load(msgspec.Struct, frozen=True):
 class Lanes:
     """All lanes of a process; starts attempts as slots become free, in turn among the lanes."""
 
-    def __init__(self, bounds: LaneBounds, start: Callable[[Lane, Claim], None], clock: Clock) -> None:
-        """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through."""
+    def __init__(
+        self,
+        bounds: LaneBounds,
+        start: Callable[[Lane, Claim], None],
+        clock: Clock,
+        yielding: Yielding | None = None,
+    ) -> None:
+        """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through. ``yielding``
+        says how many slots lanes that are behind may use; by default all."""
         self._bounds = bounds
         self._start = start
         self._clock = clock
         self._lanes: dict[bytes, Lane] = {}
         per_tenant = max(bounds.per_endpoint, int(bounds.per_process * PART_OF_A_TENANT))
         self._turns: Turns[Lane] = Turns(bounds.per_process, per_tenant)
+        self._yielding = yielding
         self._stopped = False
         self.holding = asyncio.Event()
         """Set when a lane begins to hold something back."""
@@ -186,6 +197,8 @@ class Lanes:
     def take(self, claim: Claim) -> None:
         """Hold a claim: let it wait for a slot, or start it at once. Those that follow it are held, but not started."""
         lane = self[claim.endpoint_id]
+        if self._yielding is not None and not _is_behind(lane):
+            self._yielding.others()
         one: Claim | None = claim
         while one is not None:
             for each in (one, *one.along) if one.along else (one,):
@@ -228,14 +241,12 @@ class Lanes:
         may_go_on = (
             not self._turns.others_wait(lane)
             and lane.waiting
-            and lane.in_flight <= lane.limit.allowed
+            and lane.in_flight <= (slots := self._slots(lane))
             and not lane.is_open
         )
         if may_go_on and not self._stopped and self._may_begin(lane):
             following = self._next(lane)
-            if (
-                lane.in_flight < lane.limit.allowed
-            ):  # it has recovered, and may have more in the air than before
+            if lane.in_flight < slots:  # it has recovered, and may have more in the air than before
                 self._fill(lane)
             return following
         lane.in_flight -= 1
@@ -273,6 +284,8 @@ class Lanes:
     def stop(self) -> list[Claim]:
         """Start nothing more; gives the claims that were still waiting."""
         self._stopped = True
+        if self._yielding is not None:
+            self._yielding.stop()
         waiting = [claim for lane in self._lanes.values() for claim in lane.waiting]
         for lane in self._lanes.values():
             lane.waiting.clear()
@@ -292,7 +305,7 @@ class Lanes:
     def _fill(self, lane: Lane, at_most: int | None = None) -> int:
         """Start what waits while there are slots; gives how many. With ``at_most``, the lane then stands in line."""
         started = 0
-        while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped:
+        while lane.waiting and lane.in_flight < self._slots(lane) and not self._stopped:
             if started == at_most:
                 self._turns.wait(lane)
                 break
@@ -303,6 +316,13 @@ class Lanes:
             started += 1
             self._start(lane, self._next(lane))
         return started
+
+    def _slots(self, lane: Lane) -> int:
+        """How many slots a lane may use at this moment."""
+        allowed = lane.limit.allowed
+        if self._yielding is None or not _is_behind(lane):
+            return allowed
+        return self._yielding.slots(allowed)
 
     def _next(self, lane: Lane) -> Claim:
         claim = lane.waiting.popleft()
@@ -334,6 +354,10 @@ class Lanes:
             lane.timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self.go_on, lane)
             self.holding.set()
         return False
+
+
+def _is_behind(lane: Lane) -> bool:
+    return lane.backlog or len(lane.waiting) > _MUCH * lane.limit.allowed
 
 
 def _mended(before: LiveEndpoint, after: LiveEndpoint) -> bool:
