@@ -64,7 +64,7 @@ class Executor:
         tells whether an exclusive lane is ours; ``needed_ms`` is what an attempt may take at most.
 
         ``changed`` hears of an endpoint that is not as its lane knows it, ``may_send`` is asked right before a
-        request to one with a rate or a circuit that is open, ``judged`` whether an attempt that says something of its
+        request to one with a rate, a hold or a circuit that is open, ``judged`` whether an attempt that says something of its
         circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
         ``hold(lane, until_ms)`` holds a lane back.
         """
@@ -171,7 +171,8 @@ class Executor:
         if authentication is not None:
             may_send = partial(self._may_send, lane, claim)
             return self._credentials.send_if(may_send, authentication, endpoint.url, headers, body, manner)
-        if (lane.bucket is not None or lane.is_open) and not self._may_send(lane, claim):
+        held = lane.bucket is not None or lane.is_open or not lane.limit.allowed
+        if held and not self._may_send(lane, claim):
             return _nothing()
         return self._transport.send(endpoint.url, headers, body, manner)
 

@@ -216,8 +216,11 @@ class Lanes:
     def may_send(self, lane: Lane, claim: Claim) -> bool:
         """A request is to be sent now, at this very moment: takes its token, if it has a limit to keep to.
 
-        False where it must not be sent any more: the circuit has opened since it began, or its limit is a new one.
+        False where it must not be sent any more: the lane is held back since it began (a batch is sealed first), or the
+        circuit has opened, or its limit is a new one.
         """
+        if not lane.limit.allowed:
+            return False
         circuit, bucket = lane.circuit, lane.bucket
         now_ms = self._clock.now_ms()
         if circuit.is_open and (circuit.probe_ms > now_ms or lane.in_flight > 1):

@@ -310,6 +310,17 @@ def test_nothing_is_sent_any_more_where_the_circuit_has_opened() -> None:
     assert world.lanes.may_send(lane, world.in_air[0][1])
 
 
+def test_nothing_is_sent_any_more_once_the_receiver_has_asked_for_a_pause() -> None:
+    """What had begun, and was not sent yet, is not sent before the pause is over."""
+    world = World(LaneBounds())
+    lane = world.lanes.of(endpoint(1))
+    world.take(1, 2)
+    lane.limit = lane.limit.held_back()
+    assert not world.lanes.may_send(lane, world.in_air[0][1])
+    lane.limit = lane.limit.let_go()
+    assert world.lanes.may_send(lane, world.in_air[0][1])
+
+
 def test_an_endpoint_that_was_mended_is_tried_at_once() -> None:
     """What may have been the trouble has changed: the next probe need not wait. Other changes say nothing of it."""
     breaks = EndpointSettings(circuit=CircuitSettings(probe_after_s=600))
