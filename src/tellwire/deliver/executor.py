@@ -64,8 +64,8 @@ class Executor:
         tells whether an exclusive lane is ours; ``needed_ms`` is what an attempt may take at most.
 
         ``changed`` hears of an endpoint that is not as its lane knows it, ``may_send`` is asked right before a
-        request to one with a rate, a hold or a circuit that is open, ``judged`` whether an attempt that says something of its
-        circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
+        request to one with a rate, a hold or a circuit that is open, ``judged`` whether an attempt that says something
+        of its circuit breaker succeeded. ``ended(endpoint_id, at_ms, succeeded)`` is told of every attempt.
         ``hold(lane, until_ms)`` holds a lane back.
         """
         self._store = store
