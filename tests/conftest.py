@@ -19,7 +19,7 @@ settings.load_profile("tellwire")
 typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]  # it has no option for that
 
 
-_ROOM_BYTES = 6 << 30
+_ROOM_BYTES = 4 << 30
 """Beyond what all tests leave until they end."""
 
 if "TMPDIR" not in os.environ and (folder := memory(_ROOM_BYTES)) is not None:

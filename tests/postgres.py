@@ -63,7 +63,9 @@ def server() -> Server:
     """The server that the tests share; it ends with the process."""
     if _ASKED and not _ASKED.isdecimal():
         return Running(_ASKED)
-    return start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-")))
+    # Not in memory, like the files of tests (see tests.memory): a database for each test comes to gigabytes.
+    disk = "/var/tmp" if Path("/var/tmp").is_dir() else None
+    return start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-", dir=disk)))
 
 
 def start_server(folder: Path, version: int = VERSION) -> PostgresServer:

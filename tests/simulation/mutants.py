@@ -149,8 +149,8 @@ MUTANTS = (
         "if endpoint is not None and endpoint.rearranging is not None:": "if False:",
     }}),
     Mutant("a lane waits while another has something in the air", "all", {"deliver/lanes.py": {
-        "while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped:":
-            "while lane.waiting and lane.in_flight < lane.limit.allowed and not self._stopped and not any("
+        "while lane.waiting and lane.in_flight < self._slots(lane) and not self._stopped:":
+            "while lane.waiting and lane.in_flight < self._slots(lane) and not self._stopped and not any("
             "one.in_flight for one in self._lanes.values() if one is not lane):",
     }}),
     Mutant("nobody hears of what others leave", "all", {"deliver/claimer.py": {

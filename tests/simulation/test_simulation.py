@@ -16,10 +16,10 @@ import pytest
 from .database import Trouble
 from .runs import make_template, run
 
-SEEDS = 100
+SEEDS = 75
 MORE_SEEDS = 300
 AT_A_TIME = 25
-MOST_S = 200
+MOST_S = 150
 """So long more seeds are begun."""
 TELL_SOONEST = (77, 74)
 """What wrong clocks break."""
