@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from tellwire.signing.vault import Vault
 from tellwire.store import sqlite
 from tellwire.store.sqlite import SqliteStore
 from tellwire.store.sqlite_hot import driver_of
-from tellwire.store.sqlite_log import Log, copy_log
+from tellwire.store.sqlite_log import Log, copy_rest
 
 from .backends import sqlite_path
 from .rows import count_events, event_row
@@ -50,12 +52,47 @@ def test_a_long_log_is_known_by_what_counts_in_it(driver: sqlite3.Connection, tm
         assert not log.is_long
         fill(driver, PAGES // 2)
         assert log.is_long
-        copied = copy_log(driver)
+        copied = copy_rest(driver)
         assert copied[0] == copied[1] > PAGES
         assert log.is_long, "it begins anew with what is written next"
         fill(driver, 1)
         assert not log.is_long
     log.close()
+
+
+def test_what_another_process_copies_is_left_to_it(driver: sqlite3.Connection, tmp_path: Path) -> None:
+    """Then there is no rest to copy either. (The other waits for a reader, so that it is at it for long enough.)"""
+    path = sqlite_path(tmp_path)
+    fill(driver, PAGES)
+    log = Log(path, PAGES)
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as reader,
+        closing(sqlite3.connect(path, isolation_level=None, timeout=20, check_same_thread=False)) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM filled").fetchone()
+        copying = thread.submit(lambda: other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone())
+        while copy_rest(driver)[0] >= 0:
+            time.sleep(0.01)
+        assert not log.leaves_a_rest()
+        while log._copying is not None:
+            assert not log.leaves_a_rest()
+            time.sleep(0.01)
+        reader.execute("COMMIT")
+        assert copying.result()[0] == 0
+    log.close()
+
+
+def test_the_rest_is_copied_while_another_process_writes(driver: sqlite3.Connection, tmp_path: Path) -> None:
+    """As far as it is there: nobody waits for the other to end its transaction."""
+    fill(driver, PAGES)
+    with closing(sqlite3.connect(sqlite_path(tmp_path), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        fill(other, 1)
+        pages, copied = copy_rest(driver)
+        assert pages == copied > PAGES
+        other.execute("COMMIT")
 
 
 def test_there_need_not_be_a_log(tmp_path: Path) -> None:

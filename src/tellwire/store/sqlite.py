@@ -41,7 +41,7 @@ from .rows import PoolUse
 from .sqlite_bell import Bell
 from .sqlite_file import LOCK_WAIT_S, LOG_PAGES, READERS, make_private, open_engine, translated
 from .sqlite_hot import SqliteHotStatements, driver_of
-from .sqlite_log import Log, copy_log
+from .sqlite_log import Log, copy_rest
 from .sqlite_order import SqliteOrderStatements
 from .sqlite_rollups import SqliteRollupStatements
 from .sqlite_within import SqliteWithin
@@ -267,7 +267,7 @@ class SqliteStore:
             self._bell.ring()
         if self._log is not None and self._log.leaves_a_rest():
             with suppress(sqlite3.Error):  # what is committed is committed; the next commits hear of the disk
-                await self._aside(partial(copy_log, driver))
+                await self._aside(partial(copy_rest, driver))
         return outcomes
 
     async def _begin(self, driver: sqlite3.Connection) -> None:

@@ -36,7 +36,7 @@ class Log:
         self._path = path
         self._pages = pages
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="tellwire-log")
-        self._copying: Future[None] | None = None
+        self._copying: Future[bool] | None = None
         self._not_before = 0.0
         self._file: int | None = None
 
@@ -55,7 +55,7 @@ class Log:
 
     def leaves_a_rest(self) -> bool:
         """To be asked after each commit: has the log copied if it is long. True when that is done and what came
-        meanwhile is to be copied by the writer (``copy_log``)."""
+        meanwhile is to be copied by the writer (``copy_rest``); not where another process has copied it."""
         if self._copying is None:
             if monotonic() >= self._not_before and self.is_long:
                 self._copying = self._copier.submit(self._copy)
@@ -64,7 +64,7 @@ class Log:
             return False
         copied, self._copying = self._copying, None
         self._not_before = monotonic() + _REST_S
-        return copied.exception() is None
+        return copied.exception() is None and copied.result()
 
     def close(self) -> None:
         """Wait for a copy that is under way, and make no more."""
@@ -73,8 +73,10 @@ class Log:
             os.close(self._file)
             self._file = None
 
-    def _copy(self) -> None:
+    def _copy(self) -> bool:
         """Copy it, then what came while that was done, and so on until little comes: then the file is synced here.
+
+        Gives whether it was this process that did.
 
         SQLite syncs it only where nothing was written meanwhile, so that what is left to the writer would be all of it.
         """
@@ -82,17 +84,27 @@ class Log:
             driver.execute("PRAGMA synchronous = FULL")
             before = quick = 0
             for _ in range(_TURNS):
-                pages, copied = copy_log(driver)
+                pages, copied = _copied(driver, "PASSIVE")
+                if pages < 0:
+                    return False
                 quick += pages - before < _LITTLE
                 if quick == _QUICK:
-                    return
+                    break
                 before = copied
+        return True
 
 
-def copy_log(driver: sqlite3.Connection) -> tuple[int, int]:
+def copy_rest(driver: sqlite3.Connection) -> tuple[int, int]:
+    """Copy what is left, between two transactions of the writer; no other process writes meanwhile, so that the log can
+    begin anew. Where one does already, what is there is copied. Gives the pages of the log and how many are copied.
+    """
+    return _copied(driver, "FULL")
+
+
+def _copied(driver: sqlite3.Connection, mode: str) -> tuple[int, int]:
     """Copy what of the log nobody reads any more into the file; waits for nobody. Outside a transaction.
 
     Gives how many pages the log holds, and how many of them are copied; -1 where another process copies.
     """
-    _, pages, copied = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    _, pages, copied = driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     return pages, copied
