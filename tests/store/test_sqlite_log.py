@@ -2,9 +2,7 @@
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -57,30 +55,6 @@ def test_a_long_log_is_known_by_what_counts_in_it(driver: sqlite3.Connection, tm
         assert log.is_long, "it begins anew with what is written next"
         fill(driver, 1)
         assert not log.is_long
-    log.close()
-
-
-def test_what_another_process_copies_is_left_to_it(driver: sqlite3.Connection, tmp_path: Path) -> None:
-    """Then there is no rest to copy either. (The other waits for a reader, so that it is at it for long enough.)"""
-    path = sqlite_path(tmp_path)
-    fill(driver, PAGES)
-    log = Log(path, PAGES)
-    with (
-        closing(sqlite3.connect(path, isolation_level=None)) as reader,
-        closing(sqlite3.connect(path, isolation_level=None, timeout=20, check_same_thread=False)) as other,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM filled").fetchone()
-        copying = thread.submit(lambda: other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone())
-        while copy_rest(driver)[0] >= 0:
-            time.sleep(0.01)
-        assert not log.leaves_a_rest()
-        while log._copying is not None:
-            assert not log.leaves_a_rest()
-            time.sleep(0.01)
-        reader.execute("COMMIT")
-        assert copying.result()[0] == 0
     log.close()
 
 
