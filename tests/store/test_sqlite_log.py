@@ -2,6 +2,9 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -55,6 +58,35 @@ def test_a_long_log_is_known_by_what_counts_in_it(driver: sqlite3.Connection, tm
         assert log.is_long, "it begins anew with what is written next"
         fill(driver, 1)
         assert not log.is_long
+    log.close()
+
+
+_COPIES = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 121)
+    print("copies", flush=True)
+    sys.stdin.read()
+"""
+"""What holds the lock of who copies, byte 121 of the log's index. Source: https://www.sqlite.org/walformat.html"""
+
+
+def test_what_another_process_copies_is_left_to_it(driver: sqlite3.Connection, tmp_path: Path) -> None:
+    """Then there is no rest to copy either; it is seen for five seconds at most."""
+    path = sqlite_path(tmp_path)
+    fill(driver, PAGES)
+    log = Log(path, PAGES)
+    command = [sys.executable, "-c", _COPIES, f"{path}-shm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"copies\n"
+        assert not log.leaves_a_rest()
+        ends_at = time.monotonic() + 5
+        while log._copying is not None and time.monotonic() < ends_at:
+            assert not log.leaves_a_rest()
+            time.sleep(0.01)
+        assert log._copying is None
+        other.communicate()
     log.close()
 
 
