@@ -6,11 +6,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from .postgres_hot import columns, fetch
-from .rollups import Entry, Key, RollupRow
+from .rollups import KEY_COLUMNS, Entry, Key, RollupRow
 
 _LOCK: Final = 0x7E11_0003
-_KEY: Final = 4
-"""So many of a row's columns are its key."""
 
 
 class PostgresRollupStatements:
@@ -56,4 +54,4 @@ _PUT: Final = f"""
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[],
         $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[], $11::bytea[])
     ON CONFLICT (tenant, endpoint_id, span, start_ms)
-    DO UPDATE SET {",".join(f"{name} = excluded.{name}" for name in RollupRow._fields[_KEY:])}"""  # noqa: S608 - our own names
+    DO UPDATE SET {",".join(f"{name} = excluded.{name}" for name in RollupRow._fields[KEY_COLUMNS:])}"""  # noqa: S608 - our own names

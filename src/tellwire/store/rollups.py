@@ -63,6 +63,10 @@ class RollupRow(NamedTuple):
     delivery_ms: bytes
 
 
+KEY_COLUMNS: Final = 4
+"""So many of a row's columns are its key."""
+
+
 class RollupStatements(Protocol):
     """The statements that add up, in the database's own dialect."""
 

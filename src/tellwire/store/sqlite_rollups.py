@@ -8,11 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from .rollups import Entry, Key, RollupRow
+from .rollups import KEY_COLUMNS, Entry, Key, RollupRow
 from .sqlite_hot import chunks, driver_of
-
-_KEY: Final = 4
-"""So many of a row's columns are its key."""
 
 
 class SqliteRollupStatements:
@@ -65,7 +62,7 @@ def _append(entries: int) -> str:
 def _find(keys: int) -> str:
     return f"""
         SELECT {",".join(RollupRow._fields)} FROM rollups
-        WHERE ({",".join(RollupRow._fields[:_KEY])}) IN (VALUES {_places(_KEY, keys)})"""  # noqa: S608 - our own names
+        WHERE ({",".join(RollupRow._fields[:KEY_COLUMNS])}) IN (VALUES {_places(KEY_COLUMNS, keys)})"""  # noqa: S608 - our own names
 
 
 @cache
@@ -73,8 +70,8 @@ def _put(rows: int) -> str:
     fields = RollupRow._fields
     return f"""
         INSERT INTO rollups ({",".join(fields)}) VALUES {_places(len(fields), rows)}
-        ON CONFLICT ({",".join(fields[:_KEY])})
-        DO UPDATE SET {",".join(f"{name} = excluded.{name}" for name in fields[_KEY:])}"""  # noqa: S608 - our own names
+        ON CONFLICT ({",".join(fields[:KEY_COLUMNS])})
+        DO UPDATE SET {",".join(f"{name} = excluded.{name}" for name in fields[KEY_COLUMNS:])}"""  # noqa: S608 - our own names
 
 
 def _places(columns: int, rows: int) -> str:
