@@ -16,19 +16,15 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from tellwire.clock import Clock, rfc3339
+from tellwire.clock import Clock
 from tellwire.errors import StoreError
-from tellwire.ids import ENDPOINT, EVENT, REPLAY, encode, moved_to
+from tellwire.ids import ENDPOINT, REPLAY, encode
 from tellwire.model.claim import Claim
 from tellwire.model.endpoint import EndpointState
-from tellwire.model.event import envelope
-from tellwire.model.order import sequence_of
 from tellwire.model.replay import ReplayState
 from tellwire.store import replay_pages
-from tellwire.store.order import put_in_line
 from tellwire.store.replay_pages import Counts, TakenReplay
 from tellwire.store.roster import LiveEndpoint
-from tellwire.store.rows import DeliveryRow, OrderedDeliveryRow
 from tellwire.store.store import Store
 from tellwire.telemetry import PageReplayed, StoreFailed, Telemetry
 from tellwire.waking import woken
@@ -36,6 +32,7 @@ from tellwire.waking import woken
 from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .replay_choice import Chosen, choose
+from .replay_due import DueMaker
 
 _LOOK_EVERY_S: Final = 2.0
 _WAIT_S: Final = 0.1
@@ -157,103 +154,24 @@ class Replayer:
         if not chosen.seen and not chosen.ended:
             return None
         self._looks[id] = _FEW_EVENTS if chosen.full else min(looks * 2, _MANY_EVENTS)
-        claims, retried = self._make_due(connection, chosen, replay, endpoint)
-        counts = chosen.counts._replace(retried=retried)
-        return self._moved_on(connection, replay, chosen, claims, counts, False)
+        due = DueMaker(
+            connection,
+            replay,
+            endpoint,
+            store=self._store,
+            clock=self._clock,
+            new_id=self._new_id,
+            claiming=self._claiming,
+        )
+        made = due.make_due(chosen.picks)
+        counts = chosen.counts._replace(retried=made.retried)
+        return self._moved_on(connection, replay, chosen, made.claims, counts, False)
 
     def _choose(
         self, connection: Connection, replay: TakenReplay, endpoint: LiveEndpoint, looks: int, room: int
     ) -> Chosen:
         now_ms = self._clock.now_ms()
         return choose(connection, replay, endpoint, looks, room, now_ms - self._keeps_ms, now_ms)
-
-    def _make_due(
-        self, connection: Connection, chosen: Chosen, replay: TakenReplay, endpoint: LiveEndpoint
-    ) -> tuple[list[Claim], int]:
-        """Make what was chosen due, claimed for this process as far as its lane has room. Gives the claims, and how
-        many of the deliveries that there were have been made pending: another process may have moved some."""
-        now_ms, token = self._clock.now_ms(), self._claiming.token()
-        lease = token, now_ms + self._claiming.lease_ms
-        admission = self._claiming.admission()
-        enabled = endpoint.state is EndpointState.ENABLED
-        claimed: dict[bytes, bool] = {}
-        rows: list[DeliveryRow] = []
-        in_order: list[OrderedDeliveryRow] = []
-        sequences = self._sequences(connection, chosen, endpoint)
-        made: list[tuple[bytes, bytes, int]] = []
-        for event_id, delivery_id, attempt_count, not_before_ms in chosen.picks:
-            id = self._new_id() if delivery_id is None else delivery_id
-            due_ms = max(now_ms, not_before_ms)
-            sequence = sequences.get(event_id)
-            if sequence is None:
-                claimed[id] = enabled and due_ms == now_ms and admission.admit(endpoint)
-            else:
-                claimed[id] = False
-            made.append((id, event_id, attempt_count))
-            if delivery_id is None and sequence is not None:
-                placed = endpoint.place_of(moved_to(id, due_ms) if due_ms > now_ms else id)
-                in_order.append(
-                    OrderedDeliveryRow(
-                        placed, event_id, endpoint.id, "replay", due_ms, None, None, now_ms, sequence
-                    )
-                )
-            elif delivery_id is None:
-                row = DeliveryRow(id, event_id, endpoint.id, "replay", due_ms, None, None, now_ms)
-                rows.append(
-                    row._replace(lease_token=lease[0], lease_until_ms=lease[1]) if claimed[id] else row
-                )
-        self._store.hot.insert_deliveries(connection, rows)
-        if in_order:
-            in_line = put_in_line(self._store.in_order, connection, in_order)
-            self._store.hot.insert_deliveries(connection, in_line)
-        created = [pick.event_id for pick in chosen.picks if pick.delivery_id is None]
-        replay_pages.count_deliveries(connection, created)
-        new = {row.id for row in rows}
-        again = [pick.delivery_id for pick in chosen.picks if pick.delivery_id is not None]
-        changed: set[bytes] = set()
-        for lent in (True, False):
-            changed |= replay_pages.make_pending(
-                connection,
-                [id for id in again if claimed[id] is lent],
-                replay.criteria.states,
-                now_ms=now_ms,
-                lease=lease if lent else None,
-                order=endpoint.order,
-            )
-        to_send = [one for one in made if claimed[one[0]] and (one[0] in new or one[0] in changed)]
-        contents = replay_pages.contents(connection, [event_id for _, event_id, _ in to_send])
-        claims = [
-            Claim(
-                id,
-                event_id,
-                endpoint.id,
-                encode(EVENT, event_id),
-                contents[event_id].type,
-                envelope(
-                    contents[event_id].type, rfc3339(contents[event_id].occurred_ms), contents[event_id].data
-                ),
-                lease[0],
-                lease[1],
-                attempt_count,
-                trigger="replay",
-                due_ms=now_ms,
-                expires_ms=contents[event_id].expires_ms,
-                again_ms=now_ms,
-                traceparent=contents[event_id].traceparent,
-                order=endpoint.order,
-            )
-            for id, event_id, attempt_count in to_send
-        ]
-        return claims, len(changed)
-
-    def _sequences(
-        self, connection: Connection, chosen: Chosen, endpoint: LiveEndpoint
-    ) -> dict[bytes, str | None]:
-        """In which sequence at the endpoint each chosen event stands, if it has an order."""
-        if endpoint.order is None:
-            return {}
-        keys = replay_pages.ordering_keys(connection, [pick.event_id for pick in chosen.picks])
-        return {event_id: sequence_of(endpoint.order, key) for event_id, key in keys.items()}
 
     def _moved_on(
         self,

@@ -4,11 +4,12 @@ Ids are UUIDv7 (16 bytes), instants whole milliseconds since 1970. ``revision`` 
 who keeps a copy in memory asks for what is newer than the copy (see ``roster``).
 """
 
-from typing import Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     Index,
@@ -44,6 +45,19 @@ NO_DATA: Final = b""
 
 metadata = MetaData()
 
+
+def _partial(
+    name: str,
+    *columns: ColumnElement[Any],
+    where: ColumnElement[bool],
+    unique: bool = False,
+    only_on: Literal["sqlite", "postgresql"] | None = None,
+) -> None:
+    """An index of the rows for which ``where`` holds."""
+    info = {} if only_on is None else {"only_on": only_on}
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where, info=info)
+
+
 facts = Table(
     "facts",
     metadata,
@@ -77,12 +91,7 @@ tenants = Table(
     Column("removed_ms", BigInteger, comment="nothing of it is left; the row tells it to other processes"),
     Index("tenants_by_revision", "revision"),
 )
-Index(
-    "tenants_deleted",
-    tenants.c.deleted_ms,
-    sqlite_where=tenants.c.deleted_ms.is_not(None),
-    postgresql_where=tenants.c.deleted_ms.is_not(None),
-)
+_partial("tenants_deleted", tenants.c.deleted_ms, where=tenants.c.deleted_ms.is_not(None))
 
 keys = Table(
     "keys",
@@ -152,13 +161,13 @@ events = Table(
     Column("traceparent", String(55), comment="W3C Trace Context"),
     Column("ordering_key", String(128), comment="in order with others that have the same"),
 )
-Index(
+_partial(
     "events_by_idempotency_key",
     events.c.tenant,
     events.c.idempotency_key,
+    where=events.c.idempotency_key.is_not(None),
     unique=True,
-    sqlite_where=events.c.idempotency_key.is_not(None),
-    info={"only_on": "sqlite"},
+    only_on="sqlite",
 )
 
 idempotency_keys = Table(
@@ -211,50 +220,47 @@ ready_ms = func.coalesce(deliveries.c.lease_until_ms, deliveries.c.due_ms)
 index of its own, by its place there. An exhausted one that has a sequence blocks it; one that blocks nothing gives it
 up."""
 
-Index(
+_pending = deliveries.c.state == STATE_CODES[State.PENDING]
+_pending_abreast = and_(_pending, deliveries.c.sequence.is_(None))
+
+_partial(
     "deliveries_ready",
     deliveries.c.endpoint_id,
     ready_ms,
     deliveries.c.id,
-    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_(None)),
-    info={"only_on": "postgresql"},
+    where=_pending_abreast,
+    only_on="postgresql",
 )
 # On SQLite two, for the sake of what is claimed from the start: see docs/adr/0023.
-Index(
+_partial(
     "deliveries_due",
     deliveries.c.endpoint_id,
     deliveries.c.due_ms,
     deliveries.c.id,
-    sqlite_where=and_(
-        deliveries.c.state == 0, deliveries.c.sequence.is_(None), deliveries.c.lease_until_ms.is_(None)
-    ),
-    info={"only_on": "sqlite"},
+    where=and_(_pending_abreast, deliveries.c.lease_until_ms.is_(None)),
+    only_on="sqlite",
 )
-Index(
+_partial(
     "deliveries_leased",
     deliveries.c.endpoint_id,
     deliveries.c.lease_until_ms,
     deliveries.c.id,
-    sqlite_where=and_(
-        deliveries.c.state == 0, deliveries.c.sequence.is_(None), deliveries.c.lease_until_ms.is_not(None)
-    ),
-    info={"only_on": "sqlite"},
+    where=and_(_pending_abreast, deliveries.c.lease_until_ms.is_not(None)),
+    only_on="sqlite",
 )
-Index(
+_partial(
     "deliveries_in_order",
     deliveries.c.endpoint_id,
     deliveries.c.sequence,
     deliveries.c.id,
-    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_not(None)),
-    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.sequence.is_not(None)),
+    where=and_(_pending, deliveries.c.sequence.is_not(None)),
 )
-Index(
+_partial(
     "deliveries_blocking",
     deliveries.c.endpoint_id,
     deliveries.c.sequence,
     deliveries.c.id,
-    sqlite_where=and_(deliveries.c.state == 2, deliveries.c.sequence.is_not(None)),
-    postgresql_where=and_(deliveries.c.state == 2, deliveries.c.sequence.is_not(None)),
+    where=and_(deliveries.c.state == STATE_CODES[State.EXHAUSTED], deliveries.c.sequence.is_not(None)),
 )
 
 _IN_ORDER: Final = "deliveries.state = 0 AND deliveries.sequence IS NOT NULL"
@@ -274,12 +280,11 @@ def still_pending(connection: Connection) -> tuple[str, ...]:
     return _STILL_PENDING[connection.dialect.name]
 
 
-Index(
+_partial(
     "deliveries_in_batches",
     deliveries.c.endpoint_id,
     deliveries.c.batch_id,
-    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.batch_id.is_not(None)),
-    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.batch_id.is_not(None)),
+    where=and_(_pending, deliveries.c.batch_id.is_not(None)),
 )
 
 failing = Table(
@@ -340,11 +345,10 @@ fanout_pages = Table(
     comment="what is left of the fan-out of wide events: a page goes when its deliveries are stored",
 )
 
-Index(
+_partial(
     "deliveries_replaying",
     deliveries.c.endpoint_id,
-    sqlite_where=and_(deliveries.c.state == 0, deliveries.c.trigger == "replay"),
-    postgresql_where=and_(deliveries.c.state == 0, deliveries.c.trigger == "replay"),
+    where=and_(_pending, deliveries.c.trigger == "replay"),
 )
 
 replays = Table(
@@ -367,12 +371,7 @@ replays = Table(
     Column("finished_ms", BigInteger),
     Index("replays_by_endpoint", "endpoint_id", "id"),
 )
-Index(
-    "replays_running",
-    replays.c.id,
-    sqlite_where=replays.c.state == "running",
-    postgresql_where=replays.c.state == "running",
-)
+_partial("replays_running", replays.c.id, where=replays.c.state == "running")
 
 attempts = Table(
     "attempts",
