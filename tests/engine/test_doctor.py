@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Executable, create_engine, insert, update
 from sqlalchemy.pool import NullPool
 from tests.postgres import database_in
 from typer.testing import CliRunner
@@ -22,9 +22,12 @@ from tellwire.cli.app import app
 from tellwire.doctor import database
 from tellwire.doctor.examine import examine
 from tellwire.doctor.finding import Finding, Level
+from tellwire.ids import DELIVERY, decode
+from tellwire.model.delivery import State
 from tellwire.settings import Settings
 from tellwire.store import failing
 from tellwire.store.endpoints import raw_id
+from tellwire.store.tables import STATE_CODES, deliveries, holds, lanes
 from tellwire.wiring import tellwire_for
 
 from .dns import NameServer
@@ -230,6 +233,67 @@ async def test_endpoints_that_are_about_to_be_disabled(settings: Settings, tmp_p
     for days in (0, 10):  # with 0 nothing is ever disabled; a quarter of 10 days is still ahead
         calm = msgspec.structs.replace(settings, disable_after_days=days)
         assert levels(await examine(calm)).get("failing", Level.OK) is Level.OK
+
+
+def on(settings: Settings, *statements: Executable) -> None:
+    """Change a database of either kind behind everybody's back."""
+    url = settings.database_url.replace("postgresql:", "postgresql+psycopg:")
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_lines(settings: Settings, tmp_path: Path, kind: str) -> None:
+    """What waits in line for a retry is not late; what waits behind one that is exhausted is told, with what to do."""
+    if kind == "postgres":
+        settings = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
+    async with tellwire_for(settings, deliver=False) as tellwire:
+        one = {"order": "endpoint", "on_exhausted": "block"}
+        endpoint, _ = await tellwire.endpoints.create(HOOK, events=["*"], settings=one)
+        for _ in range(3):
+            await tellwire.publish("a.b", {})
+        first = min(one.id for one in (await tellwire.deliveries.list()).data)
+    now_ms = time.time_ns() // 1_000_000
+    is_first = deliveries.c.id == decode(DELIVERY, first)
+    on(settings, update(deliveries).values(due_ms=now_ms - 3_600_000))
+    on(settings, update(deliveries).where(is_first).values(due_ms=now_ms + 3_600_000))
+    assert {one.level for one in await examine(settings)} <= {Level.OK, Level.SKIPPED}
+
+    on(settings, update(deliveries).where(is_first).values(state=STATE_CODES[State.EXHAUSTED], due_ms=None))
+    told = only(await examine(settings), Level.WARNING)
+    assert told.check == "order"
+    assert f"2 deliveries to {endpoint.id}" in told.says
+    assert "in 1 line behind" in told.says
+    assert f"--endpoint {endpoint.id}" in str(told.advice)
+
+    on(
+        settings, update(deliveries).where(is_first).values(sequence=None)
+    )  # it was cancelled, or has stepped aside
+    assert only(await examine(settings), Level.FAILURE).check == "deliveries"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize(("why", "check"), [("held", "limits"), ("rate", "limits"), ("circuit", "circuits")])
+async def test_lanes_that_hold_back(
+    settings: Settings, tmp_path: Path, kind: str, why: str, check: str
+) -> None:
+    """What waits because its receiver takes no more, or keeps failing, is told as that."""
+    if kind == "postgres":
+        settings = msgspec.structs.replace(settings, database_url=database_in(tmp_path))
+    id = await with_endpoint(settings, events=2)
+    hour_ms = 3_600_000
+    now_ms = time.time_ns() // 1_000_000
+    on(settings, update(deliveries).values(due_ms=now_ms - hour_ms))
+    assert only(await examine(settings), Level.FAILURE).check == "deliveries"
+    if why == "held":
+        on(settings, insert(holds).values(endpoint_id=raw_id(id), until_ms=now_ms + 2 * hour_ms))
+    else:
+        row = {"owner": 1, "until_ms": now_ms + hour_ms, "waiting_for": why}
+        on(settings, insert(lanes).values(endpoint_id=raw_id(id), **row))
+    told = only(await examine(settings), Level.WARNING)
+    assert told.check == check
+    assert f"2 deliveries wait for {id}" in told.says
 
 
 async def test_no_key_for_the_api(settings: Settings) -> None:

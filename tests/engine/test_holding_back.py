@@ -61,6 +61,9 @@ async def test_a_hold_outlives_a_restart(tmp_path: Path, receiver: Receiver) -> 
     receiver.respond = lambda _: Reply()
     async with tellwire_at(tmp_path) as tellwire:
         assert await _one_waits(tellwire)
+        assert tellwire.engine is not None
+        late = [await tellwire.deliveries.lag_ms(), tellwire.engine.load().waiting_ms]
+        assert late == [0, 0], "what waits because its receiver says so is not late"
         await tellwire.endpoints.update(endpoint.id, {"headers": {"x-plan": "large"}})
         await until(lambda: _one_succeeded(tellwire))
 

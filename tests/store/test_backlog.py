@@ -27,7 +27,7 @@ async def test_the_backlog_is_told_by_endpoint(store: Store, vault: Vault) -> No
             delivery_row(15, 115, two, due=now + 1),
         ],
     )
-    first, second = await store.read(lambda connection: by_endpoint(connection, now))
+    first, second = await store.read(lambda connection: by_endpoint(connection, now, ()))
 
     assert first.endpoint_id == encode(ENDPOINT, raw(1))
     assert (first.tenant, first.state, first.reason) == ("default", EndpointState.ENABLED, None)
@@ -38,4 +38,4 @@ async def test_the_backlog_is_told_by_endpoint(store: Store, vault: Vault) -> No
 
 async def test_an_empty_store_has_no_backlog(store: Store) -> None:
     """Nothing pending, nothing told."""
-    assert await store.read(lambda connection: by_endpoint(connection, NOW)) == []
+    assert await store.read(lambda connection: by_endpoint(connection, NOW, ())) == []

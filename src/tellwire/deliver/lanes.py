@@ -47,7 +47,7 @@ class Load(msgspec.Struct, frozen=True):
     ``lanes`` are those that it remembers, ``limited`` those among them that are slowed down, ``behind`` those that
     have due deliveries left in the store, ``broken`` those whose circuit is open. ``waiting_ms`` tells for how long
     the oldest claim that waits has been due, without the time for which it may wait for others to go along, and without
-    those that wait for a circuit.
+    those that wait for a circuit or until their receiver wants more.
     """
 
     in_flight: int
@@ -270,9 +270,10 @@ class Lanes:
     def load(self, now_ms: int) -> Load:
         """What they hold; goes through all lanes, so not to be asked for each claim."""
         lanes = list(self._lanes.values())
-        oldest_ms = min(
-            (ms for lane in lanes if not lane.is_open and (ms := lane.since_ms) is not None), default=now_ms
-        )
+        late = [
+            lane for lane in lanes if not lane.is_open and lane.limit.allowed
+        ]  # but for what is left alone
+        oldest_ms = min((ms for lane in late if (ms := lane.since_ms) is not None), default=now_ms)
         return Load(
             self.in_flight,
             self.held,

@@ -21,6 +21,8 @@ _NEED_DATABASE: Final = (
     "leases",
     "endpoints",
     "circuits",
+    "limits",
+    "order",
     "failing",
     "keys",
 )

@@ -24,12 +24,18 @@ async def examine(tellwire: Tellwire, settings: Settings) -> list[Finding]:
     lanes = await tellwire.deliveries.backlog()
     enabled = [lane for lane in lanes if lane.state is EndpointState.ENABLED]
     broken = [lane for lane in enabled if lane.broken]
-    whole = [lane for lane in enabled if not lane.broken]
+    whole = [lane for lane in enabled if not (lane.broken or lane.held_ms or lane.limited)]
     most_ms = settings.disable_after_days * _DAY_MS
     failing = await tellwire.deliveries.failing(first_warning_ms(most_ms)) if most_ms else []
     return [
-        _oldest(whole), _leases(enabled), *_closed(lanes), *_broken(broken), *_failing(failing, most_ms)
-    ]  # fmt: skip
+        _oldest(whole),
+        _leases(enabled),
+        *_closed(lanes),
+        *_broken(broken),
+        *_limited([lane for lane in enabled if not lane.broken]),
+        *_blocked(enabled),
+        *_failing(failing, most_ms),
+    ]
 
 
 def _oldest(lanes: Sequence[LaneBacklog]) -> Finding:
@@ -40,10 +46,9 @@ def _oldest(lanes: Sequence[LaneBacklog]) -> Finding:
             f"{counted(pending, 'delivery')} pending where they can be sent, none of them is due",
         )
     oldest = max(lanes, key=lambda lane: lane.oldest_ms)
-    says = (
-        f"{counted(due, 'delivery')} of {pending:,} pending are due or under way, the oldest for "
-        f"{duration(oldest.oldest_ms)} ({oldest.endpoint_id})"
-    )
+    says = f"{counted(due, 'delivery')} of {pending:,} pending are due or under way"
+    if oldest.oldest_ms:  # 0: all of them wait for others before them
+        says += f", the oldest for {duration(oldest.oldest_ms)} ({oldest.endpoint_id})"
     advice = (
         "see that a server runs on this database and delivers; if one does, the endpoint is slow, or there is more "
         "than one process can send: `tellwire deliveries list --state pending`"
@@ -111,6 +116,55 @@ def _broken(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
             "circuits",
             f"{counted(len(lanes) - _SHOWN, 'circuit')} more are open",
             "the metric `tellwire_lanes` counts them",
+        )
+
+
+def _limited(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
+    """Those whose deliveries are late because the endpoint takes no more: by its receiver's word, or its settings."""
+    late = [lane for lane in lanes if (lane.held_ms or lane.limited) and lane.oldest_ms > _LATE_MS]
+    if not late:
+        yield ok("limits", "none keeps deliveries waiting for long")
+    for lane in late[:_SHOWN]:
+        says = f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, the oldest "
+        says += f"for {duration(lane.oldest_ms)}: "
+        if lane.held_ms:
+            yield warning(
+                "limits",
+                f"{says}its receiver is overloaded, and has asked to be left alone for {duration(lane.held_ms)} more",
+                "nothing, if it recovers; with `max_in_flight` or `rate_limit` the endpoint gets less at a time",
+            )
+        else:
+            yield warning(
+                "limits",
+                f"{says}more is published than its `rate_limit` lets through",
+                "ask its owner whether it can take more, or have it get less: fewer types, a filter, batches",
+            )
+    if len(late) > _SHOWN:
+        yield warning(
+            "limits",
+            f"deliveries wait for the limits of {counted(len(late) - _SHOWN, 'endpoint')} more",
+            'deliveries that wait so show `"waiting_for": "rate"`',
+        )
+
+
+def _blocked(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
+    """Those with an order where somebody has to decide."""
+    blocked = [lane for lane in lanes if lane.blocked]
+    if not blocked:
+        yield ok("order", "no line is blocked by a delivery that is exhausted")
+    for lane in blocked[:_SHOWN]:
+        yield warning(
+            "order",
+            f"{counted(lane.blocked, 'delivery')} to {lane.endpoint_id} of tenant {lane.tenant} wait in "
+            f"{counted(lane.blocked_lines, 'line')} behind one that is exhausted, and `on_exhausted` is `block`",
+            f"find it (`tellwire deliveries list --state exhausted --endpoint {lane.endpoint_id}`), then retry it or "
+            "cancel it; or set `on_exhausted` to `continue`",
+        )
+    if len(blocked) > _SHOWN:
+        yield warning(
+            "order",
+            f"lines of {counted(len(blocked) - _SHOWN, 'endpoint')} more are blocked",
+            "`tellwire deliveries list --state exhausted` names what blocks them",
         )
 
 

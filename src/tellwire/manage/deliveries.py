@@ -15,7 +15,7 @@ from tellwire.model.event import StoredEvent
 from tellwire.model.limits import Limits
 from tellwire.model.page import Page
 from tellwire.model.subscription import is_pattern
-from tellwire.store import backlog, deliveries, events, failing, lanes
+from tellwire.store import backlog, deliveries, events, failing, holds, lanes
 from tellwire.store.backlog import LaneBacklog
 from tellwire.store.failing import Failing
 from tellwire.store.order import glances
@@ -197,7 +197,11 @@ class Deliveries:
     async def backlog(self) -> Sequence[LaneBacklog]:
         """What is pending, endpoint by endpoint, the fullest first. Goes through all pending deliveries."""
         now_ms = self._clock.now_ms()
-        return await self._store.read(lambda connection: backlog.by_endpoint(connection, now_ms))
+        return await self._store.read(
+            lambda connection: backlog.by_endpoint(
+                connection, now_ms, glances(self._store.in_order, connection)
+            )
+        )
 
     async def failing(self, for_ms: int) -> Sequence[Failing]:
         """The enabled endpoints at which every attempt has failed for so many milliseconds at least."""
@@ -208,16 +212,19 @@ class Deliveries:
 
         What a process has claimed waits with that process (see ``Engine.load``). Takes one index seek for each endpoint
         that has pending deliveries, however many they are; in order, some for up to fifty keys. Those of an endpoint
-        whose circuit is open are not late.
+        whose circuit is open, or whose receiver has said until when it wants to be left alone, are not late.
         """
         now_ms, endpoints = self._clock.now_ms(), self._store.roster.endpoints
-        ready, broken = await self._store.read(
-            lambda connection: (_first_ready(self._store, connection), lanes.broken(connection, now_ms))
+        ready, excused = await self._store.read(
+            lambda connection: (
+                _first_ready(self._store, connection),
+                lanes.broken(connection, now_ms) | holds.held(connection, now_ms).keys(),
+            )
         )
         ages = [
             now_ms - ready_ms
             for endpoint_id, ready_ms in ready
-            if endpoint_id not in broken
+            if endpoint_id not in excused
             and (endpoint := endpoints.get(endpoint_id)) is not None
             and endpoint.state is EndpointState.ENABLED
         ]

@@ -258,8 +258,8 @@ LAG: Final = Family(
     name="tellwire_lag_seconds",
     kind="gauge",
     doc="For how long the oldest delivery that is due has been waiting, in the database or in memory; 0 if none is. "
-    "Deliveries to endpoints that are not enabled, or whose circuit is open, do not count. Missing while the database "
-    "does not answer.",
+    "Deliveries to endpoints that are not enabled, whose circuit is open, or that have asked to be left alone "
+    "(`Retry-After`), do not count. Missing while the database does not answer.",
     counted=False,
 )
 DATABASE_UP: Final = Family(

@@ -135,6 +135,11 @@ def waits_for_circuit(now_ms: int) -> ColumnElement[bool]:
     return (lanes.c.waiting_for == WaitingFor.CIRCUIT) & (lanes.c.until_ms > now_ms)
 
 
+def waits_for_rate(now_ms: int) -> ColumnElement[bool]:
+    """Whether what is for the endpoint of a row waits for its limits, as somebody says who may know."""
+    return (lanes.c.waiting_for == WaitingFor.RATE) & (lanes.c.until_ms > now_ms)
+
+
 def give_up(connection: Connection, owner: int, *, now_ms: int) -> None:
     """Own no lanes any more: others may take them at once."""
     connection.execute(
