@@ -250,6 +250,61 @@ async def test_what_cannot_keep_the_promise_is_refused(tmp_path: Path) -> None:
         assert await stored(on_file) == await stored(on_server) == []
 
 
+async def test_in_a_pipeline(tmp_path: Path) -> None:
+    """psycopg's pipelines gather statements: those of a publish are answered, and belong to the transaction."""
+    url = database_in(tmp_path)
+
+    def publish() -> None:
+        with (
+            SyncTellwire(url, Options(secret_key=KEY, deliver=False)) as tellwire,
+            psycopg.connect(url) as connection,
+            connection.pipeline(),
+        ):
+            connection.execute("SELECT 1")
+            tellwire.publish("a.sync", {}, connection=connection, idempotency_key="sync")
+
+    async with tellwire_on(url, deliver=False) as tellwire:
+        async with await psycopg.AsyncConnection.connect(url) as connection, connection.pipeline():
+            await connection.execute("SELECT 1")
+            first = await tellwire.publish("a.b", {}, connection=connection, idempotency_key="k")
+            again = await tellwire.publish("a.b", {}, connection=connection, idempotency_key="k")
+            assert (again.id, again.duplicate) == (first.id, True)
+            with pytest.raises(ConflictError):
+                await tellwire.publish("a.b", {"other": 1}, connection=connection, idempotency_key="k")
+            assert await stored(tellwire) == []
+        await asyncio.to_thread(publish)
+        async with await psycopg.AsyncConnection.connect(url) as connection, connection.pipeline():
+            await tellwire.publish("a.b", {}, connection=connection)
+            await connection.rollback()
+        assert [one.type for one in (await tellwire.events.list()).data] == ["a.sync", "a.b"]
+
+
+async def test_a_savepoint_before_anything_else_on_sqlite(tmp_path: Path) -> None:
+    """Where SQLAlchemy begins by itself, as the how-to says, a savepoint that comes first is within the transaction."""
+    url = f"sqlite:///{tmp_path / 'tellwire.db'}"
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    async with tellwire_on(url, deliver=False) as tellwire:
+        with engine.connect() as connection:
+            with connection.begin() as whole:
+                with connection.begin_nested():
+                    await tellwire.publish("a.b", {}, connection=connection)
+                whole.rollback()
+            assert await stored(tellwire) == []
+            with connection.begin(), connection.begin_nested():
+                await tellwire.publish("a.b", {}, connection=connection)
+            assert len(await stored(tellwire)) == 1
+    engine.dispose()
+
+
 async def test_an_async_connection_is_for_its_event_loop(tmp_path: Path) -> None:
     """SyncTellwire refuses it, and says who takes it; and what is no connection at all."""
 

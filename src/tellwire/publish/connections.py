@@ -101,7 +101,14 @@ async def _psycopg_async(connection: Any) -> Caller:
     async def execute(sql: str, values: tuple[Any, ...]) -> Rows:
         # Not the connection's own kind of cursor and row, which may be any.
         async with psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row) as cursor:
-            await cursor.execute(_with_percents(sql), values)
+            if (
+                connection.info.pipeline_status
+            ):  # statements gather there, until somebody asks what came of them
+                async with connection.pipeline() as pipeline:
+                    await cursor.execute(_with_percents(sql), values)
+                    await pipeline.sync()
+            else:
+                await cursor.execute(_with_percents(sql), values)
             return await cursor.fetchall() if cursor.description else []
 
     return Caller(_POSTGRES, execute, lambda: connection, True)
@@ -134,8 +141,15 @@ def _sqlalchemy(connection: Connection) -> Caller:
 
 def _psycopg(connection: Any) -> Caller:
     psycopg = sys.modules["psycopg"]
-    cursor = partial(psycopg.Cursor, connection, row_factory=psycopg.rows.tuple_row)
-    return Caller(_POSTGRES, partial(_by_cursor, cursor), lambda: connection)
+    by_cursor = partial(_by_cursor, partial(psycopg.Cursor, connection, row_factory=psycopg.rows.tuple_row))
+
+    def execute(sql: str, values: tuple[Any, ...]) -> Rows:
+        if not connection.info.pipeline_status:
+            return by_cursor(sql, values)
+        with connection.pipeline() as pipeline:
+            return by_cursor(sql, values, pipeline.sync)
+
+    return Caller(_POSTGRES, execute, lambda: connection)
 
 
 def _psycopg2(connection: Any) -> Caller:
@@ -174,9 +188,12 @@ def _django(connection: Any) -> Caller:
     return Caller(inner.dialect, execute, inner.driver)
 
 
-def _by_cursor(make: Callable[[], Any], sql: str, values: tuple[Any, ...]) -> Rows:
+def _by_cursor(
+    make: Callable[[], Any], sql: str, values: tuple[Any, ...], sync: Callable[[], None] = lambda: None
+) -> Rows:
     with make() as cursor:
         cursor.execute(_with_percents(sql), values)
+        sync()
         return cursor.fetchall() if cursor.description else []
 
 
