@@ -104,6 +104,22 @@ async def test_a_limit_is_set_and_taken_back_while_events_flow(tmp_path: Path) -
         assert sorted(receiver.ids) == sorted(set(receiver.ids))
 
 
+async def test_what_waits_for_a_slot_shows_why(tmp_path: Path) -> None:
+    """So it does where the endpoint limits how many may be in the air; once they have landed, nothing waits."""
+    async with HeldReceiver(held=True) as receiver, tellwire_at(tmp_path) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings={"max_in_flight": 1})
+        for n in range(3):
+            await tellwire.publish("order.paid", {"n": n})
+
+        async def shown() -> bool:
+            return {one.waiting_for for one in await deliveries(tellwire)} == {WaitingFor.RATE}
+
+        await until(shown)
+        receiver.let_go()
+        await all_are(tellwire, State.SUCCEEDED, 3)
+        assert {one.waiting_for for one in await deliveries(tellwire)} == {None}
+
+
 async def test_what_is_held_back_shows_why_and_keeps_its_attempts(tmp_path: Path) -> None:
     """By the rate, by a pause, by being disabled; one that has ended or is sent waits for nothing."""
     async with HeldReceiver() as receiver, tellwire_at(tmp_path) as tellwire:

@@ -21,6 +21,8 @@ long in memory only costs the extension of its lease."""
 LEAST_PER_SLOT: Final = 4
 FIRST_MS: Final = 100
 """What an attempt of a new lane is thought to take."""
+WAITS_MS: Final = 500
+"""What has waited for so long for others to land waits for its endpoint's limit, as far as people are told."""
 HELD_MS: Final = 15_000
 """How many claims a lane with a rate may hold: what it sends in so long."""
 
@@ -98,6 +100,18 @@ class Lane:
             return HeldBack(WaitingFor.RATE)
         gathers = isinstance(self.waiting, Gathering) and self.waiting.gathers
         return HeldBack(WaitingFor.BATCH) if gathers or self.gathers else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether something waits until others land, because its endpoint limits how many may be in the air."""
+        limited = self.endpoint is not None and self.endpoint.settings.max_in_flight is not None
+        return limited and bool(self.waiting) and self.in_flight >= self.limit.allowed
+
+    def kept_waiting(self, now_ms: int) -> HeldBack | None:
+        """Why it sends nothing more at present, if it is full and has been for a while."""
+        if not self.is_full or self.since_ms is None or now_ms - self.since_ms < WAITS_MS:
+            return None
+        return HeldBack(WaitingFor.RATE)
 
     @property
     def at_rest(self) -> bool:

@@ -148,7 +148,8 @@ class Lanes:
 
     def held_back(self) -> dict[bytes, HeldBack]:
         """The lanes that hold something back, and why."""
-        found = ((id, lane.held_back) for id, lane in self._lanes.items())
+        now_ms = self._clock.now_ms()
+        found = ((id, lane.held_back or lane.kept_waiting(now_ms)) for id, lane in self._lanes.items())
         return {id: why for id, why in found if why is not None}
 
     def shed(self, lane: Lane) -> list[Claim]:
@@ -319,6 +320,8 @@ class Lanes:
             self._turns.begin(lane)
             started += 1
             self._start(lane, self._next(lane))
+        if lane.is_full:
+            self.holding.set()
         return started
 
     def _slots(self, lane: Lane) -> int:
