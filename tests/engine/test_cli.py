@@ -324,6 +324,16 @@ def test_serve_deliver_receive(start: Callable[..., Process], run: Run, tmp_path
     assert (tmp_path / "tellwire.dev-key").read_text().strip() == started["admin_key"]
 
 
+def test_a_list_shows_what_deliveries_wait_for(run: Run) -> None:
+    """For people too, not only in JSON."""
+    made = found(run("endpoints", "create", "https://hooks.example/", "-e", "order.*", "--json"))
+    run("endpoints", "pause", made["id"])
+    run("publish", "order.paid", "{}")
+    shown = run("deliveries", "list").stdout
+    assert "waiting_for" in shown
+    assert "paused" in shown
+
+
 def test_serve_without_a_key_says_how_to_make_one(start: Callable[..., Process]) -> None:
     """A server that nobody can use tells how to make a key; Ctrl-C ends it with code 0."""
     server = start("serve", "--port", "0")

@@ -39,6 +39,7 @@ async def retry_delivery(tellwire: Hub, id: str) -> DeliveryOutput:
 async def cancel_delivery(tellwire: Hub, id: str) -> DeliveryOutput:
     """Cancel a delivery
 
-    Only a pending one can be cancelled. An attempt that is in the air changes nothing more.
+    A pending one is not sent any more; an attempt that is in the air changes nothing more. One that is exhausted is
+    given up, and blocks nothing behind it.
     """
     return DeliveryOutput.of(await tellwire.deliveries.cancel(id))

@@ -46,7 +46,7 @@ async def list_(
         tenant=tenant, endpoint=endpoint, event=event, type=type, state=state, since=since, until=until,
         limit=limit, cursor=cursor,
     )  # fmt: skip
-    columns = ("id", "state", "attempts", "last", "type", "endpoint", "due_at", "created_at")
+    columns = ("id", "state", "attempts", "last", "type", "endpoint", "due_at", "waiting_for", "created_at")
     return listed(page, columns, _row)
 
 
@@ -67,13 +67,23 @@ async def retry(tellwire: "Tellwire", id: DeliveryId) -> Shown:
 
 
 async def cancel(tellwire: "Tellwire", id: DeliveryId) -> Shown:
-    """End a pending delivery: it is not sent any more."""
+    """End a pending delivery: it is not sent any more; or give up one that is exhausted, so that it blocks nothing."""
     return one(await tellwire.deliveries.cancel(id))
 
 
 def _row(it: Delivery) -> tuple[object, ...]:
     last = it.last_status_code if it.last_error is None else it.last_error
-    return (it.id, it.state, it.attempt_count, last, it.type, it.endpoint_id, it.due_at, it.created_at)
+    return (
+        it.id,
+        it.state,
+        it.attempt_count,
+        last,
+        it.type,
+        it.endpoint_id,
+        it.due_at,
+        it.waiting_for,
+        it.created_at,
+    )
 
 
 def _attempt(attempt: Attempt) -> RenderableType:

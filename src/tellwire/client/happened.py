@@ -84,7 +84,7 @@ class RemoteDeliveries:
         return answers.delivery(await self._wire.ask("POST", f"/v1/deliveries/{quote(id, safe='')}/retry"))
 
     async def cancel(self, id: str) -> Delivery:
-        """End a pending delivery."""
+        """End a pending delivery, or give up an exhausted one."""
         return answers.delivery(await self._wire.ask("POST", f"/v1/deliveries/{quote(id, safe='')}/cancel"))
 
 
