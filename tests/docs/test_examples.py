@@ -2,22 +2,25 @@
 
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 from tests.docs.blocks import ROOT
 from tests.docs.receiver import receiver
+from tests.postgres import empty_database_in
 
 from tellwire import parse_secret, verify
 
 EXAMPLES = ROOT / "examples"
+KEY = bytes(range(32)).hex()
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TELLWIRE_")}
 
 
@@ -58,11 +61,24 @@ def test_fastapi_app(tmp_path: Path) -> None:
         assert requests.empty()
 
 
-@pytest.mark.parametrize("app", ["fastapi_sqlalchemy", "flask_app", "django_app"])
-def test_app_publishes_in_its_own_transaction(app: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("app", "store"),
+    [
+        ("fastapi_sqlalchemy", "sqlite"),
+        ("fastapi_sqlalchemy", "postgres"),
+        ("flask_app", "sqlite"),
+        ("flask_app", "postgres"),
+        ("django_app", "sqlite"),
+    ],
+)
+def test_app_publishes_in_its_own_transaction(app: str, store: str, tmp_path: Path) -> None:
     """Of an order whose payment fails, or that was paid before, there is no event; others arrive, each once."""
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if store == "sqlite" else empty_database_in(tmp_path)
     with receiver() as (port, requests):
-        with serving(APPS[app], tmp_path) as address, httpx.Client(base_url=address, timeout=60) as client:
+        with (
+            serving(APPS[app], tmp_path, url) as address,
+            httpx.Client(base_url=address, timeout=60) as client,
+        ):
             client.post("/endpoints", params={"url": f"http://127.0.0.1:{port}/hook"}).raise_for_status()
             first = client.post("/orders/o_1/pay").raise_for_status().json()
             again = client.post("/orders/o_1/pay")
@@ -75,9 +91,11 @@ def test_app_publishes_in_its_own_transaction(app: str, tmp_path: Path) -> None:
         assert declined.status_code == 409
         assert received == {first["event"], second["event"]}
         assert requests.empty()
-        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
-            assert connection.execute("SELECT id FROM orders ORDER BY id").fetchall() == [("o_1",), ("o_2",)]
-            assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+        with engine.connect() as connection:
+            orders = connection.exec_driver_sql("SELECT id FROM orders ORDER BY id").scalars().all()
+            assert orders == ["o_1", "o_2"]
+            assert connection.exec_driver_sql("SELECT count(*) FROM events").scalar() == 2
 
 
 APPS: dict[str, str | list[str]] = {
@@ -88,7 +106,7 @@ APPS: dict[str, str | list[str]] = {
 
 
 @contextmanager
-def serving(app: str | list[str], folder: Path) -> Iterator[str]:
+def serving(app: str | list[str], folder: Path, url: str | None = None) -> Iterator[str]:
     """Run an app: one of uvicorn's on a socket that listens already, or by a command that ends in the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -103,7 +121,8 @@ def serving(app: str | list[str], folder: Path) -> Iterator[str]:
         env={
             **_ENVIRONMENT,
             "TELLWIRE_DEV": "true",
-            "SHOP_DATABASE": f"sqlite:///{folder / 'shop.db'}",
+            "TELLWIRE_SECRET_KEY": KEY,
+            "SHOP_DATABASE": url or f"sqlite:///{folder / 'shop.db'}",
             "PYTHONPATH": str(ROOT),
         },
         pass_fds=inherited,

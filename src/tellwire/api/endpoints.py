@@ -92,7 +92,7 @@ async def rotate_secret(tellwire: Hub, id: str, asked: RotateBody | None = None)
 async def enable_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
     """Enable an endpoint
 
-    It gets events again, and what was pending becomes due.
+    It gets events again, and what waited is sent: what is due at once, retries at their time.
     """
     return EndpointOutput.of(await tellwire.endpoints.enable(id))
 
@@ -116,7 +116,7 @@ async def pause_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
 async def resume_endpoint(tellwire: Hub, id: str) -> EndpointOutput:
     """Resume an endpoint
 
-    What waited becomes due.
+    What waited is sent: what is due at once, retries at their time.
     """
     return EndpointOutput.of(await tellwire.endpoints.resume(id))
 

@@ -48,7 +48,7 @@ async def rotate(
 
 
 async def enable(tellwire: "Tellwire", id: EndpointId) -> Shown:
-    """Deliver (again); what is pending becomes due."""
+    """Deliver (again); what waited is sent, retries at their time."""
     return endpoint_shown(await tellwire.endpoints.enable(id))
 
 
@@ -69,7 +69,7 @@ async def pause(tellwire: "Tellwire", id: EndpointId) -> Shown:
 
 
 async def resume(tellwire: "Tellwire", id: EndpointId) -> Shown:
-    """End a pause: what waited becomes due."""
+    """End a pause: what waited is sent, retries at their time."""
     return endpoint_shown(await tellwire.endpoints.resume(id))
 
 

@@ -232,7 +232,7 @@ class Endpoints:
         return await self._change_events(id, events, lambda now: narrowed(now, events))
 
     async def enable(self, id: str) -> Endpoint:
-        """Deliver (again); what is pending becomes due, once its URL is verified. Raises NotFoundError."""
+        """Deliver (again), once its URL is verified: what waited, retries at their time. Raises NotFoundError."""
         return await self._switch_on(id, "enabled")
 
     async def disable(self, id: str, *, reason: str = "disabled by hand") -> Endpoint:
@@ -246,7 +246,7 @@ class Endpoints:
         )
 
     async def resume(self, id: str) -> Endpoint:
-        """End a pause: what waited becomes due. One that is enabled stays so.
+        """End a pause: what waited is sent, retries at their time. One that is enabled stays so.
 
         Raises:
             NotFoundError: there is no such endpoint.

@@ -65,7 +65,7 @@ class Verifying:
         return await self.verify(endpoint.id) if endpoint.state is EndpointState.UNVERIFIED else endpoint
 
     async def verify(self, id: str) -> Endpoint:
-        """Ask the receiver now; what waited becomes due if it wants deliveries, else ``state_reason`` says why not.
+        """Ask the receiver now; what waited is sent if it wants deliveries, else ``state_reason`` says why not.
 
         An endpoint whose URL is verified already is not asked again.
 

@@ -38,7 +38,7 @@ class DeliveryOutput(Output):
     waiting_for: WaitingFor | None = Field(
         description="What it waits for besides its time: `rate`, the endpoint takes no more requests now; "
         "`circuit`, it keeps failing and is left alone for a while; `batch`, others that go in the same request; "
-        "`paused`, `disabled` or `unverified`, the endpoint is."
+        "`order`, those before it in its line; `paused`, `disabled` or `unverified`, the endpoint is."
     )
     batch_id: str | None = Field(
         description="The `webhook-id` of the request in which it was sent last, if that was a batch."
