@@ -263,8 +263,7 @@ async def test_lines(settings: Settings, tmp_path: Path, kind: str) -> None:
     on(settings, update(deliveries).where(is_first).values(state=STATE_CODES[State.EXHAUSTED], due_ms=None))
     told = only(await examine(settings), Level.WARNING)
     assert told.check == "order"
-    assert f"2 deliveries to {endpoint.id}" in told.says
-    assert "in 1 line behind" in told.says
+    assert f"2 deliveries wait in 1 line of {endpoint.id} " in told.says
     assert f"--endpoint {endpoint.id}" in str(told.advice)
 
     on(

@@ -55,3 +55,8 @@ def counted(number: int, noun: str) -> str:
     """A number with its noun: ``1 delivery``, ``2 deliveries``."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def waiting(deliveries: int) -> str:
+    """``1 delivery waits``, ``2 deliveries wait``."""
+    return f"{counted(deliveries, 'delivery')} {'waits' if deliveries == 1 else 'wait'}"

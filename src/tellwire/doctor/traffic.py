@@ -11,7 +11,7 @@ from tellwire.settings import Settings
 from tellwire.store.backlog import LaneBacklog
 from tellwire.store.failing import Failing
 
-from .finding import Finding, counted, duration, failure, ok, warning
+from .finding import Finding, counted, duration, failure, ok, waiting, warning
 
 _LATE_MS: Final = 60_000
 _FAR_TOO_LATE_MS: Final = 900_000
@@ -88,7 +88,7 @@ def _closed(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
         why = f" ({lane.reason})" if lane.reason else ""
         yield warning(
             "endpoints",
-            f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, which is "
+            f"{waiting(lane.pending)} for {lane.endpoint_id} of tenant {lane.tenant}, which is "
             f"{lane.state}{why}",
             f"`tellwire endpoints {command} {lane.endpoint_id}` sends them",
         )
@@ -106,7 +106,7 @@ def _broken(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
     for lane in lanes[:_SHOWN]:
         yield warning(
             "circuits",
-            f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, which keeps "
+            f"{waiting(lane.pending)} for {lane.endpoint_id} of tenant {lane.tenant}, which keeps "
             "failing: its circuit is open",
             f"see why it fails (`tellwire deliveries list --endpoint {lane.endpoint_id}`); it is tried now and then, "
             "and they flow again with the first success",
@@ -125,7 +125,7 @@ def _limited(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
     if not late:
         yield ok("limits", "none keeps deliveries waiting for long")
     for lane in late[:_SHOWN]:
-        says = f"{counted(lane.pending, 'delivery')} wait for {lane.endpoint_id} of tenant {lane.tenant}, the oldest "
+        says = f"{waiting(lane.pending)} for {lane.endpoint_id} of tenant {lane.tenant}, the oldest "
         says += f"for {duration(lane.oldest_ms)}: "
         if lane.held_ms:
             yield warning(
@@ -136,7 +136,7 @@ def _limited(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
         else:
             yield warning(
                 "limits",
-                f"{says}more is published than its `rate_limit` lets through",
+                f"{says}more is published than its `rate_limit` or `max_in_flight` lets through",
                 "ask its owner whether it can take more, or have it get less: fewer types, a filter, batches",
             )
     if len(late) > _SHOWN:
@@ -155,8 +155,8 @@ def _blocked(lanes: Sequence[LaneBacklog]) -> Iterator[Finding]:
     for lane in blocked[:_SHOWN]:
         yield warning(
             "order",
-            f"{counted(lane.blocked, 'delivery')} to {lane.endpoint_id} of tenant {lane.tenant} wait in "
-            f"{counted(lane.blocked_lines, 'line')} behind one that is exhausted, and `on_exhausted` is `block`",
+            f"{waiting(lane.blocked)} in {counted(lane.blocked_lines, 'line')} of {lane.endpoint_id} of tenant "
+            f"{lane.tenant} behind one that is exhausted, and `on_exhausted` is `block`",
             f"find it (`tellwire deliveries list --state exhausted --endpoint {lane.endpoint_id}`), then retry it or "
             "cancel it; or set `on_exhausted` to `continue`",
         )
