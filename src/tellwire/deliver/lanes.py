@@ -320,7 +320,7 @@ class Lanes:
             self._turns.begin(lane)
             started += 1
             self._start(lane, self._next(lane))
-        if lane.is_full:
+        if lane.waiting and lane.is_full:
             self.holding.set()
         return started
 
