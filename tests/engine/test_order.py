@@ -67,6 +67,26 @@ async def test_each_key_has_its_own_order(tellwire: Tellwire, fails: int) -> Non
         assert line.numbers(key) == list(range(number, MANY, len(KEYS)))
 
 
+@pytest.mark.parametrize("failing", [None, 49, 60, 99, 110])
+async def test_a_long_line_is_claimed_while_it_is_sent(tellwire: Tellwire, failing: int | None) -> None:
+    """More than a run holds: it is claimed further before its end comes, and in order whichever fails."""
+    line, count = Line(), 260
+
+    def answer_or_fail(number: int) -> tuple[int, dict[str, str]]:
+        fails = line.receiver.bodies[number - 1].count(b'"n":%d,' % (-1 if failing is None else failing))
+        line.fails = 1 if fails else 0
+        return line._answer(number)
+
+    line.receiver.answer = answer_or_fail
+    async with line.receiver as receiver:
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings={"order": "endpoint"})
+        events = [{"type": "order.paid", "data": {"n": n, "key": "a"}} for n in range(count)]
+        await tellwire.publish_many(events)
+        await all_are(tellwire, State.SUCCEEDED, count)
+    assert [n for _, n in line.received] == list(range(count))
+    assert receiver.most_waiting == 1
+
+
 async def test_keys_do_not_wait_for_one_another(tellwire: Tellwire) -> None:
     """One request of each key is in the air at once, and those without a key beside them; the rest waits."""
     async with HeldReceiver(held=True) as receiver:

@@ -194,6 +194,7 @@ class Process:
                     schedule=SCHEDULE,
                     lease_s=LEASE_MS / 1000,
                     bounds=_NARROW if world.seed % 2 else LaneBounds(),
+                    prolong_from=2,
                 ),
             ),
             transport=transport,

@@ -11,7 +11,7 @@ from tellwire.model.delivery import State, WaitingFor
 from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, endpoints, order
-from tellwire.store.order import Place, Run
+from tellwire.store.order import Further, Place, Run
 from tellwire.store.rows import ClaimedRow, Head, OrderedDeliveryRow, TimedEventRow
 from tellwire.store.store import Store
 from tellwire.store.tables import deliveries as delivery_table
@@ -313,3 +313,63 @@ async def test_two_processes_do_not_share_a_sequence(store: Store, second: Store
     await store.write(lambda one: store.hot.release(one, [(row.id, 7) for row in runs[0]]))
     again = await claim(second, endpoint, token=8)
     assert [[row.id for row in run] for run in again] == [[raw(10), raw(12), raw(14)]]
+
+
+async def claimed_further(
+    store: Store, endpoint: bytes, last: int, *, sequence: str = "*", most: int = 2, token: int = 7
+) -> list[bytes]:
+    """Claim behind ``last``, and behind what is not there."""
+
+    def run(connection: Connection) -> list[list[ClaimedRow]]:
+        wanted = [Further("=none", raw(last), most), Further(sequence, raw(last), most)]
+        return store.in_order.claim_further(
+            connection, endpoint, wanted, now_ms=NOW, until_ms=NOW + LEASE, token=token
+        )
+
+    nothing, rows = await store.write(run)
+    assert nothing == []
+    return [row.id for row in rows]
+
+
+async def test_who_holds_a_sequence_claims_further(store: Store, second: Store, vault: Vault) -> None:
+    """Behind the last that its token holds, as many as it asks for; whoever has another token gets nothing."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add(store, [in_order(10 + n, endpoint, f"={'ab'[n % 2]}") for n in range(12)])
+    await claim(store, endpoint, most=2)
+    assert await claimed_further(second, endpoint, 12, sequence="=a", token=8) == []
+    assert await claimed_further(store, endpoint, 10, sequence="=a") == []  # that is not the last
+    assert await claimed_further(store, endpoint, 12, sequence="=a") == [raw(14), raw(16)]
+    row = await delivery(store, 16)
+    assert (row["lease_token"], row["lease_until_ms"]) == (7, NOW + LEASE)
+    await record(store, 10)
+    assert await claimed_further(store, endpoint, 16, sequence="=a", most=9) == [raw(18), raw(20)]
+    assert await claimed_further(store, endpoint, 20, sequence="=a") == []
+    assert await claim(second, endpoint, token=8) == []
+
+
+async def test_nothing_is_claimed_further_past_what_waits(store: Store, vault: Vault) -> None:
+    """What comes back to its old place by hand is to be sent first; what was given back ends what is held."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await configure(store, vault, EndpointSettings(order="endpoint"))
+    await add(store, [in_order(10 + n, endpoint) for n in range(6)])
+    await claim(store, endpoint, most=3)
+    await record(store, 10)
+    id = encode(DELIVERY, raw(10))
+    await store.write(partial(deliveries.retry, id=id, roster=store.roster, now_ms=NOW))
+    assert await claimed_further(store, endpoint, 12) == []
+    await store.write(partial(deliveries.cancel, id=id, now_ms=NOW))
+    assert await claimed_further(store, endpoint, 12) == [raw(13), raw(14)]
+    await store.write(lambda one: store.hot.release(one, [(raw(14), 7)]))
+    assert await claimed_further(store, endpoint, 14) == []
+
+
+@pytest.mark.parametrize(("state", "due"), [(State.PENDING, NOW + 500), (State.EXHAUSTED, None)])
+async def test_nothing_is_claimed_further_past_what_failed(
+    store: Store, vault: Vault, state: State, due: int | None
+) -> None:
+    """What waits for a retry, and what blocks, hold up whoever had claimed what stands behind it."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await add(store, [in_order(10 + n, endpoint) for n in range(6)])
+    await claim(store, endpoint, most=3)
+    await record(store, 10, state, due=due)
+    assert await claimed_further(store, endpoint, 12) == []

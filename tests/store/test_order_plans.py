@@ -11,7 +11,7 @@ from tests.postgres import database_in
 
 from tellwire.signing.vault import Vault
 from tellwire.store import postgres_order
-from tellwire.store.order import Place, Run
+from tellwire.store.order import Further, Place, Run
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.postgres_connections import connect
 from tellwire.store.rows import Head, OrderedDeliveryRow
@@ -34,6 +34,8 @@ STATEMENTS = {
         "bytea, text[], bytea[], bytea[], integer[]",
         (raw(1), ["=0"], [FIRST], None, [16]),
     ),
+    "lock held": (postgres_order._LOCK_HELD, "bytea, text[], bigint", (raw(1), ["=0"], 7)),
+    "held": (postgres_order._HELD, "bytea, text[], bytea[], bigint", (raw(1), ["=0"], [FIRST], 7)),
     "last": (postgres_order.last_statement(), "bytea[], text[], bytea[]", ([raw(1)], ["=0"], [raw(2**60)])),
 }
 
@@ -109,12 +111,17 @@ async def test_sqlite_works_as_little_on_a_long_line_as_on_a_short_one(tmp_path:
         runs = [Run(Head("=0", FIRST, NOW, 0, None), 16)]
         return order.claim(connection, raw(1), runs, now_ms=NOW + 5, until_ms=LATER, token=7)
 
+    def further(connection: Connection) -> object:
+        wanted = [Further("=0", FIRST, 16)]
+        return order.claim_further(connection, raw(1), wanted, now_ms=NOW + 5, until_ms=LATER, token=7)
+
     async def all_steps() -> dict[str, int]:
         place = Place(raw(1), "=0", raw(2**60))
         return {
             "lanes": await steps_of(store, order.lanes),
             "heads": await steps_of(store, lambda one: order.heads(one, raw(1), after="", most=50)),
             "claim": await steps_of(store, claim),
+            "further": await steps_of(store, further),
             "last": await steps_of(store, lambda one: order.last(one, [place])),
         }
 

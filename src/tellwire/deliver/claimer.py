@@ -93,6 +93,7 @@ class Claimer:
         ownership: Ownership,
         holds: Holds,
         fan_out: Callable[[], None],
+        prolong_from: int,
     ) -> None:
         """``holds`` hears which lanes are held back, ``fan_out`` is called when there are pages of wide events in the
         store."""
@@ -105,7 +106,7 @@ class Claimer:
         self._holds = holds
         self._fan_out = fan_out
         self._claims = ClaimWrites(store)
-        self._sequences = Sequences(store)
+        self._sequences = Sequences(store, prolong_from)
         self._wake = asyncio.Event()
         self._timetable = Timetable()
         self._survey_ms: int | None = 0
@@ -134,6 +135,10 @@ class Claimer:
         self._wanted[endpoint_id] = None
         self._sequences.news(endpoint_id)
         self._wake.set()
+
+    def take_turns(self, endpoint_id: bytes) -> bool:
+        """Whether lines of this endpoint that may be sent were left in the store."""
+        return endpoint_id in self._sequences.scans
 
     async def run(self) -> None:
         """Claim until cancelled. Trouble with the store is told and outlived."""
@@ -283,7 +288,7 @@ class Claimer:
         if not lane.backlog:
             found.emptied.append(endpoint.id)
         found.rescued += sum(row.rescued for row in rows)
-        make = partial(_claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
+        make = partial(claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
         claims = [make(row) for row in rows]
         if endpoint.settings.batch is not None:
             claims, rescued = rejoined(
@@ -308,7 +313,8 @@ class Claimer:
             found.ready.append((lane.endpoint_id, look.ready_ms))
 
 
-def _claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:
+def claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:
+    """What is sent for a row that was claimed."""
     return Claim(
         row.id,
         row.event_id,

@@ -42,12 +42,14 @@ from .lane import Lane
 from .lanes import LaneBounds, Lanes, Load
 from .leases import Claiming, LeaseKeeper
 from .ownership import Ownership
+from .prolonging import Prolonging
 from .pruner import Pruner
 from .rearranger import Rearranger
 from .recorder import Recorder, Result
 from .remover import Remover
 from .replayer import Replayer
 from .roller import Roller
+from .sequences import PROLONG_FROM
 from .transport import Transport
 from .watcher import Watcher
 from .yielding import Yielding
@@ -68,6 +70,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     payload_retention_days: int = 30
     disable_after_days: int = 5
     stats_retention_days: int = 400
+    prolong_from: int = PROLONG_FROM
 
 
 class Engine:
@@ -148,6 +151,15 @@ class Engine:
             ownership=self._ownership,
             holds=self._holds,
             fan_out=self.fan_out,
+            prolong_from=options.prolong_from,
+        )
+        self._prolonging = Prolonging(
+            store,
+            self._lanes,
+            clock,
+            self.lease_ms,
+            take_turns=self._claimer.take_turns,
+            prolonged=self._prolonged,
         )
         self._keeper = LeaseKeeper(store, clock, telemetry, self.lease_ms, lambda: list(self._held))
         self._pruner = Pruner(
@@ -270,16 +282,31 @@ class Engine:
     def offer(self, claims: list[Claim]) -> None:
         """Take claims that are durable, and send them as soon as their lanes have slots."""
         for claim in claims:
-            one: Claim | None = claim
-            while one is not None:  # those that follow, or go along, are held too
-                self._held[one] = None
-                for other in one.along:
-                    self._held[other] = None
-                one = one.follower
+            self._hold(claim)
             if self._stopped:
                 self._give_back(claim)
             else:
                 self._lanes.take(claim)
+
+    def _hold(self, claim: Claim) -> None:
+        """Have leases extended: also of those that follow, or go along."""
+        one: Claim | None = claim
+        while one is not None:
+            self._held[one] = None
+            for other in one.along:
+                self._held[other] = None
+            one = one.follower
+
+    def _prolonged(self, last: Claim, claim: Claim) -> None:
+        """More is claimed behind the last of a run: it follows, if that is still to be received."""
+        if last.received:
+            self.offer([claim])
+        elif last.received is None and last in self._held:
+            last.follower, last.last = claim, False
+            self._hold(claim)
+            self._lanes.hold(self._lanes[claim.endpoint_id], claim)
+        else:
+            self._give_back(claim)
 
     def claim_in(self, endpoint_ids: Iterable[bytes]) -> None:
         """There is something to claim in these lanes, now."""
@@ -328,6 +355,7 @@ class Engine:
             except Exception as error:
                 self._telemetry.emit(EngineFaulted(encode(DELIVERY, claim.delivery_id), repr(error)))
                 self._let_go(claim, False)  # another try when the lease ends
+            claim.received = through
             if claim.follower is not None or claim.along:
                 self._follow(lane, claim, through)
             next_claim = self._lanes.landed(lane, claim)
@@ -368,7 +396,11 @@ class Engine:
 
     def _look_behind(self, claim: Claim) -> None:
         """A claim is through: claim what has come up behind it, if it was the last of its run."""
-        if claim.sequence is not None and claim.last:
+        if claim.sequence is None:
+            return
+        if claim.more is not None:
+            self._prolonging.recorded(claim)
+        if claim.last:
             self._claimer.supply(claim.endpoint_id)
 
     def _let_go(self, claim: Claim, release: bool) -> None:

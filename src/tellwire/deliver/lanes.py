@@ -200,6 +200,12 @@ class Lanes:
         lane = self[claim.endpoint_id]
         if self._yielding is not None and not _is_behind(lane):
             self._yielding.others()
+        self.hold(lane, claim)
+        lane.waiting.append(claim)
+        self._fill(lane)
+
+    def hold(self, lane: Lane, claim: Claim) -> None:
+        """Hold a claim and those that follow it, and start nothing."""
         one: Claim | None = claim
         while one is not None:
             for each in (one, *one.along) if one.along else (one,):
@@ -207,8 +213,6 @@ class Lanes:
                 self.held += 1
                 self.held_bytes += len(each.body)
             one = one.follower
-        lane.waiting.append(claim)
-        self._fill(lane)
 
     def follow(self, lane: Lane, claim: Claim) -> None:
         """The attempt before has landed: let the claim that follows wait for a slot too, behind those that wait."""

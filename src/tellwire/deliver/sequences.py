@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from tellwire.model.batching import MAX_EVENTS, BatchSettings
-from tellwire.model.claim import Claim
+from tellwire.model.claim import Claim, More
 from tellwire.store import batches
 from tellwire.store.order import Run, step_aside
 from tellwire.store.roster import LiveEndpoint
@@ -32,6 +32,8 @@ from .rejoining import fits
 _HEADS_PER_LOOK: Final = 200
 _HEADS_PER_PASS: Final = 2_000
 _RUN: Final = 100
+PROLONG_FROM: Final = 40
+"""A run of so many is prolonged (see ``prolonging``). While a shorter one is claimed, there are other lines to send."""
 
 MakeClaim = Callable[[ClaimedRow], Claim]
 
@@ -89,8 +91,9 @@ class Scan(msgspec.Struct):
 class Sequences:
     """Where in the sequences of each endpoint the next look begins."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, prolong_from: int = PROLONG_FROM) -> None:
         self.statements = store.in_order
+        self.prolong_from = max(prolong_from, 2)
         self.scans: dict[bytes, Scan] = {}
         """Those that are not at their end."""
         self.known: set[bytes] = set()
@@ -156,7 +159,12 @@ class Pass:
     ) -> Look:
         look = Look()
         runs = [Run(head, _length(head, room // len(heads))) for head in heads]
-        look.claims = [_chained(run) for run in self._claimed(connection, endpoint_id, runs, make, look)]
+        most = {run.head.id: run.most for run in runs}
+        for run in self._claimed(connection, endpoint_id, runs, make, look):
+            if most[run[0].delivery_id] == len(run) >= self._sequences.prolong_from:
+                half = len(run) // 2
+                run[-half - 1].more = More(run[-1], half)
+            look.claims.append(chained(run))
         return look
 
     def _claimed(
@@ -244,7 +252,7 @@ def _length(head: Head, share: int) -> int:
     return 1 if head.attempt_count else max(1, min(_RUN, share))
 
 
-def _chained(run: list[Claim]) -> Claim:
+def chained(run: list[Claim]) -> Claim:
     """The first of a run, each with the next as its follower."""
     for claim, follower in pairwise(run):
         claim.follower, claim.last = follower, False

@@ -1,8 +1,17 @@
 """Claim: a delivery under a lease, with everything needed to send it. Lives in memory only."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from tellwire.ids import time_ms
+
+
+class More(NamedTuple):
+    """Up to ``most`` more may be claimed behind ``last``, the last claim of a run."""
+
+    last: "Claim"
+    most: int
 
 
 class Claim(msgspec.Struct, eq=False, gc=False):
@@ -17,6 +26,8 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     which the delivery was sent last.
     ``order`` is the endpoint's as it was when the claim was made, ``sequence`` that in which the delivery stands, if it
     stands in one. Then ``follower`` may be sent when this one is through, and so on to the ``last`` of the run.
+    ``more`` may be claimed when the result of this one is durable; ``received`` tells, when its attempt has ended,
+    whether what follows may be sent.
     """
 
     delivery_id: bytes
@@ -41,6 +52,8 @@ class Claim(msgspec.Struct, eq=False, gc=False):
     sequence: str | None = None
     follower: "Claim | None" = None
     last: bool = True
+    more: More | None = None
+    received: bool | None = None
 
     @property
     def since_ms(self) -> int:

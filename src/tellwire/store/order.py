@@ -41,6 +41,19 @@ class Run(NamedTuple):
     most: int
 
 
+class Further(NamedTuple):
+    """So many deliveries of a sequence, at most, are to be claimed behind ``last``, which ends what somebody holds."""
+
+    sequence: str
+    last: bytes
+    most: int
+
+    @property
+    def first(self) -> bytes:
+        """The smallest id that comes after ``last``; no delivery has it."""
+        return self.last + b"\0"
+
+
 class OrderStatements(Protocol):
     """The statements for deliveries in sequences, in the database's own dialect."""
 
@@ -66,6 +79,19 @@ class OrderStatements(Protocol):
         """Claim from each head on what may be sent now, one after the other: up to the first that is not due, or is
         held, or is blocked, or was last sent in another batch than the head. A head that somebody else claims at this
         moment is passed over, with all behind it."""
+
+    def claim_further(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        furthers: Sequence[Further],
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+    ) -> list[list[ClaimedRow]]:
+        """For each, claim what may be sent after ``last``: as ``claim`` does, and only where ``token`` still holds all
+        that is pending in the sequence up to there, so that nobody else may send anything of it."""
 
     def last(self, connection: Connection, places: Sequence[Place]) -> list[bytes | None]:
         """For each place the pending delivery that is to come right before it, if there is one."""

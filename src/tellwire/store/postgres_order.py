@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from .order import Place, Run, of_one_batch
+from .order import Further, Place, Run, of_one_batch
 from .postgres_hot import columns, fetch
 from .rows import ClaimedRow, Head
 
@@ -45,25 +45,59 @@ class PostgresOrderStatements:
             for run in runs
             if run.head.id in locked
         ]
-        if not mine:
-            return []
-        # A statement of its own, so that it sees all that was done to the sequence until the head was locked.
-        found = fetch(connection, _RUN, endpoint_id, *columns(mine))
-        claimed = [
-            [ClaimedRow(*row[2:-1]) for row in of_one_batch(takewhile(lambda row: row[1] <= now_ms, rows))]
-            for _, rows in groupby(found, key=lambda row: row[0])
-        ]
-        ids = [row.id for rows in claimed for row in rows]
-        # Those that somebody has just cancelled by hand do not count any more.
-        left = {row[0] for row in fetch(connection, _CLAIM, ids, token, until_ms)}
-        kept = [[row for row in rows if row.id in left] for rows in claimed]
-        return [rows for rows in kept if rows]
+        claimed = _claimed(connection, endpoint_id, mine, now_ms, until_ms, token)
+        return [rows for rows in claimed if rows]
+
+    def claim_further(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        furthers: Sequence[Further],
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+    ) -> list[list[ClaimedRow]]:
+        """Claim what may be sent after what ``token`` holds."""
+        sequences, last, _ = columns(furthers)
+        locked = {row[0] for row in fetch(connection, _LOCK_HELD, endpoint_id, sequences, token)}
+        blockers = dict(fetch(connection, _HELD, endpoint_id, sequences, last, token)) if locked else {}
+        mine = {
+            number: (one.sequence, one.first, blockers[number], one.most)
+            for number, one in enumerate(furthers, 1)
+            if number in locked and number in blockers
+        }
+        claimed = _claimed(connection, endpoint_id, list(mine.values()), now_ms, until_ms, token)
+        found = dict(zip(mine, claimed, strict=True))
+        return [found.get(number, []) for number in range(1, len(furthers) + 1)]
 
     def last(self, connection: Connection, places: Sequence[Place]) -> list[bytes | None]:
         """For each place the pending delivery that is to come right before it."""
         if not places:
             return []
         return [row[0] for row in fetch(connection, last_statement(), *columns(places))]
+
+
+_Run = tuple[str, bytes, bytes | None, int]
+"""Sequence, first id, what blocks, and how many."""
+
+
+def _claimed(
+    connection: Connection, endpoint_id: bytes, runs: Sequence[_Run], now_ms: int, until_ms: int, token: int
+) -> list[list[ClaimedRow]]:
+    """Claim these runs, whose heads are locked."""
+    if not runs:
+        return []
+    # A statement of its own, so that it sees all that was done to the sequence until the head was locked.
+    found = fetch(connection, _RUN, endpoint_id, *columns(runs))
+    claimed: list[list[ClaimedRow]] = [[] for _ in runs]
+    for number, rows in groupby(found, key=lambda row: row[0]):
+        due = of_one_batch(takewhile(lambda row: row[1] <= now_ms, rows))
+        claimed[number - 1] = [ClaimedRow(*row[2:-1]) for row in due]
+    ids = [row.id for rows in claimed for row in rows]
+    # Those that somebody has just cancelled by hand do not count any more.
+    left = {row[0] for row in fetch(connection, _CLAIM, ids, token, until_ms)} if ids else set()
+    return [[row for row in rows if row.id in left] for rows in claimed]
 
 
 def last_statement(schema: str | None = None) -> str:
@@ -120,6 +154,32 @@ _LOCK: Final = f"""
     SELECT id FROM deliveries
     WHERE id = ANY ($1::bytea[]) AND {_STANDING} AND coalesce(lease_until_ms, due_ms) <= $2
     FOR UPDATE SKIP LOCKED"""  # noqa: S608 - our own constants
+
+_LOCK_HELD: Final = f"""
+    SELECT line.number FROM unnest($2::text[]) WITH ORDINALITY AS line(sequence, number)
+    CROSS JOIN LATERAL (
+        SELECT id FROM deliveries WHERE {_STANDING} AND endpoint_id = $1 AND sequence = line.sequence
+        ORDER BY endpoint_id, sequence, id LIMIT 1
+    ) AS head JOIN deliveries AS first ON first.id = head.id AND first.lease_token = $3
+    FOR UPDATE OF first SKIP LOCKED"""  # noqa: S608 - our own constants
+
+# What blocks each sequence; only those that one token holds up to the last.
+_HELD: Final = f"""
+    SELECT line.number, blocking.id
+    FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS line(sequence, last, number)
+    LEFT JOIN LATERAL (
+        SELECT id FROM deliveries
+        WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = $1 AND sequence = line.sequence
+        ORDER BY endpoint_id, sequence, id LIMIT 1
+    ) AS blocking ON true
+    WHERE EXISTS (
+        SELECT FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = $1 AND sequence = line.sequence AND id = line.last AND lease_token = $4
+    ) AND NOT EXISTS (
+        SELECT FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = $1 AND sequence = line.sequence AND id < line.last
+            AND lease_token IS DISTINCT FROM $4
+    )"""  # noqa: S608 - our own constants
 
 _RUN: Final = f"""
     SELECT run.number, found.ready_ms, found.id, found.event_id, found.attempt_count, found.schedule_step,

@@ -1,5 +1,6 @@
 """Order in SQLite's dialect: see ``order``. There is one writer, so what a claim sees holds until it commits."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import takewhile
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from .order import Place, Run, of_one_batch
+from .order import Further, Place, Run, of_one_batch
 from .rows import ClaimedRow, Head
 from .sqlite_hot import chunks, claim_statement, driver_of
 
@@ -37,19 +38,49 @@ class SqliteOrderStatements:
     ) -> list[list[ClaimedRow]]:
         """Claim from each head on what may be sent now."""
         driver = driver_of(connection)
-        claimed: list[list[ClaimedRow]] = []
-        for head, most in runs:
-            found = driver.execute(_RUN, (endpoint_id, head.sequence, head.id, head.blocker, most))
-            due = takewhile(lambda row: row[0] <= now_ms, found)
-            claimed.append([ClaimedRow(*row[1:-1]) for row in of_one_batch(due)])
-        for chunk in chunks([row.id for rows in claimed for row in rows]):
-            driver.execute(claim_statement(len(chunk)), [*chunk, token, until_ms])
+        claimed = [
+            _due(driver, now_ms, endpoint_id, head.sequence, head.id, head.blocker, most)
+            for head, most in runs
+        ]
+        _lease(driver, claimed, token, until_ms)
         return [rows for rows in claimed if rows]
+
+    def claim_further(
+        self,
+        connection: Connection,
+        endpoint_id: bytes,
+        furthers: Sequence[Further],
+        *,
+        now_ms: int,
+        until_ms: int,
+        token: int,
+    ) -> list[list[ClaimedRow]]:
+        """Claim what may be sent after what ``token`` holds."""
+        driver = driver_of(connection)
+        claimed: list[list[ClaimedRow]] = []
+        for one in furthers:
+            held = driver.execute(_HELD, (endpoint_id, one.sequence, one.last, token)).fetchone()
+            following = (endpoint_id, one.sequence, one.first, held and held[0], one.most)
+            claimed.append(_due(driver, now_ms, *following) if held else [])
+        _lease(driver, claimed, token, until_ms)
+        return claimed
 
     def last(self, connection: Connection, places: Sequence[Place]) -> list[bytes | None]:
         """For each place the pending delivery that is to come right before it."""
         driver = driver_of(connection)
         return [row[0] for statement in last_statements(places) for row in driver.execute(*statement)]
+
+
+def _due(driver: sqlite3.Connection, now_ms: int, *run: Any) -> list[ClaimedRow]:
+    found = takewhile(lambda row: row[0] <= now_ms, driver.execute(_RUN, run))
+    return [ClaimedRow(*row[1:-1]) for row in of_one_batch(found)]
+
+
+def _lease(
+    driver: sqlite3.Connection, claimed: Sequence[Sequence[ClaimedRow]], token: int, until_ms: int
+) -> None:
+    for chunk in chunks([row.id for rows in claimed for row in rows]):
+        driver.execute(claim_statement(len(chunk)), [*chunk, token, until_ms])
 
 
 def last_statements(places: Sequence[Place]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -97,6 +128,19 @@ _HEADS: Final = f"""
         SELECT min(id) FROM deliveries WHERE {_STANDING} AND endpoint_id = ?1 AND sequence = named.sequence
     )
     WHERE named.sequence IS NOT NULL"""  # noqa: S608 - our own constants
+
+# What blocks the sequence, in a row that is only there if one token holds it up to the last.
+_HELD: Final = f"""
+    SELECT (
+        SELECT min(id) FROM deliveries
+        WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = ?1 AND sequence = ?2
+    ) WHERE EXISTS (
+        SELECT 1 FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = ?1 AND sequence = ?2 AND id = ?3 AND lease_token = ?4
+    ) AND NOT EXISTS (
+        SELECT 1 FROM deliveries
+        WHERE {_STANDING} AND endpoint_id = ?1 AND sequence = ?2 AND id < ?3 AND lease_token IS NOT ?4
+    )"""  # noqa: S608 - our own constants
 
 _RUN: Final = """
     SELECT coalesce(d.lease_until_ms, d.due_ms),
