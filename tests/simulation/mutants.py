@@ -129,6 +129,9 @@ MUTANTS = (
     Mutant("what follows in a line does not wait", "ordered", {"deliver/engine.py": {
         "if through and not self._stopped:": "if not self._stopped:",
     }}),
+    Mutant("what is claimed behind a run does not wait", "ordered", {"deliver/engine.py": {
+        "        if last.received:\n": "        if True:\n",
+    }}),
     Mutant("what is exhausted does not block its line", "ordered", {"store/sqlite_order.py": {
         "WHERE state = 2 AND sequence IS NOT NULL": "WHERE state = 9 AND sequence IS NOT NULL",
     }}),

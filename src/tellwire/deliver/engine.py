@@ -59,7 +59,7 @@ _RESTART_AFTER_S: Final = 1.0
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """How the engine works; see docs/reference/settings.md."""
+    """How the engine works; see docs/reference/settings.md. ``prolong_from`` is no setting: see ``sequences``."""
 
     schedule: RetrySchedule = RetrySchedule()
     timeout_s: float = 15.0

@@ -109,6 +109,10 @@ _LANES: Final = f"""
     )
     SELECT endpoint_id FROM lane WHERE endpoint_id IS NOT NULL"""  # noqa: S608 - our own constants
 
+_BLOCKER: Final = """
+    SELECT min(id) FROM deliveries
+    WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = ?1 AND sequence ="""
+
 # A loose index scan: from each sequence straight to the next, however many deliveries stand in it.
 _HEADS: Final = f"""
     WITH RECURSIVE named(sequence, more) AS (
@@ -120,10 +124,8 @@ _HEADS: Final = f"""
         ), more - 1
         FROM named WHERE named.sequence IS NOT NULL AND more > 0
     )
-    SELECT named.sequence, head.id, coalesce(head.lease_until_ms, head.due_ms), head.attempt_count, (
-        SELECT min(id) FROM deliveries
-        WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = ?1 AND sequence = named.sequence
-    )
+    SELECT named.sequence, head.id, coalesce(head.lease_until_ms, head.due_ms), head.attempt_count,
+        ({_BLOCKER} named.sequence)
     FROM named CROSS JOIN deliveries AS head ON head.id = (
         SELECT min(id) FROM deliveries WHERE {_STANDING} AND endpoint_id = ?1 AND sequence = named.sequence
     )
@@ -131,10 +133,7 @@ _HEADS: Final = f"""
 
 # What blocks the sequence, in a row that is only there if one token holds it up to the last.
 _HELD: Final = f"""
-    SELECT (
-        SELECT min(id) FROM deliveries
-        WHERE state = 2 AND sequence IS NOT NULL AND endpoint_id = ?1 AND sequence = ?2
-    ) WHERE EXISTS (
+    SELECT ({_BLOCKER} ?2) WHERE EXISTS (
         SELECT 1 FROM deliveries
         WHERE {_STANDING} AND endpoint_id = ?1 AND sequence = ?2 AND id = ?3 AND lease_token = ?4
     ) AND NOT EXISTS (
