@@ -9,18 +9,24 @@ BIN := .venv/bin
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-.venv/server.stamp: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.venv/bin/python:
+	@$(PYTHON) -m venv .venv
+
+.venv/server.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing Tellwire into .venv (only the first time takes long)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	@$(INSTALL) -e '.[server]'
 	@touch $@
 
-.venv/dev.stamp: .venv/server.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+# All of it by one call, which takes half as long as two.
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing Tellwire and what develops it into .venv (only the first time takes long)"
+	@$(INSTALL) -e '.[dev]'
+	@touch .venv/server.stamp $@
 
 .venv/bench.stamp: .venv/dev.stamp
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
 run: .venv/server.stamp ## install into .venv and start a development server on SQLite

@@ -65,7 +65,11 @@ def server() -> Server:
         return Running(_ASKED)
     # Not in memory, like the files of tests (see tests.memory): a database for each test comes to gigabytes.
     disk = "/var/tmp" if Path("/var/tmp").is_dir() else None
-    return start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-", dir=disk)))
+    started = start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-", dir=disk)))
+    # With hundreds of databases it would look after one or the other ten times a second, each time in a new process.
+    started.psql("ALTER SYSTEM SET autovacuum = off;")
+    started.psql("SELECT pg_reload_conf();")
+    return started
 
 
 def start_server(folder: Path, version: int = VERSION) -> PostgresServer:

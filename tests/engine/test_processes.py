@@ -126,6 +126,7 @@ async def test_processes_end_when_their_supervisor_is_killed(start: Start, url: 
     """Nobody is left behind on the port: processes without a supervisor stop gracefully."""
     process, server = serve(start, url, "--processes", "2")
     left = children(process)
+    assert len(left) >= 2
     process.stop(signal.SIGKILL)
 
     async def gone() -> bool:

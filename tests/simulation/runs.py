@@ -11,6 +11,7 @@ import msgspec
 from tellwire.signing.vault import Vault
 from tellwire.store.sqlite import SqliteStore
 
+from ..compiled import share
 from ..memory import memory
 from .invariants import check
 from .notes import BrokenError, Notes, story
@@ -30,6 +31,7 @@ class Run(msgspec.Struct, frozen=True):
 
 def make_template(folder: Path) -> Path:
     """A new database with the observer in it, to be copied by each simulation."""
+    share()  # each process of each seed has engines of its own
     path = folder / "template.db"
 
     async def make() -> None:
