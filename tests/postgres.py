@@ -98,7 +98,9 @@ def give_to_the_server(folder: Path) -> None:
 @cache
 def database_in(folder: Path) -> str:
     """The URL of the database that belongs to a test's folder, made when it is first asked for. It has all tables."""
-    return _database(folder, f"TEMPLATE {_with_tables()}")
+    # File by file, as version 14 always does: page by page, by way of the log, takes half as long again.
+    by_files = not _ASKED or (_ASKED.isdecimal() and VERSION > 14)
+    return _database(folder, f"TEMPLATE {_with_tables()}{' STRATEGY file_copy' if by_files else ''}")
 
 
 @cache
