@@ -9,6 +9,7 @@ from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
 from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.holds import Holds
 from tellwire.model.delivery import Delivery, State, WaitingFor
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.roster import Roster
@@ -107,6 +108,27 @@ async def test_what_waits_is_not_sent_because_its_endpoint_was_deleted(
             await one.engine._claimer._survey()
             await asyncio.sleep(0.3)
             assert len(held.bodies) == 1
+        await until(lambda: is_empty(one))
+        assert len(held.bodies) == 1
+
+
+async def test_a_hold_that_is_written_late_goes_with_its_endpoint(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is deleted before what its receiver has asked for stands in the store: nothing waits for its end."""
+    deleted, write = asyncio.Event(), Holds.write
+
+    async def late(self: Holds) -> None:
+        await deleted.wait()
+        await write(self)
+
+    monkeypatch.setattr(Holds, "write", late)
+    async with busy(3_000) as held, on(url) as one, on(url, deliver=False) as two:
+        endpoint, _ = await one.endpoints.create(held.url, events=["*"], settings={"max_in_flight": 1})
+        await one.publish_many([{"type": "order.paid", "data": {"n": n}} for n in range(3)])
+        await until(lambda: has_heard(one))
+        await two.endpoints.delete(endpoint.id)
+        deleted.set()
         await until(lambda: is_empty(one))
         assert len(held.bodies) == 1
 

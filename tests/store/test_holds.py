@@ -57,3 +57,11 @@ async def test_a_deleted_endpoint_is_not_held(store: Store, vault: Vault) -> Non
     await hold(store, {raw(1): NOW + 5_000})
     await store.write(lambda c: endpoints.delete(c, encode(ENDPOINT, raw(1)), now_ms=NOW))
     assert await held(store) == {}
+
+
+async def test_what_is_written_after_the_end_of_an_endpoint_holds_nothing(store: Store, vault: Vault) -> None:
+    """Its receiver may have asked for it while it was being deleted."""
+    await add_endpoint(store, vault, 1)
+    await store.write(lambda c: endpoints.delete(c, encode(ENDPOINT, raw(1)), now_ms=NOW))
+    await hold(store, {raw(1): NOW + 5_000, raw(2): NOW + 5_000})
+    assert await held(store) == {raw(2): NOW + 5_000}

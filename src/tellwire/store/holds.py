@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, select, text
 
 from .news import note
-from .tables import holds
+from .tables import endpoints, holds
 
 _KEPT_MS: Final = 60_000
 """A row stays for so long when its hold is over: that it is gone means that somebody has lifted it."""
@@ -22,8 +22,12 @@ _HOLD: Final = text(
     bindparam("endpoint_id", type_=holds.c.endpoint_id.type),
     bindparam("until_ms", type_=holds.c.until_ms.type),
 )
-_HELD: Final = select(holds.c.endpoint_id, holds.c.until_ms).where(holds.c.until_ms > bindparam("now_ms"))
-"""Made once: it is asked in every survey."""
+_HELD: Final = (
+    select(holds.c.endpoint_id, holds.c.until_ms)
+    .outerjoin(endpoints, endpoints.c.id == holds.c.endpoint_id)
+    .where(holds.c.until_ms > bindparam("now_ms"), endpoints.c.deleted_ms.is_(None))
+)
+"""Made once: it is asked in every survey. What was written when its endpoint was deleted already holds nothing back."""
 
 
 def hold(connection: Connection, until_ms: Mapping[bytes, int], *, now_ms: int) -> None:
