@@ -55,7 +55,7 @@ class Holding:
 
     async def _tell(self, now: dict[bytes, HeldBack]) -> None:
         """Write down what has changed."""
-        freed = self._told.keys() - now.keys()
+        freed = {id for id in self._told.keys() - now.keys() if not self._left_open(id)}
         new = {id: why for id, why in now.items() if self._told.get(id) != why}
         notes = {id for id, why in now.items() if why.shared}
         now_ms = self._clock.now_ms()
@@ -78,6 +78,10 @@ class Holding:
         self._told = now
         if again:
             self._noted_ms = now_ms
+
+    def _left_open(self, endpoint_id: bytes) -> bool:
+        """Whether a lane is forgotten, as nobody owns it, that was left with an open circuit for whoever takes it."""
+        return self._told[endpoint_id].circuit is not None and not self._lanes.knows(endpoint_id)
 
 
 def _alike(reasons: dict[bytes, HeldBack]) -> dict[HeldBack, list[bytes]]:

@@ -171,6 +171,10 @@ class Lanes:
         lane = self._lanes.get(endpoint_id)
         return lane is not None and (lane.held > 0 or lane.backlog)
 
+    def knows(self, endpoint_id: bytes) -> bool:
+        """Whether there is anything to remember of a lane."""
+        return endpoint_id in self._lanes
+
     def own(self, endpoint_id: bytes, idle_since_ms: int | None, circuit: Circuit | None) -> None:
         """This process owns the lane from now on, in which nobody has sent anything since then, or ever.
 
