@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tellwire.deliver import holding
 from tellwire.deliver.holding import Holding
 from tellwire.deliver.lane import HeldBack
 from tellwire.model.delivery import WaitingFor
 from tellwire.policy.circuit import Circuit
+from tellwire.store import lanes
 from tellwire.telemetry import Telemetry
 
 ENDPOINT = b"e" * 16
@@ -39,7 +39,7 @@ class Database:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[tuple[set[bytes], WaitingFor | None]] = []
-        monkeypatch.setattr(holding.lanes, "tell", self._tell)
+        monkeypatch.setattr(lanes, "tell", self._tell)
 
     async def write(self, change: Callable[[Any], None]) -> None:
         change(None)
