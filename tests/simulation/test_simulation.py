@@ -16,7 +16,7 @@ import pytest
 from .database import Trouble
 from .runs import make_template, run
 
-SEEDS = 125
+SEEDS = 100
 MORE_SEEDS = 300
 AT_A_TIME = 25
 MOST_S = 150
