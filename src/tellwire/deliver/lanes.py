@@ -279,9 +279,8 @@ class Lanes:
     def load(self, now_ms: int) -> Load:
         """What they hold; goes through all lanes, so not to be asked for each claim."""
         lanes = list(self._lanes.values())
-        late = [
-            lane for lane in lanes if not lane.is_open and lane.limit.allowed
-        ]  # but for what is left alone
+        # But for what is left alone.
+        late = [lane for lane in lanes if not lane.is_open and lane.limit.allowed]
         oldest_ms = min((ms for lane in late if (ms := lane.since_ms) is not None), default=now_ms)
         return Load(
             self.in_flight,

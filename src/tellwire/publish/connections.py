@@ -101,9 +101,8 @@ async def _psycopg_async(connection: Any) -> Caller:
     async def execute(sql: str, values: tuple[Any, ...]) -> Rows:
         # Not the connection's own kind of cursor and row, which may be any.
         async with psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row) as cursor:
-            if (
-                connection.info.pipeline_status
-            ):  # statements gather there, until somebody asks what came of them
+            # In a pipeline statements gather, until somebody asks what came of them.
+            if connection.info.pipeline_status:
                 async with connection.pipeline() as pipeline:
                     await cursor.execute(_with_percents(sql), values)
                     await pipeline.sync()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, select, text, union_all
+from sqlalchemy import Connection, Subquery, and_, case, func, select, text, union_all
 
 from tellwire.ids import ENDPOINT, encode
 from tellwire.model.endpoint import EndpointState
@@ -43,35 +43,7 @@ class LaneBacklog(NamedTuple):
 
 def by_endpoint(connection: Connection, now_ms: int, glances: Iterable[Glance]) -> list[LaneBacklog]:
     """The endpoints that have pending deliveries, the fullest first; ``glances`` are those at their sequences."""
-    lease_ms = deliveries.c.lease_until_ms
-    stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
-    due = deliveries.c.due_ms <= now_ms
-    late = due & deliveries.c.sequence.is_(None)  # what stands in a sequence may have to wait for others
-    parts = union_all(
-        *(
-            select(
-                deliveries.c.endpoint_id,
-                func.count().label("pending"),
-                func.sum(case((due, 1), else_=0)).label("due"),
-                func.min(case((late, deliveries.c.due_ms))).label("oldest_due_ms"),
-                func.sum(case((stuck, 1), else_=0)).label("stuck"),
-            )
-            .where(text(part))
-            .group_by(deliveries.c.endpoint_id)
-            for part in still_pending(connection)
-        )
-    ).subquery()
-    pending = (
-        select(
-            parts.c.endpoint_id,
-            func.sum(parts.c.pending).label("pending"),
-            func.sum(parts.c.due).label("due"),
-            func.min(parts.c.oldest_due_ms).label("oldest_due_ms"),
-            func.sum(parts.c.stuck).label("stuck"),
-        )
-        .group_by(parts.c.endpoint_id)
-        .subquery()
-    )
+    pending = _pending(connection, now_ms)
     rows = connection.execute(
         select(
             pending,
@@ -112,6 +84,39 @@ def by_endpoint(connection: Connection, now_ms: int, glances: Iterable[Glance]) 
             )
         )
     return found
+
+
+def _pending(connection: Connection, now_ms: int) -> Subquery:
+    """How many deliveries of each endpoint are pending, due and stuck, and since when the oldest has been due."""
+    lease_ms = deliveries.c.lease_until_ms
+    stuck = (lease_ms < now_ms - _ENDED_LONG_AGO_MS) | (lease_ms > now_ms + _FAR_FUTURE_MS)
+    due = deliveries.c.due_ms <= now_ms
+    late = due & deliveries.c.sequence.is_(None)  # what stands in a sequence may have to wait for others
+    parts = union_all(
+        *(
+            select(
+                deliveries.c.endpoint_id,
+                func.count().label("pending"),
+                func.sum(case((due, 1), else_=0)).label("due"),
+                func.min(case((late, deliveries.c.due_ms))).label("oldest_due_ms"),
+                func.sum(case((stuck, 1), else_=0)).label("stuck"),
+            )
+            .where(text(part))
+            .group_by(deliveries.c.endpoint_id)
+            for part in still_pending(connection)
+        )
+    ).subquery()
+    return (
+        select(
+            parts.c.endpoint_id,
+            func.sum(parts.c.pending).label("pending"),
+            func.sum(parts.c.due).label("due"),
+            func.min(parts.c.oldest_due_ms).label("oldest_due_ms"),
+            func.sum(parts.c.stuck).label("stuck"),
+        )
+        .group_by(parts.c.endpoint_id)
+        .subquery()
+    )
 
 
 def _blocked(connection: Connection) -> dict[bytes, tuple[int, int]]:
