@@ -3,7 +3,9 @@
 import asyncio
 import os
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ from tellwire.store import sqlite
 from tellwire.store.rows import DeliveryRow, PageRow
 from tellwire.store.sqlite import SqliteStore
 
-from .backends import sqlite_path
-from .rows import NOW, add_endpoint, delivery_row, event_row, raw
+from .backends import KEY, sqlite_path
+from .rows import NOW, add_endpoint, delivery_row, event_row, raw, until
 
 NEVER_S = 3_600.0
 SOON_S = 30.0
@@ -158,3 +160,28 @@ async def test_nothing_is_left_behind(tmp_path: Path, vault: Vault) -> None:
     assert len(bells(tmp_path)) == 1
     await second.store.close()
     assert not {name for name in os.listdir(tmp_path) if name.endswith("-bells")}
+
+
+async def test_a_fault_does_not_make_it_deaf(
+    both: tuple[SqliteStore, Heard], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that cannot be read, written by another version, say, is trouble as long as it is there, and no longer."""
+    _, listens = both
+    change = "UPDATE endpoints SET subscriptions = ?, revision = revision + 1"
+    raised = "UPDATE revisions SET value = value + 1 WHERE name = 'control'"
+    await add_endpoint(both[0], Vault(KEY), 1)
+    await listens.hears()
+    with (
+        caplog.at_level("DEBUG", "tellwire.store.sqlite"),
+        closing(sqlite3.connect(sqlite_path(tmp_path))) as other,
+    ):
+        with other:
+            (before,) = other.execute("SELECT subscriptions FROM endpoints").fetchone()
+            other.execute(change, ("{",))
+            other.execute(raised)
+        await until(lambda: "not up to date" in caplog.text)
+        with other:
+            other.execute(change, (before,))
+            other.execute(raised)
+        listens.news.clear()
+        await listens.hears()

@@ -14,7 +14,6 @@ from typing import Any, Final
 import asyncpg
 
 from tellwire.ending import end
-from tellwire.errors import StoreError
 from tellwire.waking import woken
 
 from .postgres_clock import ServerClock
@@ -124,8 +123,8 @@ class News:
         self._on_ready(0)
         try:
             await self._on_revision(None)
-        except StoreError:  # then the database itself is away, and who uses it hears of it
-            pass
+        except Exception as error:  # mostly the database itself is away, and who uses it hears of it
+            _log.debug("not up to date: %r", error)
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         own, _, ready_ms = str(payload).partition(" ")

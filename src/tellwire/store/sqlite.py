@@ -6,6 +6,7 @@ holds the lock, and makes changes of any length. Reads run in a few threads on c
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,8 @@ _STALLED_COMMIT_S = 0.010
 _ASK_AGAIN_S = 0.0005
 """How often who wants to write asks whether the other process has ended; measured: docs/adr/0018."""
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -185,8 +188,8 @@ class SqliteStore:
             try:
                 if await self.write(self._look):
                     on_change()
-            except StoreError:  # whoever has something to do with the database hears of it
-                pass
+            except Exception as error:  # whoever uses the database hears of it
+                _log.debug("not up to date: %r", error)
 
     async def drop_days(self, before_ms: int) -> int:
         """Nothing: days are not kept apart."""
