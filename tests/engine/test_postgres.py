@@ -17,7 +17,7 @@ from tellwire.deliver import claimer
 from tellwire.deliver.engine import EngineOptions
 from tellwire.errors import InvalidInputError, SettingsError, StoreUnavailableError
 from tellwire.model.delivery import State
-from tellwire.telemetry import Fact, StoreFailed
+from tellwire.telemetry import Fact, StoreFailed, TransactionCommitted
 
 from .conftest import LOOPBACK, WAIT_S, Receiver
 from .embedded import all_are, until
@@ -64,6 +64,20 @@ async def test_an_idle_worker_is_woken_and_does_not_poll(
             took_s.append(time.monotonic() - published_s)
             assert await deliverer.drained()
         assert sorted(took_s)[2] < 0.05, took_s
+
+
+async def test_what_nobody_has_told_is_found(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that hears nothing any more looks by itself, now and then, for what others have published."""
+    monkeypatch.setattr(claimer, "_SURVEY_EVERY_MS", 300)
+    url = database_in(tmp_path)
+    async with on(url, deliver=False) as publisher, on(url) as deliverer:
+        await deliverer._store._news.close()  # type: ignore[attr-defined]
+        await publisher.endpoints.create(receiver.url, events=["*"])
+        for number in range(1, 4):
+            await publisher.publish("order.paid", {"n": number})
+            await receiver.met(number)
 
 
 async def test_two_that_deliver_send_each_event_once(tmp_path: Path, receiver: Receiver) -> None:
@@ -168,6 +182,31 @@ async def test_statements_are_few_and_large(tmp_path: Path, receiver: Receiver) 
     assert statements["WITH part0"] >= 1
     assert committed <= 2 * events + 2 * results + claims + 10
     assert statements["all"] <= 12 * committed
+
+
+async def test_results_share_commits(tmp_path: Path) -> None:
+    """A hundred answers that come together take a few transactions, and never one each."""
+    transactions: list[int] = []
+
+    def hear(fact: Fact) -> None:
+        if isinstance(fact, TransactionCommitted):
+            transactions.extend(share.items for share in fact.shares if share.stage == "record")
+
+    async with HeldReceiver(held=True) as held, on(database_in(tmp_path)) as tellwire:
+        tellwire.telemetry.subscribe(hear)
+        for _ in range(100):
+            await tellwire.endpoints.create(held.url, events=["*"])
+        await tellwire.publish("order.paid", {})
+        await held.met(100)
+        slow = asyncio.create_task(
+            tellwire._store.write(lambda one: one.exec_driver_sql("SELECT pg_sleep(1)"))
+        )
+        await asyncio.sleep(0)  # it is on its way: what comes now comes together
+        held.let_go()
+        await slow
+        await all_are(tellwire, State.SUCCEEDED, 100)
+    assert sum(transactions) == 100
+    assert len(transactions) <= 20, transactions
 
 
 async def commits(connection: "asyncpg.Connection[asyncpg.Record]") -> int:

@@ -1,10 +1,14 @@
 """What processes on one PostgreSQL tell each other, and what becomes of those that cannot hear."""
 
 import asyncio
+from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import Connection
 from tests.postgres import database_in
 from tests.proxy import Proxy
 
@@ -12,8 +16,9 @@ from tellwire import Options, Tellwire
 from tellwire.errors import StoreUnavailableError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
-from tellwire.store import postgres_connections, tenants
+from tellwire.store import postgres_connections, postgres_news, tenants
 from tellwire.store.postgres import PostgresStore
+from tellwire.store.rows import PageRow
 
 from .backends import KEY, POSTGRES, Backend, Listener
 from .rows import NOW, add_endpoint, delivery_row, event_row, outcome, raw, until
@@ -48,6 +53,41 @@ async def test_what_is_given_back_or_left_to_others_is_told(store: PostgresStore
     await store.write(lambda connection: store.hot.insert_deliveries(connection, [row]))
     await store.write(lambda connection: store.hot.release(connection, [(raw(1), 7)]))
     await until(lambda: listener.told == [0, 0])
+
+
+async def test_pages_of_wide_events_are_told(store: PostgresStore, listener: Listener) -> None:
+    """Whoever delivers hears of them, though the event has no delivery yet."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await until(lambda: listener.told == [0])
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))
+    page = PageRow(raw(1), 0, 1, endpoint)
+    await store.write(lambda connection: store.hot.insert_pages(connection, [page]))
+    await until(lambda: listener.told == [0, 0])
+
+
+async def test_each_change_of_the_control_plane_is_heard(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a process that looks by itself once an hour: of endpoints, their secrets, tenants and keys, each at once."""
+    monkeypatch.setattr(postgres_news, "_POLL_S", 3_600)
+    async with Tellwire(database_in(tmp_path), Options(secret_key=KEY.hex(), deliver=False)) as tellwire:
+
+        async def heard(change: Awaitable[Any]) -> Any:
+            before, done = listener.roster.revision, await change
+            await until(lambda: listener.roster.revision > before)
+            return done
+
+        await heard(tellwire.tenants.create("acme"))
+        endpoint, _ = await heard(
+            tellwire.endpoints.create("https://a.example/", events=["*"], tenant="acme")
+        )
+        for change in (tellwire.endpoints.pause, tellwire.endpoints.resume, tellwire.endpoints.disable):
+            await heard(change(endpoint.id))
+        await heard(tellwire.endpoints.rotate_secret(endpoint.id))
+        await heard(tellwire.endpoints.delete(endpoint.id))
+        key, _ = await heard(tellwire.keys.create("ci", scopes=["read"]))
+        await heard(tellwire.keys.revoke(key.id))
+        await heard(tellwire.tenants.delete("acme"))
 
 
 async def test_a_strange_notification_is_news(
@@ -146,6 +186,27 @@ async def test_a_server_that_does_not_answer_holds_nobody_up_for_long(tmp_path: 
         await store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
         proxy.stall()
         await store.close()
+
+
+async def test_sessions_are_as_the_promises_need_them(tmp_path: Path) -> None:
+    """Whatever the database's own defaults: commits are on disk, no statement, lock or silence lasts without end."""
+    url = database_in(tmp_path)
+    admin = await asyncpg.connect(url)
+    name = await admin.fetchval("SELECT current_database()")
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    for setting, value in {"synchronous_commit": "off", **dict.fromkeys(limits, "0")}.items():
+        await admin.execute(f"ALTER DATABASE {name} SET {setting} = {value}")
+    await admin.close()
+    store = PostgresStore(url, Vault(KEY))
+    await store.open()
+
+    def shown(setting: str, connection: Connection) -> object:
+        return connection.exec_driver_sql(f"SHOW {setting}").scalar_one()
+
+    for ask in (store.read, store.write):
+        assert await ask(partial(shown, "synchronous_commit")) == "on"
+        assert "0" not in [await ask(partial(shown, setting)) for setting in limits]
+    await store.close()
 
 
 async def test_who_needs_what_somebody_holds_waits_alone(

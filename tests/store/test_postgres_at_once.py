@@ -2,12 +2,16 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
+from tests.postgres import database_in
+from tests.proxy import Proxy
 
-from tellwire.errors import InvalidInputError
+from tellwire.errors import InvalidInputError, StoreUnavailableError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import BatchedWrite
@@ -207,6 +211,39 @@ async def test_others_hear_of_what_is_left_to_them(store: PostgresStore, listene
     )
     assert recording.runs == 1
     await until(lambda: due in listener.told)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_statement_without_an_answer_is_told_to_be_unknown(
+    tmp_path: Path, store: PostgresStore, stored: bool
+) -> None:
+    """It commits by itself: whether it was carried out or not is not known, and it is not written once more."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        writer = PostgresStore(proxy.url, Vault(KEY))
+        await writer.open()
+        try:
+            publishing = Writer(writer, "publish")
+
+            def publish(number: int, connection: Connection) -> None:
+                writer.hot.insert_events(connection, [event_row(number)])
+
+            await publishing.write(
+                partial(publish, 1)
+            )  # the statement is prepared: from now on values are sent
+            assert publishing.runs == 1
+            if stored:
+                proxy.after_server = lambda link, _: raw(2) not in link.sent
+            else:
+                proxy.before_server = lambda _, piece: raw(2) not in piece
+            with pytest.raises(StoreUnavailableError) as caught:
+                await publishing.write(partial(publish, 2))
+            assert caught.value.outcome_unknown
+            assert publishing.runs == 2
+            proxy.before_server = proxy.after_server = lambda *_: True
+            await publishing.write(partial(publish, 3))
+            assert await count_events(store) == 2 + stored
+        finally:
+            await writer.close()
 
 
 async def test_what_is_in_vain_is_tried_ever_less(store: PostgresStore) -> None:

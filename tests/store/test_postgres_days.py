@@ -16,10 +16,12 @@ from tellwire.ids import DELIVERY, EVENT, encode
 from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, events
 from tellwire.store.events import known_by_keys
+from tellwire.store.fanouts import take_page
 from tellwire.store.migrations.upgrade import upgrade
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.postgres_connections import pool_of
-from tellwire.store.postgres_days import DAY_MS, days_of, make_ahead
+from tellwire.store.postgres_days import _LOCK, DAY_MS, days_of, make_ahead
+from tellwire.store.rows import PageRow
 from tellwire.store.tables import events as event_table
 from tellwire.telemetry import Telemetry
 
@@ -78,6 +80,17 @@ async def test_what_lies_in_the_default_partition_moves_to_its_day(store: Postgr
     assert await driver.fetchval("SELECT count(*) FROM events") == 3
 
 
+async def test_a_process_that_runs_for_days_makes_the_days_to_come(store: PostgresStore, driver: Any) -> None:
+    """Not only at the opening: whoever drops old days sees that there are new ones, while nothing old is to go."""
+    for table in ("events", "attempts"):
+        for day in await days_of(driver, table):
+            if day.first:
+                await driver.execute(f"DROP TABLE {day.name}")
+    await store.drop_days(0)
+    for table in ("events", "attempts"):
+        assert len(await days_of(driver, table)) > 3
+
+
 async def test_many_processes_make_partitions_once(store: PostgresStore, tmp_path: Path) -> None:
     """Several that find the days missing at the same time do not get into each other's way."""
     connections = [await asyncpg.connect(database_in(tmp_path)) for _ in range(5)]
@@ -120,6 +133,33 @@ async def test_a_day_goes_whole_but_for_what_is_pending(store: PostgresStore, dr
     assert (delivery.state, delivery.attempt_count) == ("pending", 1)
     with pytest.raises(Exception, match="there is no delivery"):
         await store.read(partial(deliveries.get, id=encode(DELIVERY, raw(10)), now_ms=NOW))
+
+
+async def test_what_is_not_wholly_fanned_out_outlives_its_day(store: PostgresStore, driver: Any) -> None:
+    """Of an old event that has pages left, and no delivery yet, nothing is dropped."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    rows = [event_row(number) for number in (100, 101)]
+    await store.write(lambda connection: store.hot.insert_events(connection, rows))
+    page = PageRow(raw(100), 0, 1, endpoint)
+    await store.write(lambda connection: store.hot.insert_pages(connection, [page]))
+    (first, *_) = sorted(await days_of(driver, "events"), key=lambda day: day.end)
+    await store.drop_days(first.until_ms + DAY_MS)
+    assert [row[0] for row in await driver.fetch("SELECT id FROM events")] == [raw(100)]
+    taken = await store.write(take_page)
+    assert taken is not None
+    assert (taken.event_id, taken.data) == (raw(100), b'{"n":1}')
+
+
+async def test_one_process_at_a_time_drops(store: PostgresStore, driver: Any) -> None:
+    """Whoever finds another at it leaves it to that one, and does not wait."""
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))
+    end_ms = min(day.until_ms for day in await days_of(driver, "events"))
+    await driver.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    await store.drop_days(end_ms)
+    assert await count_events(store) == 1
+    await driver.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+    await store.drop_days(end_ms)
+    assert await count_events(store) == 0
 
 
 async def test_what_is_due_later_outlives_its_day(store: PostgresStore, driver: Any) -> None:
