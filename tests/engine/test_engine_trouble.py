@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,34 @@ async def test_results_wait_until_they_can_be_written(tmp_path: Path) -> None:
         lock.close()
         await all_are(tellwire, State.SUCCEEDED, 1)
         assert len(receiver.bodies) == 1
+
+
+async def test_in_trouble_claiming_is_tried_ever_less_often(tmp_path: Path) -> None:
+    """While the database cannot be written, each pause of the claimer is about twice as long as the one before."""
+    loop, failures, enough = asyncio.get_running_loop(), list[float](), asyncio.Event()
+
+    def hear(fact: Fact) -> None:
+        if isinstance(fact, StoreFailed) and fact.stage == "claim":
+            failures.append(loop.time())
+            if len(failures) == 4:
+                enough.set()
+
+    async def failed_once() -> bool:
+        return all(one.attempt_count == 1 for one in await deliveries(tellwire))
+
+    async with (
+        HeldReceiver(lambda _: (500, {})) as receiver,
+        tellwire_at(tmp_path, delays_ms=(500,)) as tellwire,
+    ):
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        await impatient(tellwire)
+        tellwire.telemetry.subscribe(hear)
+        await tellwire.publish("order.paid", {})
+        await until(failed_once)
+        lock = await locked(tmp_path / "tellwire.db")
+        await asyncio.wait_for(enough.wait(), WAIT_S)
+        lock.execute("ROLLBACK")
+        lock.close()
+        pauses = [after - before for before, after in pairwise(failures[:4])]
+        assert [pause > least for pause, least in zip(pauses, (0.24, 0.49, 0.99), strict=True)] == [True] * 3
+        await all_are(tellwire, State.EXHAUSTED, 1)

@@ -206,6 +206,19 @@ async def test_events_take_turns(store: Store, vault: Vault) -> None:
     assert taken == [*ids, ids[0]]
 
 
+async def test_progress_is_told_event_by_event(store: Store, vault: Vault) -> None:
+    """What is left of one event is told with its pages, whatever is left of others."""
+    await add_endpoints(store, vault)
+    ids = [(await publish(store)).id for _ in range(2)]
+    facts: list[Fact] = []
+    async with fanning(store, [], facts) as wake:
+        wake()
+        await all_fanned_out(store)
+    told = [fact for fact in facts if isinstance(fact, PageFannedOut)]
+    for id in ids:
+        assert [fact.left for fact in told if fact.event_id == id] == [7, 4, 1, 0]
+
+
 async def test_what_is_not_wholly_fanned_out_is_not_pruned(store: Store, vault: Vault) -> None:
     """An event that still has pages stays, however old it is."""
     await add_endpoints(store, vault)
