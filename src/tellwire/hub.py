@@ -306,10 +306,11 @@ class Tellwire:
             await asyncio.sleep(_POLL_S)
 
     async def ready(self) -> None:
-        """Return if the database could be written within the last second. Raises StoreError.
+        """Return if the database could be written within the last second. Raises StoreError, ClosedError.
 
         Only a write can tell, and whoever asks is not authenticated: so it is tried once a second at most.
         """
+        self._open_publisher()
         now_ms = self._clock.now_ms()
         if not 0 <= now_ms - self._ready_ms < _READY_FOR_MS:
             try:

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 from tests.postgres import database_in, empty_database_in, start_server, url_of
+from tests.proxy import Link, Proxy
 
 from tellwire import Options, Tellwire
 from tellwire.deliver import claimer
@@ -64,6 +65,25 @@ async def test_an_idle_worker_is_woken_and_does_not_poll(
             took_s.append(time.monotonic() - published_s)
             assert await deliverer.drained()
         assert sorted(took_s)[2] < 0.05, took_s
+
+
+async def test_who_has_nothing_to_do_asks_for_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    """In a second and a half an idle process sends the server a handful of messages: it waits to be told."""
+    async with Proxy(database_in(tmp_path)) as proxy, on(proxy.url) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"])
+        await tellwire.publish("order.paid", {})
+        await receiver.met(1)
+        await all_are(tellwire, State.SUCCEEDED, 1)
+        await asyncio.sleep(0.5)  # what follows from that, the statistics say
+        sent: list[bytes] = []
+
+        def note(_: Link, piece: bytes) -> bool:
+            sent.append(piece)
+            return True
+
+        proxy.before_server = note
+        await asyncio.sleep(1.5)  # nothing happens that could be waited for
+        assert len(sent) <= 20, sent
 
 
 async def test_what_nobody_has_told_is_found(
@@ -182,6 +202,21 @@ async def test_statements_are_few_and_large(tmp_path: Path, receiver: Receiver) 
     assert statements["WITH part0"] >= 1
     assert committed <= 2 * events + 2 * results + claims + 10
     assert statements["all"] <= 12 * committed
+
+
+async def test_lone_events_share_commits(tmp_path: Path) -> None:
+    """Three hundred events that are published at once, one by one, take one transaction or two, and never one each."""
+    transactions: list[int] = []
+
+    def hear(fact: Fact) -> None:
+        if isinstance(fact, TransactionCommitted):
+            transactions.extend(share.items for share in fact.shares if share.stage == "publish")
+
+    async with on(database_in(tmp_path), deliver=False) as tellwire:
+        tellwire.telemetry.subscribe(hear)
+        await asyncio.gather(*[tellwire.publish("order.paid", {"n": n}) for n in range(300)])
+    assert sum(transactions) == 300
+    assert len(transactions) <= 2, transactions
 
 
 async def test_results_share_commits(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from functools import partial
 
+import pytest
+
+from tellwire.deliver import pruner as pruner_module
 from tellwire.deliver.pruner import Pruner
 from tellwire.ids import EVENT, encode
 from tellwire.signing.vault import Vault
@@ -9,7 +12,17 @@ from tellwire.store import events
 from tellwire.store.store import Store
 from tellwire.telemetry import Telemetry
 
-from .rows import NOW, add_deliveries, add_endpoint, count_events, delivery_row, outcome, raw
+from .rows import (
+    NOW,
+    add_deliveries,
+    add_endpoint,
+    count_events,
+    delivery_row,
+    event_row,
+    outcome,
+    raw,
+    stored_events,
+)
 
 DAY_MS = 86_400_000
 
@@ -49,4 +62,20 @@ async def test_payloads_go_first_and_events_later(store: Store, vault: Vault) ->
     assert await pruner.prune() == 0
     calendar.ms += 3 * DAY_MS  # on PostgreSQL it is whole days that go
     assert await pruner.prune() == 2
+    assert await count_events(store) == 0
+
+
+async def test_many_go_in_small_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are too old, all of them go in one turn, a few in each transaction; their data likewise."""
+    monkeypatch.setattr(pruner_module, "_AT_A_TIME", 3)
+    monkeypatch.setattr(pruner_module, "_PAYLOADS_AT_A_TIME", 3)
+    rows = [event_row(100 + n) for n in range(7)]
+    await store.write(lambda connection: store.hot.insert_events(connection, rows))
+    calendar = Calendar()
+    pruner = Pruner(store, calendar, Telemetry(), 5, 2, 400)
+    calendar.ms += 3 * DAY_MS
+    await pruner.expire_payloads()
+    assert [bool(row["data"]) for row in await stored_events(store)] == [False] * 7
+    calendar.ms += 3 * DAY_MS
+    assert await pruner.prune() == 7
     assert await count_events(store) == 0
