@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from tellwire.errors import StoreUnavailableError
 from tellwire.store import group_commit
-from tellwire.store.group_commit import BatchedWrite, GroupCommit, Work
+from tellwire.store.group_commit import BatchedWrite, BlockedError, GroupCommit, Work
 
 ANY: Any = None
 """A connection that nobody uses."""
@@ -123,6 +124,35 @@ async def test_one_patient_item_may_be_in_a_hurry(monkeypatch: pytest.MonkeyPatc
     await asyncio.sleep(0.005)
     assert len(commits.batches) == 2
     await commits.writes.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "commits"),
+    [
+        (StoreUnavailableError("the answer is lost", outcome_unknown=True), 1),
+        (BlockedError("another is in the way"), 4),
+        (ZeroDivisionError(), 4),
+    ],
+    ids=["unavailable", "blocked", "a fault"],
+)
+async def test_a_batch_that_failed_is_written_piece_by_piece_where_that_may_help(
+    error: Exception, commits: int
+) -> None:
+    """Not where the database is away: what became of the first try is not known, and it might be written twice."""
+    outcomes: list[Any] = []
+    tries: list[int] = []
+
+    async def commit(work: Work) -> list[list[Any]]:
+        tries.append(sum(len(items) for _, items in work))
+        raise error
+
+    writes = GroupCommit(commit, asyncio.get_running_loop(), linger_s=0)
+    write = writes.register(_outcomes, lambda _, found: outcomes.extend(found), 100)
+    for item in range(3):
+        write.submit(item)
+    await writes.close()
+    assert outcomes == [error] * 3
+    assert len(tries) == commits
 
 
 async def test_what_takes_long_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:

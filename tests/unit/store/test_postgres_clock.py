@@ -1,5 +1,9 @@
 """The server's clock, as a process with a wrong clock of its own counts it on."""
 
+import time
+
+import pytest
+
 from tellwire.store.postgres_clock import ServerClock
 
 NOON_MS = 1_790_000_000_000
@@ -71,6 +75,15 @@ def test_clocks_may_drift_apart() -> None:
         host.wrong_ms -= 10
     host.ask(clock, there_ms=1, back_ms=1)
     assert abs(clock.now_ms() - host.true_ms) <= 2
+
+
+def test_it_is_counted_on_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets the host's clock between two answers moves nothing."""
+    clock, host = ServerClock(), Host()
+    clock.told(clock.ask(), host.true_ms / 1000)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert 0 <= clock.now_ms() - host.true_ms < 60_000
 
 
 class FineHost:
