@@ -36,6 +36,7 @@ async def limit_pages(tellwire: Tellwire, pages: int | None) -> None:
 
 async def impatient(tellwire: Tellwire) -> None:
     """Let the writer wait for nobody's lock."""
+    tellwire._store._lock_wait_s = 0  # type: ignore[attr-defined]  # what it waits before it says BEGIN
 
     def wait_less(connection: Any) -> None:
         connection.exec_driver_sql("PRAGMA busy_timeout = 1").scalar_one()

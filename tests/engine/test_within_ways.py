@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,32 @@ async def test_an_endpoint_that_another_process_has_just_made(mode: Mode, tmp_pa
         await found.rollback()
 
 
+async def test_an_event_without_its_deliveries_is_no_event(tmp_path: Path) -> None:
+    """Where not all can be stored, nothing of it is left in the caller's transaction, which he may commit."""
+    async with both(Mode("sqlite3", "sqlite"), tmp_path, deliver=False) as (tellwire, found):
+        await tellwire.endpoints.create("http://127.0.0.1:9999/", events=["*"])
+        await found.run(
+            "CREATE TEMP TRIGGER full BEFORE INSERT ON main.deliveries BEGIN SELECT RAISE(ABORT, 'is full'); END"
+        )
+        with pytest.raises(sqlite3.IntegrityError, match="is full"):
+            await found.publish("a.b", {})
+        await found.run("DROP TRIGGER full")
+        kept = await found.publish("a.c", {})
+        await found.commit()
+        assert await stored(tellwire) == [kept.id]
+
+
+async def test_tables_of_the_caller_s_with_our_names(tmp_path: Path) -> None:
+    """SQLite takes temporary tables first: they never stand in for Tellwire's."""
+    async with both(Mode("sqlite3", "sqlite"), tmp_path, deliver=False) as (tellwire, found):
+        for name in ("events", "deliveries", "revisions"):
+            await found.run(f"CREATE TEMP TABLE {name} (id)")
+        receipt = await found.publish("a.b", {}, idempotency_key="k")
+        assert (await found.publish("a.b", {}, idempotency_key="k")).duplicate
+        await found.commit()
+        assert await stored(tellwire) == [receipt.id]
+
+
 async def test_what_was_set_for_a_wait_is_set_back(tmp_path: Path) -> None:
     """Where a key had to be waited for on the event loop, the caller's transaction has its own lock_timeout again."""
     async with both(Mode("psycopg", "postgres"), tmp_path, deliver=False) as (_, found):
@@ -240,6 +267,19 @@ def test_django_s_errors_are_django_s(tmp_path: Path) -> None:
         other.close()
 
     in_django(f"sqlite:///{path}", publish)
+
+
+def test_django_s_connection_stays_in_its_thread(tmp_path: Path) -> None:
+    """In another thread it is refused, as it is by Django itself."""
+    from django.db import DatabaseError, transaction
+
+    def publish(tellwire: Any, connection: Any) -> None:
+        with transaction.atomic(using=connection.alias), ThreadPoolExecutor(1) as elsewhere:
+            publishing = elsewhere.submit(lambda: tellwire.publish("a.b", {}, connection=connection))
+            with pytest.raises(DatabaseError, match="thread"):
+                publishing.result()
+
+    in_django(database_in(tmp_path), publish)
 
 
 def test_django_s_own_proxy_is_a_connection(tmp_path: Path) -> None:

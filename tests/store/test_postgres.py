@@ -55,6 +55,18 @@ async def test_what_is_given_back_or_left_to_others_is_told(store: PostgresStore
     await until(lambda: listener.told == [0, 0])
 
 
+async def test_what_one_tells_itself_is_no_news(store: PostgresStore, listener: Listener) -> None:
+    """Notifications come back to who sent them: he knows already, and hears of others alone."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await until(lambda: listener.told == [0])
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1), event_row(2)]))
+    for teller, number, due in ((listener, 1, NOW + 7_000), (store, 2, NOW + 9_000)):
+        row = delivery_row(number, number, endpoint, due=due)
+        await teller.write(partial(teller.hot.insert_deliveries, rows=[row]))
+    await until(lambda: len(listener.told) > 1)
+    assert listener.told == [0, NOW + 9_000]
+
+
 async def test_pages_of_wide_events_are_told(store: PostgresStore, listener: Listener) -> None:
     """Whoever delivers hears of them, though the event has no delivery yet."""
     endpoint = await add_endpoint(store, Vault(KEY), 1)

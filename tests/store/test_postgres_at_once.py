@@ -246,6 +246,28 @@ async def test_a_statement_without_an_answer_is_told_to_be_unknown(
             await writer.close()
 
 
+@pytest.mark.parametrize("stage", ["publish", "change"])
+async def test_a_connection_that_lets_nothing_through_is_given_up(tmp_path: Path, stage: str) -> None:
+    """Not closed, and dead all the same: whoever waited for it in vain hears of it, and the next one has another."""
+    async with Proxy(database_in(tmp_path)) as proxy:
+        store = PostgresStore(proxy.url, Vault(KEY), write_within_s=0.5)
+        await store.open()
+        try:
+            writing = Writer(store, stage)
+
+            def write(number: int, connection: Connection) -> None:
+                store.hot.insert_events(connection, [event_row(number)])
+
+            await writing.write(partial(write, 1))
+            proxy.stall()
+            proxy.stalling = False  # new connections are good
+            with pytest.raises(StoreUnavailableError):
+                await writing.write(partial(write, 2))
+            await writing.write(partial(write, 3))
+        finally:
+            await store.close()
+
+
 async def test_what_is_in_vain_is_tried_ever_less(store: PostgresStore) -> None:
     """Events that always have to look first are not routed twice for ever; one that need not is tried again in time."""
     publishing = Writer(store, "publish")

@@ -179,9 +179,10 @@ async def test_what_is_due_later_outlives_its_day(store: PostgresStore, driver: 
 
 
 async def test_what_was_kept_goes_when_it_is_finished(store: PostgresStore, driver: Any) -> None:
-    """A pending delivery that outlived its day is pruned with its event and attempts once it has ended."""
+    """A pending delivery that outlived its day is pruned with its event, attempts and key once it has ended."""
     endpoint = await add_endpoint(store, Vault(KEY), 1)
     await add_deliveries(store, [delivery_row(10, 100, endpoint, token=1, until=NOW + 9)])
+    await driver.execute("INSERT INTO idempotency_keys VALUES ('default', 'k', $1)", raw(100))
     end_ms = min(day.until_ms for day in await days_of(driver, "events"))
 
     class Later:
@@ -191,10 +192,12 @@ async def test_what_was_kept_goes_when_it_is_finished(store: PostgresStore, driv
     pruner = Pruner(store, Later(), Telemetry(), 1, 1, 400)
     await pruner.prune()
     assert (await count_events(store), await count_attempts(store)) == (1, 0)
+    assert await driver.fetchval("SELECT count(*) FROM idempotency_keys") == 1
     await store.write(lambda connection: store.hot.record(connection, [outcome(10, 1)], [attempt_row(10)]))
     assert await count_attempts(store) == 1
     await pruner.prune()
     assert (await count_events(store), await count_attempts(store)) == (0, 0)
+    assert await driver.fetchval("SELECT count(*) FROM idempotency_keys") == 0
 
 
 async def test_keys_go_with_their_events(store: PostgresStore, driver: Any) -> None:
