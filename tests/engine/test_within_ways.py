@@ -20,13 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from tests.postgres import database_in, start_server, url_of
 
-from tellwire import ConflictError, Tellwire
+from tellwire import ConflictError, Receipt
 from tellwire.store import postgres_within
 
 from .callers import Mode, caller, django_connection
 from .conftest import WAIT_S
 from .embedded import KEY
 from .test_within import both, stored, tellwire_on, url_for
+from .test_within_trouble import started
 
 
 class Base(DeclarativeBase):
@@ -193,8 +194,22 @@ async def test_a_key_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: 
         assert await stored(tellwire) == [kept.id]
 
 
+async def test_a_key_that_a_caller_commits_while_others_publish_it(tmp_path: Path) -> None:
+    """Who publishes under the key of an open transaction waits for it, and gets the receipt of its event."""
+    async with both(Mode("asyncpg", "postgres"), tmp_path, deliver=False) as (tellwire, first):
+        receipt = await first.publish("a.b", {}, idempotency_key="k")
+        waiting = await started(tellwire.publish("a.b", {}, idempotency_key="k"))
+        assert not waiting.done()
+        await first.commit()
+        again: Receipt = await waiting
+        assert (again.id, again.duplicate) == (receipt.id, True)
+
+
 async def test_a_server_that_was_restarted(tmp_path: Path) -> None:
-    """It is another place than before, and the caller's new connection is on Tellwire's database all the same."""
+    """It is another place than before, and the caller's new connection is on Tellwire's database all the same.
+
+    Tellwire's own connections were closed while nobody used them: nobody hears of that.
+    """
     server = start_server(tmp_path / "postgres")
     url = url_of(server, "postgres")
 
@@ -208,18 +223,19 @@ async def test_a_server_that_was_restarted(tmp_path: Path) -> None:
     async with tellwire_on(url, deliver=False) as tellwire:
         async with transaction() as connection:
             await tellwire.publish("a.b", {}, connection=connection)
+        await tellwire.tenants.create("before")
+        assert len(await stored(tellwire)) == 1
         server.psql("CHECKPOINT;")
         server.stop()
         server.start()
-        await _written(tellwire)
+        await asyncio.sleep(
+            0.1
+        )  # meanwhile the event loop stood still: now it sees that connections have ended
+        assert len(await stored(tellwire)) == 1
+        await tellwire.tenants.create("afterwards")
         async with transaction() as connection:
             await tellwire.publish("a.b", {}, connection=connection)
         assert len(await stored(tellwire)) == 2
-
-
-async def _written(tellwire: Tellwire) -> None:
-    async with asyncio.timeout(WAIT_S):
-        await tellwire.tenants.create("acme")
 
 
 def in_django(url: str, do: Callable[[Any, Any], None]) -> None:
