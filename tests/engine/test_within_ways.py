@@ -194,11 +194,16 @@ async def test_a_key_is_not_waited_for_without_end(tmp_path: Path, monkeypatch: 
         assert await stored(tellwire) == [kept.id]
 
 
-async def test_a_key_that_a_caller_commits_while_others_publish_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ordering_key", [None, "o"], ids=["at once", "in line"])
+async def test_a_key_that_a_caller_commits_while_others_publish_it(
+    tmp_path: Path, ordering_key: str | None
+) -> None:
     """Who publishes under the key of an open transaction waits for it, and gets the receipt of its event."""
     async with both(Mode("asyncpg", "postgres"), tmp_path, deliver=False) as (tellwire, first):
-        receipt = await first.publish("a.b", {}, idempotency_key="k")
-        waiting = await started(tellwire.publish("a.b", {}, idempotency_key="k"))
+        await tellwire.endpoints.create("http://127.0.0.1:9999/", events=["*"], settings={"order": "key"})
+        receipt = await first.publish("a.b", {}, idempotency_key="k", ordering_key=ordering_key)
+        publishing = tellwire.publish("a.b", {}, idempotency_key="k", ordering_key=ordering_key)
+        waiting = await started(publishing)
         assert not waiting.done()
         await first.commit()
         again: Receipt = await waiting

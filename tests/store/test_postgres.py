@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 from sqlalchemy import Connection
 from tests.postgres import database_in
@@ -178,6 +179,35 @@ async def test_a_connection_that_is_lost_before_the_commit_leaves_nothing(
             await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
         finally:
             await writer.close()
+
+
+@pytest.mark.parametrize(
+    "doing",
+    [
+        pytest.param(
+            "read",
+            marks=pytest.mark.xfail(strict=True, reason="drop() cannot drop twice"),
+        ),
+        "write",
+    ],
+)
+async def test_a_connection_that_ends_as_it_is_used(tmp_path: Path, store: PostgresStore, doing: str) -> None:
+    """The server has closed it, and nobody has seen that yet: who comes first hears so, the next one has another."""
+
+    def ask(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+
+    do = store.read if doing == "read" else store.write
+    assert await do(ask) == 1
+    # Not async: the event loop stands still meanwhile.
+    with psycopg.connect(database_in(tmp_path), autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'tellwire' AND datname = current_database()"
+        )
+    with pytest.raises(StoreUnavailableError):
+        await do(ask)
+    assert await do(ask) == 1
 
 
 async def test_a_server_that_does_not_answer_holds_nobody_up_for_long(tmp_path: Path) -> None:
