@@ -150,6 +150,13 @@ async def test_what_is_not_wholly_fanned_out_outlives_its_day(store: PostgresSto
     assert (taken.event_id, taken.data) == (raw(100), b'{"n":1}')
 
 
+async def test_only_days_that_are_over_go(store: PostgresStore, driver: Any) -> None:
+    """Up to the last moment of the next day, that one stays, and all that come after it."""
+    days = sorted(await days_of(driver, "events"), key=lambda day: day.end)
+    await store.drop_days(days[0].until_ms + DAY_MS - 1)
+    assert sorted(await days_of(driver, "events"), key=lambda day: day.end) == days[1:]
+
+
 async def test_one_process_at_a_time_drops(store: PostgresStore, driver: Any) -> None:
     """Whoever finds another at it leaves it to that one, and does not wait."""
     await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.postgres import database_in
+from tests.proxy import Proxy
 
-from tellwire.store import tenants
+from tellwire.store import postgres_news, tenants
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.postgres_clock import ServerClock
 from tellwire.store.postgres_connections import connect
@@ -56,6 +57,23 @@ async def test_a_fault_does_not_make_it_deaf(tmp_path: Path, store: PostgresStor
 
     async with hearing(partial(connect, database_in(tmp_path)), follow):
         await until(lambda: len(heard) > 5)
+        await store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+        await until(lambda: heard[-1] == store.roster.revision)
+
+
+async def test_a_connection_that_died_without_a_word_is_noticed(
+    tmp_path: Path, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then it asks although nothing was told, and what is not answered is given up for another connection."""
+    monkeypatch.setattr(postgres_news, "_POLL_S", 0.3)
+    heard: list[int | None] = []
+
+    async def follow(revision: int | None) -> None:
+        heard.append(revision)
+
+    async with Proxy(database_in(tmp_path)) as proxy, hearing(partial(connect, proxy.url), follow):
+        await until(lambda: len(heard) > 2)
+        proxy.stall("back")
         await store.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
         await until(lambda: heard[-1] == store.roster.revision)
 
