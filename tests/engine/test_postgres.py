@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event
 from tests.postgres import database_in, empty_database_in, start_server, url_of
 from tests.proxy import Link, Proxy
 
@@ -180,13 +179,8 @@ async def test_statements_are_few_and_large(tmp_path: Path, receiver: Receiver) 
 
     async with on(database_in(tmp_path)) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
-        # The one connection of the writer, which is in the pool while nobody writes.
-        engine = tellwire._store._write_engine  # type: ignore[attr-defined]
-        event.listen(
-            engine.sync_engine,
-            "checkout",
-            lambda driver, *_: driver.driver_connection.add_query_logger(count),  # a set: once is enough
-        )
+        driver = await tellwire._store._writer.driver()  # type: ignore[attr-defined]
+        driver.add_query_logger(count)
         batch = [{"type": "order.paid", "data": {}} for _ in range(100)]
         await asyncio.gather(*[tellwire.publish_many(batch) for _ in range(10)])
         await receiver.met(1_000)

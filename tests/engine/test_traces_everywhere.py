@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from sqlalchemy import event
 
 from tellwire import SyncTellwire, Tellwire
 from tellwire.client import Client, SyncClient
@@ -246,30 +245,27 @@ async def test_from_the_client(server: Server, receiver: Receiver, spans: Spans)
     assert [parent_of(span) for span in spans.published] == [None, None, *paid]
 
 
-@contextmanager
-def statements(tellwire: Tellwire) -> Iterator[list[str]]:
+@asynccontextmanager
+async def statements(tellwire: Tellwire) -> AsyncIterator[list[str]]:
     """What the writer's connection sends to PostgreSQL meanwhile."""
     sent: list[str] = []
 
     def note(query: Any) -> None:
         sent.append(query.query)
 
-    def checked_out(driver: Any, *_: object) -> None:
-        driver.driver_connection.add_query_logger(note)  # a set: once is enough
-
     store = tellwire._store
     assert isinstance(store, PostgresStore)
-    engine = store._write_engine.sync_engine
-    event.listen(engine, "checkout", checked_out)
+    driver = await store._writer.driver()
+    driver.add_query_logger(note)
     yield sent
-    event.remove(engine, "checkout", checked_out)
+    driver.remove_query_logger(note)
 
 
 async def test_one_statement(tmp_path: Path, receiver: Receiver, spans: Spans) -> None:
     """On PostgreSQL, an event that is written in one round trip has its context with it, as has what comes of it."""
     async with traced(URLS["postgres"](tmp_path), spans) as tellwire:
         await endpoint_at(tellwire, receiver)
-        with statements(tellwire) as sent:
+        async with statements(tellwire) as sent:
 
             async def at_once() -> bool:
                 await publish(tellwire, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 from tests.postgres import database_in
 from tests.proxy import Proxy
 
@@ -75,18 +75,15 @@ async def unheard(store: PostgresStore, second: Store) -> Store:
 
 
 @pytest.fixture
-def statements(store: PostgresStore) -> Counter[str]:
+async def statements(store: PostgresStore) -> Counter[str]:
     """What the writer's connection sends, by its first word."""
     counted: Counter[str] = Counter()
 
     def count(query: Any) -> None:
         counted[query.query.split()[0]] += 1
 
-    event.listen(
-        store._write_engine.sync_engine,
-        "checkout",
-        lambda driver, *_: driver.driver_connection.add_query_logger(count),  # a set: once is enough
-    )
+    driver = await store._writer.driver()
+    driver.add_query_logger(count)
     return counted
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy import update as update_rows
 
 from tellwire.ids import DELIVERY, ENDPOINT, encode
@@ -11,6 +11,7 @@ from tellwire.model.delivery import State, WaitingFor
 from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.signing.vault import Vault
 from tellwire.store import deliveries, endpoints, rearranging
+from tellwire.store.postgres import PostgresStore
 from tellwire.store.rearranging import Mark, Moved
 from tellwire.store.store import Store
 from tellwire.store.tables import deliveries as delivery_table
@@ -163,13 +164,11 @@ async def test_what_somebody_holds_is_not_waited_for(store: Store, second: Store
     numbers = await fill(store, vault)
     await change(store, vault, "endpoint")
     pages: list[Moved | None] = []
-    if type(store).__name__ == "PostgresStore":
-        query = select(delivery_table.c.id).where(delivery_table.c.id == raw(12)).with_for_update()
-        async with second._write_engine.connect() as connection:  # type: ignore[attr-defined]
-            await connection.exec_driver_sql("BEGIN")
-            await connection.execute(query)
+    if isinstance(second, PostgresStore):
+        driver = await second._writer.driver()
+        async with driver.transaction():
+            await driver.execute("SELECT id FROM deliveries WHERE id = $1 FOR UPDATE", raw(12))
             pages.append(await move(store, "endpoint", raw(9), most=100))
-            await connection.exec_driver_sql("ROLLBACK")
         assert pages[0] is not None
         assert not pages[0].ended
         assert pages[0].up_to < raw(12)

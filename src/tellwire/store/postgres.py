@@ -35,6 +35,7 @@ from .postgres_news import CHANNEL, News
 from .postgres_order import PostgresOrderStatements
 from .postgres_rollups import PostgresRollupStatements
 from .postgres_within import PostgresWithin
+from .postgres_writer import Writer
 from .roster import Roster, refresh
 from .rows import PoolUse
 
@@ -83,7 +84,7 @@ class PostgresStore:
             on_revision=self._follow,
         )
         self._commits: GroupCommit | None = None
-        self._alone = False
+        self._alone = self._writing = False
         self._chances: defaultdict[tuple[str, ...], Chances] = defaultdict(Chances)
 
     @property
@@ -100,7 +101,8 @@ class PostgresStore:
             SettingsError: its secrets were sealed with another key.
         """
         engine = pool_of(self._url, 1, within_s=self._write_within_s, writes=True)
-        self._write_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # we say BEGIN ourselves
+        # We say BEGIN ourselves.
+        self._writer = Writer(engine.execution_options(isolation_level="AUTOCOMMIT"))
         self._read_engine = pool_of(self._url, _READERS, within_s=self._read_within_s).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
@@ -168,7 +170,7 @@ class PostgresStore:
     def connections(self) -> tuple[PoolUse, ...]:
         """How many connections of each pool are in use."""
         self._opened()
-        return (use_of("write", self._write_engine), use_of("read", self._read_engine))
+        return (PoolUse("write", int(self._writing), 1), use_of("read", self._read_engine))
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
@@ -234,14 +236,19 @@ class PostgresStore:
 
     async def _disconnect(self) -> None:
         await self._news.close()
-        await self._write_engine.dispose()
+        await self._writer.close()
         await self._read_engine.dispose()
 
     async def _commit_past_others(self, work: Work) -> list[list[Any]]:
+        self._writing = True
+        try:
+            outcomes = await self._commit_at_once(work)
+            return await self._commit_again_and_again(work) if outcomes is None else outcomes
+        finally:
+            self._writing = False
+
+    async def _commit_again_and_again(self, work: Work) -> list[list[Any]]:
         """Commit; where a transaction of another process was in the way, again in a new one."""
-        outcomes = await self._commit_at_once(work)
-        if outcomes is not None:
-            return outcomes
         for tries_left in reversed(range(_TRIES)):
             try:
                 return await self._commit(work)
@@ -289,23 +296,23 @@ class PostgresStore:
 
     async def _write_at_once(self, statement: str, values: list[Any]) -> int | None:
         """Run the one statement; gives the revision of the control plane, or None where it could not be done."""
-        async with self._write_engine.connect() as connection:
-            driver = await connection.run_sync(driver_of)
-            asked = self._clock.ask()
-            try:
-                row = await driver.fetchrow(statement, *values)
-            except (asyncpg.DataError, ValueError):
-                # It divides by zero, as something taken for granted is not so; or one of the values cannot be sent
-                # or stored, and the usual way finds out whose.
+        driver = await self._writer.driver()
+        asked = self._clock.ask()
+        try:
+            row = await driver.fetchrow(statement, *values)
+        except (asyncpg.DataError, ValueError):
+            # It divides by zero, as something taken for granted is not so; or one of the values cannot be sent
+            # or stored, and the usual way finds out whose.
+            return None
+        except BaseException as error:
+            await self._writer.let_go(lost=lost(error))
+            if collided(error):
                 return None
-            except BaseException as error:
-                if collided(error):
-                    return None
-                if lost(error):
-                    await connection.run_sync(drop)
-                    if not isinstance(error, asyncpg.ReadOnlySQLTransactionError):  # which has done nothing
-                        raise in_doubt(self._name, error) from error
-                raise
+            if lost(error) and not isinstance(
+                error, asyncpg.ReadOnlySQLTransactionError
+            ):  # nothing was done then
+                raise in_doubt(self._name, error) from error
+            raise
         if row is None:
             return None
         self._clock.told(asked, row[1])
@@ -314,8 +321,7 @@ class PostgresStore:
     async def _commit(self, work: Work) -> list[list[Any]]:
         before = self._roster
         with translated(self._name):
-            async with self._write_engine.connect() as connection:
-                outcomes, roster = await connection.run_sync(partial(self._run, work))
+            outcomes, roster = await self._writer.run(partial(self._run, work))
         self._replace(before, roster)
         return outcomes
 
