@@ -413,8 +413,9 @@ async def test_the_command(settings: Settings) -> None:
         assert "-> make one with" in warned.stdout
         assert KEY not in warned.stdout
 
-    failed = await run("--json")
-    assert (failed.exit_code, json.loads(failed.stdout)["failures"]) == (1, 1)
+    failed = await run("--json", TELLWIRE_ADMIN_KEY="short")
+    made = json.loads(failed.stdout)
+    assert (failed.exit_code, made["failures"], made["warnings"]) == (1, 1, 1)
     unset = await run("--json", TELLWIRE_PORT="many")
     assert unset.exit_code == 1
     (finding,) = json.loads(unset.stdout)["findings"]
