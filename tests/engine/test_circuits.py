@@ -133,7 +133,9 @@ async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
         await until(waits)
         assert 50 <= len(sick.bodies) < 100  # those in the air when it opened, and a few probes
         pending = await deliveries(tellwire, State.PENDING)
-        assert sum(one.attempt_count for one in pending) <= len(sick.bodies), "what went back burnt no attempt"
+        assert sum(one.attempt_count for one in pending) <= len(sick.bodies), (
+            "what went back burnt no attempt"
+        )
         assert tellwire.engine is not None
         assert tellwire.engine.load().waiting <= 1, "what waits does so in the store, but for the next probe"
         assert await tellwire.deliveries.lag_ms() == 0, "what waits for a circuit is not late"

@@ -17,7 +17,9 @@ from tellwire.model.lane_settings import RateLimit
         (RateLimit(50, burst=1), 1, 500),
     ],
 )
-def test_how_many_requests_come_at_once_and_in_how_long(limit: RateLimit, at_once: int, in_ten_s: int) -> None:
+def test_how_many_requests_come_at_once_and_in_how_long(
+    limit: RateLimit, at_once: int, in_ten_s: int
+) -> None:
     """A tenth of a second's worth if no burst is given, at least one."""
     assert limit.at_once == at_once
     assert limit.per_ms * 10_000 == pytest.approx(in_ten_s)
