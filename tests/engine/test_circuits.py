@@ -149,6 +149,25 @@ async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
         assert not [fact for fact in facts if isinstance(fact, LaneOpened | LaneClosed)]
 
 
+async def test_a_share_of_failures_opens_it_whatever_came_first(tmp_path: Path) -> None:
+    """The successes before the first failure are among the last attempts too."""
+    settings = {"circuit": {"failures": 1_000, "ratio": 0.5, "last": 4, "probe_after_s": 3_600}}
+    async with (
+        HeldReceiver(lambda number: (200 if number <= 2 else 500, {})) as sick,
+        tellwire_at(tmp_path, delays_ms=(3_600_000,)) as tellwire,
+    ):
+        await tellwire.endpoints.create(sick.url, events=["*"], settings=settings | {"max_in_flight": 1})
+        for n in range(8):
+            await tellwire.publish("order.paid", {"n": n})
+
+        async def opened() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            return WaitingFor.CIRCUIT in [one.waiting_for for one in pending]
+
+        await until(opened)
+        assert len(sick.bodies) == 4  # two of the last four
+
+
 async def test_successes_in_between_keep_it_closed(tmp_path: Path) -> None:
     """An endpoint that refuses most of what it gets is not down."""
     async with (
