@@ -34,9 +34,11 @@ def share() -> None:
     make = Engine.__init__
 
     # Options have to be named one by one: ``create_engine`` looks which there are.
-    def made(self: Engine, pool: Any, dialect: Any, url: Any, hide_parameters: bool = False, **more: Any) -> None:
+    def made(
+        self: Engine, pool: Any, dialect: Any, url: Any, hide_parameters: bool = False, **more: Any
+    ) -> None:
         make(self, pool, dialect, url, hide_parameters=hide_parameters, **more)
         self._compiled_cache = _Shared()  # type: ignore[assignment]  # all that is asked of it
 
-    Engine.__init__ = made  # type: ignore[method-assign]
+    Engine.__init__ = made  # type: ignore[method-assign, assignment]
     Engine.shares = True  # type: ignore[attr-defined]

@@ -73,12 +73,12 @@ async def test_openapi_describes_the_settings(server: Server) -> None:
 
 async def test_null_inside_of_a_setting_takes_that_back(server: Server) -> None:
     """As null for a whole setting does: what has a default has it again, and is never null in an answer."""
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "circuit": {"failures": 3, "ratio": 0.5, "last": 4, "probe_after_s": 1, "longest_s": 2},
         "rate_limit": {"limit": 5, "per": "minute", "burst": 7},
         "batch": {"max_events": 3, "max_wait_s": 2, "format": "cloudevents", "max_bytes": 2048},
     }
-    without = {"circuit": {}, "rate_limit": {"limit": 5}, "batch": {}}
+    without: dict[str, dict[str, int]] = {"circuit": {}, "rate_limit": {"limit": 5}, "batch": {}}
     nulls = {
         name: {field: None for field in fields if field not in without[name]}
         for name, fields in given.items()

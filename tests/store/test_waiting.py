@@ -48,7 +48,7 @@ def hold(connection: Connection) -> None:
     holds.hold(connection, {raw(1): NOW + 60_000}, now_ms=NOW)
 
 
-HOW = {
+HOW: dict[Callable[[Connection], None], tuple[WaitingFor, int | None]] = {
     rate: (WaitingFor.RATE, None),
     circuit: (WaitingFor.CIRCUIT, 30_000),
     note: (WaitingFor.CIRCUIT, None),

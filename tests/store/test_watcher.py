@@ -282,7 +282,7 @@ async def test_one_warning_is_told_by_one_process(store: Store, second: Store, v
     await add_endpoint(store, vault, 1)
     await store.write(lambda c: failing.note(c, set(), {raw(1): (NOW, NOW + HOUR)}))
     noted = [
-        await one.write(lambda c, due=due: failing.note_warning(c, raw(1), due))
+        await one.write(partial(failing.note_warning, endpoint_id=raw(1), warnings=due))
         for due, one in ((1, store), (1, second), (2, second), (2, store), (1, store))
     ]
     assert noted == [True, False, True, False, False]

@@ -1,6 +1,7 @@
 """What the doctor makes of a disk and of the time that a commit takes."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ async def test_a_commit_that_takes_long(monkeypatch: pytest.MonkeyPatch, took_s:
             nonlocal now_s
             now_s += took_s
 
-    monkeypatch.setattr(database.time, "perf_counter", lambda: now_s)
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     found = await database.examine_latency(Ready())  # type: ignore[arg-type]  # all that it asks of it
     assert (found.check, found.level) == ("database", level)
 

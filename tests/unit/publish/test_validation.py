@@ -465,10 +465,10 @@ class TestEventFromPython:
 def test_what_expires_before_it_is_delivered_is_refused(later_ms: int, fits: bool) -> None:
     """It has to be worth something for a millisecond at least."""
     at = datetime(2026, 1, 31, tzinfo=UTC)
-    times = {"deliver_at": at, "expires_at": at + timedelta(milliseconds=later_ms)}
+    end = at + timedelta(milliseconds=later_ms)
     if fits:
-        assert python({}, **times).expires_ms is not None
+        assert python({}, deliver_at=at, expires_at=end).expires_ms is not None
         return
     with pytest.raises(InvalidInputError) as refused:
-        python({}, **times)
+        python({}, deliver_at=at, expires_at=end)
     assert [fault.loc for fault in refused.value.errors] == [("expires_at",)]
