@@ -33,9 +33,12 @@ def share() -> None:
         return
     make = Engine.__init__
 
-    def made(self: Engine, *args: Any, **options: Any) -> None:
-        make(self, *args, **options)
+    # Options have to be named one by one: ``create_engine`` looks which there are.
+    def made(
+        self: Engine, pool: Any, dialect: Any, url: Any, hide_parameters: bool = False, **more: Any
+    ) -> None:
+        make(self, pool, dialect, url, hide_parameters=hide_parameters, **more)
         self._compiled_cache = _Shared()  # type: ignore[assignment]  # all that is asked of it
 
-    Engine.__init__ = made  # type: ignore[method-assign]
+    Engine.__init__ = made  # type: ignore[method-assign, assignment]
     Engine.shares = True  # type: ignore[attr-defined]

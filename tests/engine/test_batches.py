@@ -16,6 +16,7 @@ from tellwire.model.replay import Again
 from tellwire.model.subscription import Envelope
 from tellwire.telemetry import BatchSent, Fact
 
+from .conftest import Receiver, Reply
 from .embedded import KEY, LOOPBACK, all_are, deliveries, tellwire_at, until
 from .receivers import HeldReceiver
 
@@ -119,6 +120,18 @@ async def test_a_failed_batch_is_sent_again_as_it_was(tmp_path: Path) -> None:
         assert [one.attempt_count for one in found] == [3, 3, 3, 1, 1, 1]
         stamps = [int(head["webhook-timestamp"][0]) for head in receiver.heads]
         assert stamps == sorted(stamps)
+
+
+async def test_little_is_kept_of_what_a_batch_was_answered(tmp_path: Path, receiver: Receiver) -> None:
+    """It is kept with each of its deliveries: of a long answer the beginning alone."""
+    receiver.respond = lambda _: Reply(body=b"x" * 4_000)
+    async with tellwire_at(tmp_path) as tellwire:
+        settings = {"batch": {"max_events": 2, "max_wait_s": LONG_S}}
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings=settings)
+        await publish(tellwire, 2)
+        for one in await all_are(tellwire, State.SUCCEEDED, 2):
+            _, (attempt,) = await tellwire.deliveries.get(one.id)
+            assert attempt.response_body == b"x" * 512
 
 
 async def test_a_member_that_is_cancelled_drops_out(tmp_path: Path) -> None:

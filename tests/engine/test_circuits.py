@@ -132,6 +132,12 @@ async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
 
         await until(waits)
         assert 50 <= len(sick.bodies) < 100  # those in the air when it opened, and a few probes
+        pending = await deliveries(tellwire, State.PENDING)
+        assert sum(one.attempt_count for one in pending) <= len(sick.bodies), (
+            "what went back burnt no attempt"
+        )
+        assert tellwire.engine is not None
+        assert tellwire.engine.load().waiting <= 1, "what waits does so in the store, but for the next probe"
         assert await tellwire.deliveries.lag_ms() == 0, "what waits for a circuit is not late"
         down = False
         tried = len(sick.bodies)
@@ -141,6 +147,25 @@ async def test_every_endpoint_has_a_light_breaker(tmp_path: Path) -> None:
 
         await until(flows)
         assert not [fact for fact in facts if isinstance(fact, LaneOpened | LaneClosed)]
+
+
+async def test_a_share_of_failures_opens_it_whatever_came_first(tmp_path: Path) -> None:
+    """The successes before the first failure are among the last attempts too."""
+    settings = {"circuit": {"failures": 1_000, "ratio": 0.5, "last": 4, "probe_after_s": 3_600}}
+    async with (
+        HeldReceiver(lambda number: (200 if number <= 2 else 500, {})) as sick,
+        tellwire_at(tmp_path, delays_ms=(3_600_000,)) as tellwire,
+    ):
+        await tellwire.endpoints.create(sick.url, events=["*"], settings=settings | {"max_in_flight": 1})
+        for n in range(8):
+            await tellwire.publish("order.paid", {"n": n})
+
+        async def opened() -> bool:
+            pending = await deliveries(tellwire, State.PENDING)
+            return WaitingFor.CIRCUIT in [one.waiting_for for one in pending]
+
+        await until(opened)
+        assert len(sick.bodies) == 4  # two of the last four
 
 
 async def test_successes_in_between_keep_it_closed(tmp_path: Path) -> None:

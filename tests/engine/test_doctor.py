@@ -27,7 +27,7 @@ from tellwire.model.delivery import State
 from tellwire.settings import Settings
 from tellwire.store import failing
 from tellwire.store.endpoints import raw_id
-from tellwire.store.tables import STATE_CODES, deliveries, holds, lanes
+from tellwire.store.tables import STATE_CODES, deliveries, holds, keys, lanes
 from tellwire.wiring import tellwire_for
 
 from .dns import NameServer
@@ -296,12 +296,16 @@ async def test_lanes_that_hold_back(
 
 
 async def test_no_key_for_the_api(settings: Settings) -> None:
-    """Without an admin key and any other, nobody can use the API."""
+    """Without an admin key and any other that is in force, nobody can use the API."""
     await with_endpoint(settings)
     without = msgspec.structs.replace(settings, admin_key=None)
     assert only(await examine(without), Level.WARNING).check == "keys"
     async with tellwire_for(without, deliver=False) as tellwire:
         key, _ = await tellwire.keys.create("ops")
+    assert levels(await examine(without))["keys"] is Level.OK
+    on(without, update(keys).values(expires_ms=1))
+    assert levels(await examine(without))["keys"] is Level.WARNING
+    on(without, update(keys).values(expires_ms=None))
     assert levels(await examine(without))["keys"] is Level.OK
     async with tellwire_for(without, deliver=False) as tellwire:
         await tellwire.keys.revoke(key.id)
@@ -409,8 +413,9 @@ async def test_the_command(settings: Settings) -> None:
         assert "-> make one with" in warned.stdout
         assert KEY not in warned.stdout
 
-    failed = await run("--json")
-    assert (failed.exit_code, json.loads(failed.stdout)["failures"]) == (1, 1)
+    failed = await run("--json", TELLWIRE_ADMIN_KEY="short")
+    made = json.loads(failed.stdout)
+    assert (failed.exit_code, made["failures"], made["warnings"]) == (1, 1, 1)
     unset = await run("--json", TELLWIRE_PORT="many")
     assert unset.exit_code == 1
     (finding,) = json.loads(unset.stdout)["findings"]

@@ -69,3 +69,34 @@ async def test_openapi_describes_the_settings(server: Server) -> None:
     schemas = (await server.client.get("/openapi.json")).json()["components"]["schemas"]
     for name in ("EndpointBody", "EndpointPatch", "Endpoint", "NewEndpoint"):
         assert "256" in str(schemas[name]["properties"]["user_agent"]), name
+
+
+async def test_null_inside_of_a_setting_takes_that_back(server: Server) -> None:
+    """As null for a whole setting does: what has a default has it again, and is never null in an answer."""
+    given: dict[str, dict[str, Any]] = {
+        "circuit": {"failures": 3, "ratio": 0.5, "last": 4, "probe_after_s": 1, "longest_s": 2},
+        "rate_limit": {"limit": 5, "per": "minute", "burst": 7},
+        "batch": {"max_events": 3, "max_wait_s": 2, "format": "cloudevents", "max_bytes": 2048},
+    }
+    without: dict[str, dict[str, int]] = {"circuit": {}, "rate_limit": {"limit": 5}, "batch": {}}
+    nulls = {
+        name: {field: None for field in fields if field not in without[name]}
+        for name, fields in given.items()
+    }
+    usual = await created(server, **without)
+    path = f"/v1/endpoints/{(await created(server, **given))['id']}"
+    taken_back = (await server.client.patch(path, json=nulls)).json()
+    made = await created(server, **{name: without[name] | nulls[name] for name in given})
+    assert usual["circuit"]["failures"] == 10
+    schemas = (await server.client.get("/openapi.json")).json()["components"]["schemas"]
+    for name in given:
+        assert taken_back[name] == made[name] == usual[name], name
+        for field, default in usual[name].items():
+            assert says_null(schemas["Endpoint"], name, field) == (default is None), (name, field)
+            assert says_null(schemas["EndpointPatch"], name, field) == (field in nulls[name]), (name, field)
+
+
+def says_null(schema: dict[str, Any], setting: str, field: str) -> bool:
+    """Whether a schema of endpoints has a field of a setting be null."""
+    shape = next(one for one in schema["properties"][setting]["anyOf"] if "properties" in one)
+    return {"type": "null"} in shape["properties"][field].get("anyOf", ())

@@ -64,6 +64,8 @@ async def test_a_hold_outlives_a_restart(tmp_path: Path, receiver: Receiver) -> 
         assert tellwire.engine is not None
         late = [await tellwire.deliveries.lag_ms(), tellwire.engine.load().waiting_ms]
         assert late == [0, 0], "what waits because its receiver says so is not late"
+        await tellwire.endpoints.update(endpoint.id, {"description": "of the large plan"})
+        assert await _one_waits(tellwire), "that mends nothing"
         await tellwire.endpoints.update(endpoint.id, {"headers": {"x-plan": "large"}})
         await until(lambda: _one_succeeded(tellwire))
 

@@ -123,13 +123,14 @@ async def test_the_lag_of_what_waits_in_the_store(tellwire: Tellwire, receiver: 
     assert await tellwire.deliveries.lag_ms() == 0
 
 
-async def test_the_lag_while_nobody_delivers(tmp_path: Path, receiver: Receiver) -> None:
-    """Where no process claims, the lag counts from the moment the delivery was due."""
+@pytest.mark.parametrize("order", ["none", "endpoint", "key"])
+async def test_the_lag_while_nobody_delivers(tmp_path: Path, receiver: Receiver, order: str) -> None:
+    """Where no process claims, the lag counts from the moment the delivery was due; also of what stands in line."""
     async with Tellwire(
         f"sqlite:///{tmp_path / 'a.db'}", Options(egress=LOOPBACK, deliver=False)
     ) as tellwire:
-        await tellwire.endpoints.create(receiver.url, events=["*"])
-        await tellwire.publish("a.b", {})
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings={"order": order})
+        await tellwire.publish("a.b", {}, ordering_key="k")
 
         async def lags() -> bool:
             return await tellwire.deliveries.lag_ms() >= 20

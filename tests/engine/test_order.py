@@ -344,6 +344,9 @@ async def test_what_expires_in_line_ends(tmp_path: Path) -> None:
         assert line.numbers() == [0, 3]
         gone = await deliveries(tellwire, State.EXHAUSTED)
         assert [one.last_error for one in gone] == ["expired"] * 2
+        await tellwire.publish("order.paid", {"n": 4, "key": ""})
+        await until(lambda: succeeded(tellwire, 3))
+        assert line.numbers() == [0, 3, 4], "nor does it block what comes later"
 
 
 @pytest.mark.parametrize("on_exhausted", ["continue", "block"])

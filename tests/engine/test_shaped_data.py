@@ -85,8 +85,11 @@ async def test_long_work_on_small_data_is_done_too(server: Server, receiver: Rec
 async def test_a_transform_that_fails_sends_nothing_and_is_not_tried_again(
     server: Server, receiver: Receiver
 ) -> None:
-    """The attempt says why; once the transform is mended, the delivery can be made pending by hand."""
+    """The attempt says why; once the transform is mended, the delivery can be made pending by hand. The receiver is
+    not to blame: its circuit breaker does not count that."""
     made = await subscribed(server, receiver, transform="sum(data.items[*].name)")
+    breaks = {"circuit": {"failures": 1, "probe_after_s": 3600}}
+    assert (await server.client.patch(f"/v1/endpoints/{made['id']}", json=breaks)).is_success
     event = await publish(server, {"items": [{"name": "secret"}]})
     whole = await delivered(server, event, "exhausted")
     (attempt,) = whole["attempts"]

@@ -2,11 +2,17 @@
 
 from functools import partial
 
+import msgspec
 import pytest
 from sqlalchemy import Connection
 
+from tellwire.deliver.claimer import claim_of
+from tellwire.deliver.rejoining import rejoined
 from tellwire.ids import DELIVERY, encode
+from tellwire.model.batching import BatchSettings
+from tellwire.model.claim import Claim
 from tellwire.model.delivery import State
+from tellwire.model.endpoint_settings import EndpointSettings
 from tellwire.model.replay import Again
 from tellwire.signing.vault import Vault
 from tellwire.store import batches, deliveries, replay_pages
@@ -99,6 +105,25 @@ async def test_the_rest_of_a_batch_is_claimed(store: Store, vault: Vault) -> Non
         1,
         False,
     )
+
+
+async def test_who_claims_one_of_a_batch_gets_all_that_are_due(store: Store, vault: Vault) -> None:
+    """They go along with it, so that it is sent as it was before; what was sent in no batch is left alone."""
+    endpoint_id = await claimed(store, vault, 4)
+    await seal(store, [10, 11, 12], FIRST)
+    endpoint = await store.read(lambda c: store.roster_in(c).endpoints[endpoint_id])
+    endpoint = msgspec.structs.replace(endpoint, settings=EndpointSettings(batch=BatchSettings(max_events=3)))
+
+    def claim_one(connection: Connection) -> tuple[list[Claim], int]:
+        rows = store.hot.claim(connection, endpoint_id, now_ms=LEASE, until_ms=2 * LEASE, token=9, limit=4)
+        make = partial(claim_of, endpoint=endpoint, token=9, until_ms=2 * LEASE)
+        (one,) = [make(row) for row in rows if row.id == raw(11)]
+        store.hot.release(connection, [(row.id, 9) for row in rows if row.id != raw(11)])
+        return rejoined(connection, endpoint, [one], make, now_ms=LEASE, until_ms=2 * LEASE, token=9)
+
+    (first,), _ = await store.write(claim_one)
+    assert {first.delivery_id, *(one.delivery_id for one in first.along)} == {raw(n) for n in (10, 11, 12)}
+    assert (await delivery(store, 13))["lease_token"] is None
 
 
 async def test_the_rest_of_a_batch_keeps_its_traces(store: Store, vault: Vault) -> None:

@@ -274,6 +274,20 @@ async def test_new_deliveries_come_after_those_before(store: Store, vault: Vault
     assert {time_ms(row.id) for row in found} == {NOW}
 
 
+@pytest.mark.parametrize(("ahead_ms", "comes_after"), [(1, True), (999, True), (1_000, False)])
+async def test_who_published_with_a_clock_that_is_ahead_was_first(
+    store: Store, vault: Vault, ahead_ms: int, comes_after: bool
+) -> None:
+    """What is published here after that was acknowledged comes after it, as long as the clocks are less than a second
+    apart."""
+    endpoint = await add_endpoint(store, vault, 1)
+    ahead = in_order(1, endpoint)._replace(id=(NOW + ahead_ms).to_bytes(6, "big") + raw(1)[6:])
+    await add(store, [ahead])
+    rows = [in_order(10, endpoint)]
+    (found,) = await store.write(lambda one: order.put_in_line(store.in_order, one, rows))
+    assert (found.id > ahead.id) == comes_after
+
+
 async def test_nothing_waits_for_what_is_delayed(store: Store, vault: Vault) -> None:
     """What is due much later stands later, and new deliveries do not come after it."""
     endpoint = await add_endpoint(store, vault, 1)

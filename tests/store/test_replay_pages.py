@@ -112,6 +112,43 @@ async def test_a_page_that_fails_is_taken_again(store: Store, vault: Vault) -> N
     assert (await shown(store, id)).retried == 0
 
 
+@pytest.mark.parametrize(
+    ("since_ms", "until_ms", "chosen"),
+    [(NOW, NOW + 1, 2), (NOW - 1, NOW, 0), (NOW + 1, NOW + 2, 0), (NOW - 1, NOW + 2, 2)],
+)
+async def test_a_range_has_its_first_instant_and_not_its_last(
+    store: Store, vault: Vault, since_ms: int, until_ms: int, chosen: int
+) -> None:
+    """To the millisecond, by when events were published."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await failed(store, endpoint, range(10, 12))
+    claims = list[Claim]()
+    await start(store, endpoint, Criteria(since_ms, until_ms))
+    agent = replayer(store, claims)
+    for id, _ in await store.read(replay_pages.running):
+        await agent._work_on(id, False)
+    assert len(claims) == chosen
+
+
+@pytest.mark.parametrize("lease", [None, (7, NOW + 60_000)])
+async def test_what_becomes_pending_has_a_whole_schedule_before_it(
+    store: Store, vault: Vault, lease: tuple[int, int] | None
+) -> None:
+    """Whether it is claimed at once or later; attempts are counted on, and the age of what is retried begins anew."""
+    endpoint = await add_endpoint(store, vault, 1)
+    await failed(store, endpoint, range(10, 11))
+    await store.write(lambda c: c.execute(update(deliveries).values(schedule_step=3, batch_id=raw(99))))
+    changed = await store.write(
+        lambda c: replay_pages.make_pending(
+            c, [raw(10)], [Again.EXHAUSTED], now_ms=NOW + 5, lease=lease, order=None
+        )
+    )
+    row = await delivery(store, 10)
+    assert changed == {raw(10)}
+    assert (row["schedule_step"], row["attempt_count"], row["batch_id"]) == (0, 3, None)
+    assert (row["due_ms"], row["again_ms"], row["trigger"]) == (NOW + 5, NOW + 5, "replay")
+
+
 async def test_a_replay_that_another_holds_is_skipped(store: Store, second: Store, vault: Vault) -> None:
     """Two processes that take pages in turn send everything once; an ended replay cannot be taken."""
     endpoint = await add_endpoint(store, vault, 1)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tellwire.clock import Clock, rfc3339, to_datetime
 from tellwire.deliver.watcher import Watcher
@@ -14,10 +15,11 @@ from tellwire.model.audit import AuditEntry
 from tellwire.model.endpoint import Endpoint, EndpointState
 from tellwire.model.tenant import OPERATIONAL_TENANT
 from tellwire.signing.vault import Vault
-from tellwire.store import audit, endpoints, tenants
+from tellwire.store import audit, endpoints, failing, tenants
 from tellwire.store.announcer import Announcer
 from tellwire.store.audit import AuditFilters, NewEntry
 from tellwire.store.store import Store
+from tellwire.store.tables import endpoints as endpoint_table
 from tellwire.telemetry import EndpointDisabled, EndpointFailing, Fact, Telemetry
 
 from .rows import NOW, add_endpoint, raw, stored_deliveries, stored_events
@@ -273,3 +275,24 @@ async def test_no_endpoint_is_disabled_without_its_entry(store: Store, vault: Va
     assert (days.disabled, len(await audited(store))) == ([], 1)
     await days.attempt(122, False)
     assert (days.disabled, len(await audited(store))) == ([ID], 2)
+
+
+async def test_one_warning_is_told_by_one_process(store: Store, second: Store, vault: Vault) -> None:
+    """Whoever notes it first tells it; the next one is another."""
+    await add_endpoint(store, vault, 1)
+    await store.write(lambda c: failing.note(c, set(), {raw(1): (NOW, NOW + HOUR)}))
+    noted = [
+        await one.write(partial(failing.note_warning, endpoint_id=raw(1), warnings=due))
+        for due, one in ((1, store), (1, second), (2, second), (2, store), (1, store))
+    ]
+    assert noted == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize("state", [one for one in EndpointState if one is not EndpointState.ENABLED])
+async def test_only_what_is_delivered_to_fails(store: Store, vault: Vault, state: EndpointState) -> None:
+    """Who is switched off is warned of no more, whatever was noted before."""
+    await add_endpoint(store, vault, 1)
+    await store.write(lambda c: failing.note(c, set(), {raw(1): (NOW, NOW + 50 * HOUR)}))
+    assert [one.endpoint_id for one in await store.read(lambda c: failing.long_failing(c, HOUR))] == [raw(1)]
+    await store.write(lambda c: c.execute(update(endpoint_table).values(state=state)))
+    assert await store.read(lambda c: failing.long_failing(c, HOUR)) == []

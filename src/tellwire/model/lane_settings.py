@@ -38,9 +38,9 @@ class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CircuitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When an endpoint that keeps failing is left alone, and how it is tried again."""
 
-    failures: (
-        Annotated[int, Meta(ge=1, le=1_000, description="It opens after so many failures in a row.")] | None
-    ) = 10
+    failures: Annotated[
+        int, Meta(ge=1, le=1_000, description="It opens after so many failures in a row.")
+    ] = 10
     ratio: (
         Annotated[float, Meta(gt=0, le=1, description="Or when this share of the `last` attempts failed.")]
         | None

@@ -51,9 +51,10 @@ class Circuit(msgspec.Struct, frozen=True, omit_defaults=True):
         streak = 0 if succeeded else self.streak + 1
         recent = ((self.recent << 1) | (not succeeded)) & ((1 << of) - 1)
         seen = min(self.seen + 1, of)
-        too_many = settings.failures is not None and streak >= settings.failures
         share = recent.bit_count() / of
-        if too_many or (settings.ratio is not None and seen == of and share >= settings.ratio):
+        if streak >= settings.failures or (
+            settings.ratio is not None and seen == of and share >= settings.ratio
+        ):
             return Circuit(opened_ms=now_ms, probe_ms=now_ms + int(settings.probe_after_s * 1000))
         return Circuit(streak, recent, seen)
 

@@ -91,6 +91,7 @@ def pool_of(
         pool_size=connections,
         max_overflow=0,
         pool_timeout=_WAIT_FOR_ONE_S,
+        hide_parameters=True,  # errors are logged; what events and secrets are is not
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "before_cursor_execute", _note_news)

@@ -70,6 +70,7 @@ def open_engine(path: Path, *, writes: bool) -> Engine:
         f"sqlite:///{path}",
         poolclass=StaticPool if writes else QueuePool,
         connect_args={"check_same_thread": False, "timeout": LOCK_WAIT_S, "cached_statements": 256},
+        hide_parameters=True,  # errors are logged; what events and secrets are is not
         **({} if writes else {"pool_size": READERS, "max_overflow": 2}),
     )
 

@@ -198,8 +198,12 @@ def test_unknown_facts() -> None:
 
 @pytest.mark.parametrize("format", ["json", "console"])
 @pytest.mark.parametrize(
-    "name", ["secret", "Authorization", "api_key", "key", "token", "webhook-signature", "password"]
-)
+    "name",
+    [
+        "secret", "Authorization", "api_key", "key", "token", "webhook-signature", "password", "cookie", "set-cookie",
+        "secrets",
+    ],
+)  # fmt: skip
 def test_secrets_are_masked(format: LogFormat, name: str) -> None:
     """Whatever is logged under the name of a secret is masked, also inside a mapping such as headers."""
     for _ in range(2):

@@ -7,12 +7,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tellwire import StoreUnavailableError, Tellwire
+from tellwire.deliver.lanes import Load
 from tellwire.model.attempt import AttemptError, Trigger
 from tellwire.observe import families
 from tellwire.observe.board import Board
 from tellwire.observe.families import CELLS, FAMILIES
 from tellwire.observe.metrics import Metrics
 from tellwire.observe.page import page
+from tellwire.store.rows import PoolUse
 from tellwire.telemetry import (
     AttemptFinished,
     BatchSent,
@@ -29,6 +31,7 @@ from tellwire.telemetry import (
     ResultsDropped,
     StageShare,
     StoreFailed,
+    Telemetry,
     TransactionCommitted,
 )
 
@@ -77,6 +80,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
         (EventsPublished(3, 5, 2), "events_duplicate_total", {}, 2),
         (EventsPublished(3, 5, 2), "deliveries_fanned_out_total", {}, 5),
         (EventsPublished(3, 5, 2), "commit_events_bucket", {"le": "5.0"}, 1),
+        (EventsPublished(3, 7, 2), "commit_events_sum", {}, 3),
         (PageFannedOut("evt_1", "a.b", 500, 0, 0), "fanout_pages_total", {}, 1),
         (ResultsDropped(2), "results_dropped_total", {}, 2),
         (DeliveriesRescued(2), "deliveries_rescued_total", {}, 2),
@@ -138,6 +142,71 @@ async def test_only_first_attempts_wait_from_publishing() -> None:
     """A later attempt, and one of a replay, says nothing of how quick publishing was."""
     found = await counted(attempt(number=2), attempt(trigger="replay"))
     assert key("tellwire_publish_to_first_attempt_seconds_count") not in found
+
+
+@pytest.mark.parametrize("trigger", [one for one in Trigger if one != "schedule"])
+async def test_only_what_was_published_goes_from_end_to_end(trigger: Trigger) -> None:
+    """What is sent again by hand or a replay, and examples, say nothing of how long publishing to delivery takes."""
+    found = await counted(attempt(trigger=trigger))
+    assert key("tellwire_end_to_end_seconds_count") not in found
+    assert found[key("tellwire_deliveries_finished_total", state="succeeded")] == 1
+
+
+class Busy:
+    """As much of a Tellwire as is looked at for gauges; ``late_ms`` is what its database says of the lag."""
+
+    def __init__(self, load: Load, late_ms: int = 0) -> None:
+        self.telemetry = Telemetry()
+        self.connections = (PoolUse("read", 2, 5), PoolUse("write", 1, 3))
+        self.engine = self.endpoints = self.deliveries = self
+        self._load = load
+        self._late_ms = late_ms
+
+    def load(self) -> Load:
+        return self._load
+
+    def count_by_state(self) -> dict[str, int]:
+        return {"enabled": 7, "paused": 1, "unverified": 2}
+
+    async def lag_ms(self) -> int:
+        return self._late_ms
+
+
+LOAD = Load(
+    in_flight=3, held=50, waiting=40, waiting_ms=7_000, lanes=10, limited=2, behind=4, broken=1
+)  # fmt: skip
+
+
+async def test_gauges_say_what_there_is_now() -> None:
+    """Each its own number: queues, lanes by state, connections by pool, endpoints by state."""
+    found = await samples_of(Metrics(Busy(LOAD)))  # type: ignore[arg-type]  # all that it asks of it
+    expected = {
+        key("tellwire_deliveries_in_flight"): 3,
+        key("tellwire_deliveries_held"): 50,
+        key("tellwire_deliveries_waiting"): 40,
+        key("tellwire_lanes", state="open"): 8,
+        key("tellwire_lanes", state="limited"): 2,
+        key("tellwire_lanes", state="behind"): 4,
+        key("tellwire_lanes", state="broken"): 1,
+        key("tellwire_database_connections", pool="read", state="used"): 2,
+        key("tellwire_database_connections", pool="read", state="most"): 5,
+        key("tellwire_database_connections", pool="write", state="used"): 1,
+        key("tellwire_database_connections", pool="write", state="most"): 3,
+        key("tellwire_endpoints", state="enabled"): 7,
+        key("tellwire_endpoints", state="paused"): 1,
+        key("tellwire_endpoints", state="disabled"): 0,
+        key("tellwire_endpoints", state="unverified"): 2,
+        key("tellwire_database_up"): 1,
+        key("tellwire_processes"): 1,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("stored_ms", "lag_s"), [(0, 7), (6_900, 7), (9_000, 9)])
+async def test_what_waits_in_memory_is_as_late_as_what_waits_in_the_store(stored_ms: int, lag_s: int) -> None:
+    """The lag is that of the oldest, wherever it waits."""
+    found = await samples_of(Metrics(Busy(LOAD, stored_ms)))  # type: ignore[arg-type]  # all that it asks of it
+    assert found[key("tellwire_lag_seconds")] == lag_s
 
 
 async def test_a_transaction_is_shared_out() -> None:

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from tellwire.ids import IdMaker
+from tellwire.errors import InvalidInputError
+from tellwire.ids import IdMaker, time_ms
 from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent
 from tellwire.model.subscription import Subscription
@@ -15,8 +16,8 @@ from tellwire.store.roster import LiveEndpoint, LiveTenant, Roster
 NOW = 1_700_000_000_000
 
 
-def fanned_out(endpoints: int, events: int, *, order: str | None = None, key: str | None = None) -> Fanout:
-    """A transaction in which so many events were published to so many endpoints."""
+def fanout_to(endpoints: int, *, order: str | None = None) -> Fanout:
+    """A transaction that publishes to so many endpoints."""
     new_id = IdMaker(lambda: NOW)
     wants = compile_subscriptions([Subscription(("*",))])
     live = {
@@ -26,7 +27,12 @@ def fanned_out(endpoints: int, events: int, *, order: str | None = None, key: st
         for id in (new_id() for _ in range(endpoints))
     }
     roster = Roster(1, {"default": LiveTenant(0)}).with_changes(2, {}, live, {})
-    fanout = Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
+    return Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
+
+
+def fanned_out(endpoints: int, events: int, *, order: str | None = None, key: str | None = None) -> Fanout:
+    """A transaction in which so many events were published to so many endpoints."""
+    fanout = fanout_to(endpoints, order=order)
     accepted = fanout.accept([NewEvent("a.b", b"{}", ordering_key=key)] * events, listed=True)
     assert isinstance(accepted, Accepted)
     assert [receipt.deliveries for receipt in accepted.receipts] == [endpoints] * events
@@ -79,3 +85,40 @@ def test_an_ordering_key_is_part_of_what_an_idempotency_key_stands_for() -> None
     assert len({plain, one, two}) == 3
     digest = hashlib.blake2b(b"{}\0a.b\0None", digest_size=32, person=b"tellwire event")
     assert plain == digest.digest()
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("times", "refused"),
+    [
+        ({"deliver_ms": NOW + 30 * DAY}, None),
+        ({"deliver_ms": NOW + 30 * DAY + 1}, "deliver_at"),
+        ({"deliver_ms": NOW - DAY}, None),
+        ({"expires_ms": NOW + 1}, None),
+        ({"expires_ms": NOW}, "expires_at"),
+        ({"expires_ms": NOW + 60 * DAY, "deliver_ms": NOW + 30 * DAY}, None),
+    ],
+)
+def test_how_far_ahead_the_times_of_an_event_may_lie(times: dict[str, int], refused: str | None) -> None:
+    """Up to 30 days for what is delivered later, to the millisecond; what has expired is not worth publishing."""
+    found = fanout_to(1).accept([NewEvent("a.b", b"{}", **times)], listed=False)  # type: ignore[arg-type] # times only
+    if refused is None:
+        assert isinstance(found, Accepted)
+    else:
+        assert isinstance(found, InvalidInputError)
+        assert [error.loc for error in found.errors] == [(refused,)]
+
+
+@pytest.mark.parametrize(("ahead_ms", "later"), [(-1, False), (0, False), (1, True)])
+def test_what_is_to_be_delivered_later_is_due_later(ahead_ms: int, later: bool) -> None:
+    """And nobody waits for it in line: it stands where it is due."""
+    for order in (None, "endpoint"):
+        fanout = fanout_to(1, order=order)
+        fanout.accept([NewEvent("a.b", b"{}", deliver_ms=NOW + ahead_ms)], listed=False)
+        (row,) = fanout.all_deliveries
+        assert row.due_ms == NOW + (ahead_ms if later else 0)
+        assert fanout.later_ms == (NOW + ahead_ms if later else None)
+        if order is not None:
+            assert time_ms(row.id) == row.due_ms

@@ -459,3 +459,16 @@ class TestEventFromPython:
             error = refused(lambda data=data: python(data, limits=Limits(payload_bytes=100)))  # type: ignore[misc]
             assert isinstance(error, LimitExceededError)
             assert (error.limit, locs(error)) == ("payload_bytes", [("data",)])
+
+
+@pytest.mark.parametrize(("later_ms", "fits"), [(-1, False), (0, False), (1, True)])
+def test_what_expires_before_it_is_delivered_is_refused(later_ms: int, fits: bool) -> None:
+    """It has to be worth something for a millisecond at least."""
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    end = at + timedelta(milliseconds=later_ms)
+    if fits:
+        assert python({}, deliver_at=at, expires_at=end).expires_ms is not None
+        return
+    with pytest.raises(InvalidInputError) as refused:
+        python({}, deliver_at=at, expires_at=end)
+    assert [fault.loc for fault in refused.value.errors] == [("expires_at",)]
