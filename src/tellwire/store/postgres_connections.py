@@ -106,6 +106,8 @@ def use_of(name: str, engine: AsyncEngine) -> PoolUse:
 
 def drop(connection: Connection) -> None:
     """Give a connection up, without waiting for a server that may be gone; the pool makes a new one."""
+    if connection.invalidated:  # SQLAlchemy has seen for itself that it was closed
+        return
     driver: Any = connection.connection.driver_connection
     driver.terminate()
     connection.invalidate()
