@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.schema import CreateIndex
 from tests.forked import PIPE, Forked, outside
@@ -274,6 +275,30 @@ async def test_a_lock_that_somebody_else_holds_does_not_stop_the_event_loop(
     other.close()
     assert (await asyncio.wait_for(write, 30)).id == "acme"
     await store.close()
+
+
+def test_who_waits_for_a_lock_does_not_spin(vault: Vault, tmp_path: Path) -> None:
+    """The server's event loop counts in milliseconds: what is to wait for less does not wait at all."""
+    asked: list[str] = []
+
+    async def wait() -> None:
+        store = SqliteStore(sqlite_path(tmp_path), vault)
+        await store.open()
+        driver: Any = store._connection.connection.driver_connection
+        with closing(sqlite3.connect(sqlite_path(tmp_path), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            driver.set_trace_callback(asked.append)
+            write = asyncio.create_task(
+                store.write(partial(tenants.create, id="acme", name="Acme", now_ms=NOW))
+            )
+            await asyncio.sleep(0.2)
+            driver.set_trace_callback(None)
+        assert (await write).id == "acme"
+        await store.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(wait())
+    assert 1 < asked.count("BEGIN IMMEDIATE") == len(asked) <= 220
 
 
 async def test_two_processes_that_write_without_end_take_turns(vault: Vault, tmp_path: Path) -> None:

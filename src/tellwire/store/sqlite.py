@@ -53,8 +53,9 @@ _LOOK_EVERY_S = 0.25
 _QUICK_COMMIT_S = 0.002
 _STALLED_COMMIT_S = 0.010
 """A commit that took longer counts as one that took so long: the disk may have stalled for once."""
-_ASK_AGAIN_S = 0.0005
-"""How often who wants to write asks whether the other process has ended; measured: docs/adr/0018."""
+_ASK_AGAIN_S = 0.001
+"""How often who wants to write asks whether the other process has ended; measured: docs/adr/0018. uvloop counts in
+milliseconds, and takes half of one for none."""
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING and UPDATE ... FROM
 
 _log = logging.getLogger(__name__)
