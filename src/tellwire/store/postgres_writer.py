@@ -34,9 +34,8 @@ class Writer:
 
         Raises what the pool raises where the server cannot be reached.
         """
-        if self._driver is not None and self._driver.is_closed():
+        if self._driver is None or self._driver.is_closed():
             await self.let_go()
-        if self._driver is None:
             self._kept = await self._engine.connect()
             self._driver = await self._kept.run_sync(driver_of)
         return self._driver
