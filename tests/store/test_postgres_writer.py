@@ -32,11 +32,11 @@ async def test_it_is_kept(store: PostgresStore) -> None:
     pool = store._writer._engine.sync_engine.pool
     asked: list[object] = []
     first = await store.write(pid)
-    asyncio_pool = pool.connect
+    ask = pool.connect
 
     def connect() -> object:
         asked.append(None)
-        return asyncio_pool()
+        return ask()
 
     pool.connect = connect  # type: ignore[method-assign,assignment]
 

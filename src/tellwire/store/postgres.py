@@ -305,12 +305,12 @@ class PostgresStore:
             # or stored, and the usual way finds out whose.
             return None
         except BaseException as error:
-            await self._writer.let_go(lost=lost(error))
+            is_lost = lost(error)
+            await self._writer.let_go(lost=is_lost)
             if collided(error):
                 return None
-            if lost(error) and not isinstance(
-                error, asyncpg.ReadOnlySQLTransactionError
-            ):  # nothing was done then
+            # A server that only reads has done nothing.
+            if is_lost and not isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 raise in_doubt(self._name, error) from error
             raise
         if row is None:
