@@ -1,6 +1,7 @@
 """The stores that the conformance suite runs against. A new backend is one more line in ``BACKENDS``."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -55,6 +56,17 @@ BACKENDS = (
     Backend("sqlite-inline", make_inline),
     POSTGRES,
 )
+
+
+@asynccontextmanager
+async def opened(url: str, **limits: float) -> AsyncIterator[PostgresStore]:
+    """A store on the database at ``url``: the real one, by way of a proxy, say."""
+    store = PostgresStore(url, Vault(KEY), **limits)  # type: ignore[arg-type]
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 class Listener(PostgresStore):

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 from tests.postgres import database_in
 
@@ -46,3 +48,11 @@ async def listener(tmp_path: Path, store: Store) -> AsyncIterator[Listener]:
     await listener.open()
     yield listener
     await listener.close()
+
+
+@pytest.fixture
+async def driver(tmp_path: Path, store: Store) -> AsyncIterator[Any]:
+    """A connection of the driver to the PostgreSQL database of ``store``."""
+    connection = await asyncpg.connect(database_in(tmp_path))
+    yield connection
+    await connection.close()

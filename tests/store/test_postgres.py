@@ -21,7 +21,7 @@ from tellwire.store import postgres_connections, postgres_news, tenants
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.rows import PageRow
 
-from .backends import KEY, POSTGRES, Backend, Listener
+from .backends import KEY, POSTGRES, Backend, Listener, opened
 from .rows import NOW, add_endpoint, delivery_row, event_row, outcome, raw, until
 
 
@@ -145,40 +145,30 @@ async def test_a_commit_without_an_answer_is_told_to_be_unknown(
     tmp_path: Path, store: PostgresStore, stored: bool
 ) -> None:
     """Whether the server got the COMMIT or not: the writer cannot know, and does not say that nothing was stored."""
-    async with Proxy(database_in(tmp_path)) as proxy:
-        writer = PostgresStore(proxy.url, Vault(KEY))
-        await writer.open()
-        try:
-            if stored:
-                proxy.after_server = lambda link, _: b"COMMIT" not in link.sent
-            else:
-                proxy.before_server = lambda _, piece: b"COMMIT" not in piece
-            with pytest.raises(StoreUnavailableError) as caught:
-                await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
-            assert caught.value.outcome_unknown
-            proxy.before_server = proxy.after_server = lambda *_: True
-            await until(lambda: ("acme" in store.roster.tenants) is stored)
-            await writer.write(lambda connection: tenants.create(connection, "b", "", now_ms=NOW))
-        finally:
-            await writer.close()
+    async with Proxy(database_in(tmp_path)) as proxy, opened(proxy.url) as writer:
+        if stored:
+            proxy.after_server = lambda link, _: b"COMMIT" not in link.sent
+        else:
+            proxy.before_server = lambda _, piece: b"COMMIT" not in piece
+        with pytest.raises(StoreUnavailableError) as caught:
+            await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
+        assert caught.value.outcome_unknown
+        proxy.before_server = proxy.after_server = lambda *_: True
+        await until(lambda: ("acme" in store.roster.tenants) is stored)
+        await writer.write(lambda connection: tenants.create(connection, "b", "", now_ms=NOW))
 
 
 async def test_a_connection_that_is_lost_before_the_commit_leaves_nothing(
     tmp_path: Path, store: PostgresStore
 ) -> None:
     """Then it is known that nothing was stored; the next write has a new connection."""
-    async with Proxy(database_in(tmp_path)) as proxy:
-        writer = PostgresStore(proxy.url, Vault(KEY))
-        await writer.open()
-        try:
-            proxy.before_server = lambda _, piece: b"INSERT" not in piece
-            with pytest.raises(StoreUnavailableError) as caught:
-                await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
-            assert not caught.value.outcome_unknown
-            proxy.before_server = lambda *_: True
+    async with Proxy(database_in(tmp_path)) as proxy, opened(proxy.url) as writer:
+        proxy.before_server = lambda _, piece: b"INSERT" not in piece
+        with pytest.raises(StoreUnavailableError) as caught:
             await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
-        finally:
-            await writer.close()
+        assert not caught.value.outcome_unknown
+        proxy.before_server = lambda *_: True
+        await writer.write(lambda connection: tenants.create(connection, "acme", "", now_ms=NOW))
 
 
 @pytest.mark.parametrize("doing", ["read", "write"])

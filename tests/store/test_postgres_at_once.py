@@ -18,7 +18,7 @@ from tellwire.store.group_commit import BatchedWrite
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.store import Store
 
-from .backends import KEY, POSTGRES, Backend, Listener
+from .backends import KEY, POSTGRES, Backend, Listener, opened
 from .rows import (
     NOW,
     add_endpoint,
@@ -215,54 +215,42 @@ async def test_a_statement_without_an_answer_is_told_to_be_unknown(
     tmp_path: Path, store: PostgresStore, stored: bool
 ) -> None:
     """It commits by itself: whether it was carried out or not is not known, and it is not written once more."""
-    async with Proxy(database_in(tmp_path)) as proxy:
-        writer = PostgresStore(proxy.url, Vault(KEY))
-        await writer.open()
-        try:
-            publishing = Writer(writer, "publish")
+    async with Proxy(database_in(tmp_path)) as proxy, opened(proxy.url) as writer:
+        publishing = Writer(writer, "publish")
 
-            def publish(number: int, connection: Connection) -> None:
-                writer.hot.insert_events(connection, [event_row(number)])
+        def publish(number: int, connection: Connection) -> None:
+            writer.hot.insert_events(connection, [event_row(number)])
 
-            await publishing.write(
-                partial(publish, 1)
-            )  # the statement is prepared: from now on values are sent
-            assert publishing.runs == 1
-            if stored:
-                proxy.after_server = lambda link, _: raw(2) not in link.sent
-            else:
-                proxy.before_server = lambda _, piece: raw(2) not in piece
-            with pytest.raises(StoreUnavailableError) as caught:
-                await publishing.write(partial(publish, 2))
-            assert caught.value.outcome_unknown
-            assert publishing.runs == 2
-            proxy.before_server = proxy.after_server = lambda *_: True
-            await publishing.write(partial(publish, 3))
-            assert await count_events(store) == 2 + stored
-        finally:
-            await writer.close()
+        await publishing.write(partial(publish, 1))  # it is prepared: from now on values are sent
+        assert publishing.runs == 1
+        if stored:
+            proxy.after_server = lambda link, _: raw(2) not in link.sent
+        else:
+            proxy.before_server = lambda _, piece: raw(2) not in piece
+        with pytest.raises(StoreUnavailableError) as caught:
+            await publishing.write(partial(publish, 2))
+        assert caught.value.outcome_unknown
+        assert publishing.runs == 2
+        proxy.before_server = proxy.after_server = lambda *_: True
+        await publishing.write(partial(publish, 3))
+        assert await count_events(store) == 2 + stored
 
 
 @pytest.mark.parametrize("stage", ["publish", "change"])
 async def test_a_connection_that_lets_nothing_through_is_given_up(tmp_path: Path, stage: str) -> None:
     """Not closed, and dead all the same: whoever waited for it in vain hears of it, and the next one has another."""
-    async with Proxy(database_in(tmp_path)) as proxy:
-        store = PostgresStore(proxy.url, Vault(KEY), write_within_s=0.5)
-        await store.open()
-        try:
-            writing = Writer(store, stage)
+    async with Proxy(database_in(tmp_path)) as proxy, opened(proxy.url, write_within_s=0.5) as store:
+        writing = Writer(store, stage)
 
-            def write(number: int, connection: Connection) -> None:
-                store.hot.insert_events(connection, [event_row(number)])
+        def write(number: int, connection: Connection) -> None:
+            store.hot.insert_events(connection, [event_row(number)])
 
-            await writing.write(partial(write, 1))
-            proxy.stall()
-            proxy.stalling = False  # new connections are good
-            with pytest.raises(StoreUnavailableError):
-                await writing.write(partial(write, 2))
-            await writing.write(partial(write, 3))
-        finally:
-            await store.close()
+        await writing.write(partial(write, 1))
+        proxy.stall()
+        proxy.stalling = False  # new connections are good
+        with pytest.raises(StoreUnavailableError):
+            await writing.write(partial(write, 2))
+        await writing.write(partial(write, 3))
 
 
 async def test_what_is_in_vain_is_tried_ever_less(store: PostgresStore) -> None:

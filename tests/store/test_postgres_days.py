@@ -1,7 +1,6 @@
 """Days on PostgreSQL: made ahead, dropped whole, with nothing lost that is still needed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,13 +43,6 @@ from .rows import (
 @pytest.fixture
 def backend() -> Backend:
     return POSTGRES
-
-
-@pytest.fixture
-async def driver(tmp_path: Path, store: PostgresStore) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(database_in(tmp_path))
-    yield connection
-    await connection.close()
 
 
 async def test_the_days_to_come_have_partitions(store: PostgresStore, driver: Any) -> None:

@@ -1,7 +1,6 @@
 """What another transaction on PostgreSQL holds at this moment: it is passed over, or waited for where it decides."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,10 @@ def backend() -> Backend:
 
 
 @pytest.fixture
-async def holder(tmp_path: Path, store: PostgresStore) -> AsyncIterator[Any]:
+async def holder(driver: Any) -> Any:
     """Another process, with a transaction that has begun."""
-    connection = await asyncpg.connect(database_in(tmp_path))
-    await connection.execute("BEGIN")
-    yield connection
-    await connection.close()
+    await driver.execute("BEGIN")
+    return driver
 
 
 async def test_what_another_claims_at_this_moment_is_passed_over(store: PostgresStore, holder: Any) -> None:
