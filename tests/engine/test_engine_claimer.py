@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,13 @@ async def test_a_pass_that_takes_long_leaves_lanes_to_the_next(
 ) -> None:
     """Where claiming in one lane takes long, the others are claimed in by the passes that follow, and all is sent."""
     monkeypatch.setattr(claimer, "_SURVEY_EVERY_MS", 1_000_000_000)  # no survey finds what was left out
+    claim, passes = claimer.Claimer._claim_in, list[Any]()
+
+    def claim_in(self: claimer.Claimer, connection: Any, endpoint: Any, found: Any, in_order: Any) -> None:
+        passes.append(found)
+        claim(self, connection, endpoint, found, in_order)
+
+    monkeypatch.setattr(claimer.Claimer, "_claim_in", claim_in)
     clock = SlowClock()
     options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(schedule=RetrySchedule((10, 10))))
     async with HeldReceiver() as receiver, tellwire_at(tmp_path, deliver=False) as publisher:
@@ -118,3 +126,4 @@ async def test_a_pass_that_takes_long_leaves_lanes_to_the_next(
         async with Tellwire(f"sqlite:///{tmp_path / 'tellwire.db'}", options, clock=clock) as tellwire:
             await receiver.met(50)
             await all_are(tellwire, State.SUCCEEDED, 50)
+    assert len({id(one) for one in passes}) == len(passes) >= 5  # one lane each
