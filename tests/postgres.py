@@ -63,13 +63,20 @@ def server() -> Server:
     """The server that the tests share; it ends with the process."""
     if _ASKED and not _ASKED.isdecimal():
         return Running(_ASKED)
-    # Not in memory, like the files of tests (see tests.memory): a database for each test comes to gigabytes.
-    disk = "/var/tmp" if Path("/var/tmp").is_dir() else None
-    started = start_server(Path(tempfile.mkdtemp(prefix="tellwire-postgres-", dir=disk)))
+    started = start_server(new_folder())
     # With hundreds of databases it would look after one or the other ten times a second, each time in a new process.
     started.psql("ALTER SYSTEM SET autovacuum = off;")
     started.psql("SELECT pg_reload_conf();")
     return started
+
+
+def new_folder() -> Path:
+    """A folder for a server, which may run as a user of its own: each pytest that begins shuts others out of pytest's.
+
+    Not in memory, as those are (see tests.memory): a database for each test comes to gigabytes.
+    """
+    disk = "/var/tmp" if Path("/var/tmp").is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="tellwire-postgres-", dir=disk))
 
 
 def start_server(folder: Path, version: int = VERSION) -> PostgresServer:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.postgres import give_to_the_server
+from tests.postgres import give_to_the_server, new_folder
 
 from .evidence import check_all_succeeded_on
 from .postgres import Cluster
@@ -74,7 +75,9 @@ Disk = SmallDisk | FileLimit
 
 
 @contextmanager
-def _tmpfs(folder: Path) -> Iterator[Disk]:
+def _tmpfs() -> Iterator[Disk]:
+    folder = new_folder()
+    give_to_the_server(folder)
     disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -86,20 +89,21 @@ def _tmpfs(folder: Path) -> Iterator[Disk]:
         place = disk / "tables"
         place.mkdir()
         give_to_the_server(place)
-        yield SmallDisk(Cluster(folder / "postgres", tablespace=place), disk)
+        yield SmallDisk(Cluster(new_folder(), tablespace=place), disk)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _file_limit(folder: Path) -> Iterator[Disk]:
-    yield FileLimit(Cluster(folder / "postgres"))
+def _file_limit() -> Iterator[Disk]:
+    yield FileLimit(Cluster(new_folder()))
 
 
 @pytest.fixture(params=[_tmpfs, _file_limit], ids=["tmpfs", "file-limit"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    make: Callable[[Path], AbstractContextManager[Disk]] = request.param
-    with make(tmp_path) as made:
+def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
+    make: Callable[[], AbstractContextManager[Disk]] = request.param
+    with make() as made:
         yield made
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.postgres import new_folder
 from tests.proxy import Link, Proxy
 
 from .evidence import check_all_succeeded_on
@@ -25,7 +26,7 @@ async def test_connections_that_are_cut_stalled_and_half_open_lose_nothing(tmp_p
     rng = random.Random(SEED)
     book, stop = Book(), asyncio.Event()
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(Cluster(tmp_path / "postgres"))
+        cluster = await stack.enter_async_context(Cluster(new_folder()))
         proxy = await stack.enter_async_context(Proxy(cluster.url))
         receiver = await stack.enter_context(ReceiverProcess(tmp_path, SEED)).started()
         server = stack.enter_context(Server(proxy.url, tmp_path, *FLAGS))

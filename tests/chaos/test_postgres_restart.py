@@ -6,6 +6,8 @@ import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.postgres import new_folder
+
 from .evidence import check_all_succeeded_on
 from .postgres import Cluster
 from .processes import ReceiverProcess, Server, Worker, until
@@ -22,7 +24,7 @@ async def test_a_database_that_stops_crashes_and_is_killed_loses_nothing(tmp_pat
     rng = random.Random(SEED)
     book, stop = Book(), asyncio.Event()
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(Cluster(tmp_path / "postgres"))
+        cluster = await stack.enter_async_context(Cluster(new_folder()))
         receiver = await stack.enter_context(ReceiverProcess(tmp_path, SEED)).started()
         several = stack.enter_context(Server(cluster.url, tmp_path, *FLAGS, "--processes", "2"))
         alone = stack.enter_context(Server(cluster.url, tmp_path, *FLAGS, "--no-engine", name="front"))
