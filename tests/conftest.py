@@ -25,7 +25,7 @@ typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]  #
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # which says that it is not there
 
 share()
-
+pytest.register_assert_rewrite("tests.chaos")
 
 _ROOM_BYTES = 4 << 30
 """Beyond what all tests leave until they end."""
