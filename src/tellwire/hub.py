@@ -315,7 +315,7 @@ class Tellwire:
         if not 0 <= now_ms - self._ready_ms < _READY_FOR_MS:
             try:
                 async with asyncio.timeout(_READY_WITHIN_S):
-                    await self._store.write(probe.write_something)
+                    await self._store.try_writing()
             except TimeoutError:
                 raise StoreUnavailableError(
                     f"the database was not written within {_READY_WITHIN_S} s"

@@ -179,8 +179,9 @@ async def test_statements_are_few_and_large(tmp_path: Path, receiver: Receiver) 
 
     async with on(database_in(tmp_path)) as tellwire:
         await tellwire.endpoints.create(receiver.url, events=["*"])
-        driver = await tellwire._store._writer.driver()  # type: ignore[attr-defined]
-        driver.add_query_logger(count)
+        store: Any = tellwire._store
+        for writer in (store._writer, store._publish_writer):
+            (await writer.driver()).add_query_logger(count)
         batch = [{"type": "order.paid", "data": {}} for _ in range(100)]
         await asyncio.gather(*[tellwire.publish_many(batch) for _ in range(10)])
         await receiver.met(1_000)
@@ -278,8 +279,10 @@ async def test_a_statement_that_takes_too_long_is_told_and_outlived(tmp_path: Pa
                 failed.set()
 
         async def limit(time: str) -> None:
-            """That of the writer's connection."""
-            await tellwire._store.write(lambda one: one.exec_driver_sql(f"SET statement_timeout = '{time}'"))
+            """That of the connections that write."""
+            store: Any = tellwire._store
+            for writer in (store._writer, store._publish_writer):
+                await (await writer.driver()).execute(f"SET statement_timeout = '{time}'")
 
         tellwire.telemetry.subscribe(hear)
         await tellwire.endpoints.create(held.url, events=["*"])

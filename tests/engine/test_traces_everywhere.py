@@ -255,7 +255,7 @@ async def statements(tellwire: Tellwire) -> AsyncIterator[list[str]]:
 
     store = tellwire._store
     assert isinstance(store, PostgresStore)
-    driver = await store._writer.driver()
+    driver = await store._publish_writer.driver()
     driver.add_query_logger(note)
     yield sent
     driver.remove_query_logger(note)

@@ -82,8 +82,8 @@ async def statements(store: PostgresStore) -> Counter[str]:
     def count(query: Any) -> None:
         counted[query.query.split()[0]] += 1
 
-    driver = await store._writer.driver()
-    driver.add_query_logger(count)
+    for writer in (store._writer, store._publish_writer):
+        (await writer.driver()).add_query_logger(count)
     return counted
 
 

@@ -1,8 +1,11 @@
 """The connection that writes to PostgreSQL: one for many transactions, another one after whatever went wrong."""
 
+import asyncio
+
 import asyncpg
 import pytest
 from sqlalchemy import Connection, select, text, update
+from sqlalchemy.util import await_only
 
 from tellwire.errors import ConflictError, StoreUnavailableError
 from tellwire.store import postgres_connections
@@ -12,7 +15,7 @@ from tellwire.store.store import Store
 from tellwire.store.tables import revisions
 
 from .backends import POSTGRES, Backend
-from .rows import event_row, until
+from .rows import count_events, event_row, until
 from .test_postgres_at_once import Writer
 
 
@@ -25,6 +28,11 @@ def pid(connection: Connection) -> int:
     """Which of the server's processes this is: another one for each connection."""
     found: int = fetch(connection, "SELECT pg_backend_pid()")[0][0]
     return found
+
+
+async def refuse(*_: object, **__: object) -> None:
+    """A server that is not there."""
+    raise ConnectionRefusedError(111, "Connection refused")
 
 
 async def test_it_is_kept(store: PostgresStore) -> None:
@@ -97,13 +105,67 @@ async def test_one_that_is_lost_within_is_replaced(store: PostgresStore, second:
     assert await store.write(pid) != before
 
 
-async def test_it_is_closed_with_the_store(store: PostgresStore) -> None:
+async def test_they_are_closed_with_the_store(store: PostgresStore) -> None:
     """No connection stays behind."""
-    driver = await store._writer.driver()
+    drivers = [await store._writer.driver(), await store._publish_writer.driver()]
     await store.close()
-    assert driver.is_closed()
-    with pytest.raises(asyncpg.InterfaceError):
-        await driver.fetchval("SELECT 1")
+    for driver in drivers:
+        assert driver.is_closed()
+        with pytest.raises(asyncpg.InterfaceError):
+            await driver.fetchval("SELECT 1")
+
+
+async def test_what_is_published_waits_for_nothing_else(store: PostgresStore) -> None:
+    """Results, claims and changes are written on a connection of their own, and take as long as they take."""
+    publishing, recording = Writer(store, "publish"), Writer(store, "record")
+    let_go, begun = asyncio.Event(), asyncio.Event()
+
+    def take_long(connection: Connection) -> None:
+        fetch(connection, "SELECT 1")  # not in one statement
+        begun.set()
+        await_only(let_go.wait())
+
+    result = asyncio.create_task(recording.write(take_long))
+    async with asyncio.timeout(30):
+        await begun.wait()
+        await publishing.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))
+    assert not result.done()
+    assert await count_events(store) == 1
+    let_go.set()
+    await result
+
+
+@pytest.mark.parametrize("stage", ["publish", "record"])
+async def test_whoever_tries_to_write_waits_for_each(store: PostgresStore, stage: str) -> None:
+    """That one of the connections does not get on is seen, whichever it is."""
+    let_go, begun = asyncio.Event(), asyncio.Event()
+
+    def take_long(connection: Connection) -> None:
+        fetch(connection, "SELECT 1")  # not in one statement
+        begun.set()
+        await_only(let_go.wait())
+
+    busy = asyncio.create_task(Writer(store, stage).write(take_long))
+    async with asyncio.timeout(30):
+        await begun.wait()
+        trying = asyncio.create_task(store.try_writing())
+        await asyncio.wait([trying], timeout=0.2)
+        assert not trying.done()
+        let_go.set()
+        await asyncio.gather(busy, trying)
+
+
+@pytest.mark.parametrize("name", ["_writer", "_publish_writer"])
+async def test_whoever_tries_to_write_fails_with_each(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One that was lost and cannot be replaced is seen, whichever it is; and when it can be again."""
+    (await getattr(store, name).driver()).terminate()
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_connections, "connect", refuse)
+        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+            await store.try_writing()
+    await store.try_writing()
 
 
 async def test_it_is_used_while_it_writes(store: PostgresStore) -> None:
@@ -116,10 +178,7 @@ async def test_it_is_used_while_it_writes(store: PostgresStore) -> None:
 async def test_a_server_that_cannot_be_reached(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not begin was not written: nobody is told that its end is unknown."""
 
-    async def refuse(*_: object, **__: object) -> None:
-        raise ConnectionRefusedError(111, "Connection refused")
-
-    (await store._writer.driver()).terminate()
+    (await store._publish_writer.driver()).terminate()
     monkeypatch.setattr(postgres_connections, "connect", refuse)
     publishing = Writer(store, "publish")
     with pytest.raises(StoreUnavailableError, match="cannot be reached") as raised:

@@ -12,6 +12,7 @@ from tellwire.errors import ClosedError, ConflictError
 from tellwire.signing.vault import Vault
 from tellwire.store import tenants
 from tellwire.store.store import Store
+from tellwire.store.tables import revisions
 from tellwire.store.tables import tenants as tenant_table
 
 from .backends import Backend
@@ -242,3 +243,20 @@ async def test_a_closed_store_says_so(backend: Backend, vault: Vault, tmp_path: 
     await store.close()
     with pytest.raises(ClosedError):
         await store.write(lambda _: None)
+
+
+async def test_whoever_tries_to_write_does_write(store: Store) -> None:
+    """Each time anew, as only what changes something is written to the disk; and not where the store is closed."""
+
+    def written(connection: Connection) -> list[tuple[str, int]]:
+        found = select(revisions.c.name, revisions.c.value).where(revisions.c.name.startswith("readiness"))
+        return [(name, value) for name, value in connection.execute(found)]
+
+    for number in (1, 2, 3):
+        await store.try_writing()
+        found = await store.read(written)
+        assert found
+        assert {value for _, value in found} == {number}
+    await store.close()
+    with pytest.raises(ClosedError):
+        await store.try_writing()

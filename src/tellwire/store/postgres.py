@@ -1,4 +1,7 @@
-"""The store on PostgreSQL: many processes, one database; each writes in group commits of its own.
+"""The store on PostgreSQL: many processes, one database; each writes in group commits of its own, on two connections.
+
+One is for what is published, the other for all else, so that publishers do not wait for results and claims
+(docs/adr/0016-what-nobody-waits-for-takes-short-turns.md).
 
 Transactions are read committed. A change of the control plane holds the row of the revision counter until it commits,
 so that revisions become visible in their order; two processes that publish under one idempotency key meet at its
@@ -36,6 +39,7 @@ from .postgres_order import PostgresOrderStatements
 from .postgres_rollups import PostgresRollupStatements
 from .postgres_within import PostgresWithin
 from .postgres_writer import Writer
+from .probe import PUBLISHING, write_something
 from .roster import Roster, refresh
 from .rows import PoolUse
 
@@ -84,7 +88,8 @@ class PostgresStore:
             on_revision=self._follow,
         )
         self._commits: GroupCommit | None = None
-        self._alone = self._writing = False
+        self._alone = False
+        self._writing = 0
         self._chances: defaultdict[tuple[str, ...], Chances] = defaultdict(Chances)
 
     @property
@@ -100,9 +105,7 @@ class PostgresStore:
             StoreVersionError: the database was written by a newer Tellwire.
             SettingsError: its secrets were sealed with another key.
         """
-        engine = pool_of(self._url, 1, within_s=self._write_within_s, writes=True)
-        # We say BEGIN ourselves.
-        self._writer = Writer(engine.execution_options(isolation_level="AUTOCOMMIT"))
+        self._writer, self._publish_writer = self._new_writer(), self._new_writer()
         self._read_engine = pool_of(self._url, _READERS, within_s=self._read_within_s).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
@@ -110,7 +113,9 @@ class PostgresStore:
         try:
             with translated(self._name):
                 self._roster = await self._prepared()
-                self._commits = GroupCommit(self._commit_past_others, self._loop, telemetry=self._telemetry)
+                self._commits = self._gathered(self._writer)
+                self._publishes = self._gathered(self._publish_writer)
+                self._probes = self._publishes.register(_probe, settle, max_weight=50, stage="change")
                 # Control-plane changes come first in a batch: they are few, and the rest routes by them.
                 self._changes = self._commits.register(
                     self._run_changes, settle, max_weight=50, stage="change"
@@ -127,6 +132,7 @@ class PostgresStore:
             return
         await self._news.close()
         commits, self._commits = self._commits, None
+        await self._publishes.close()
         await commits.close()
         await self._disconnect()
 
@@ -149,6 +155,13 @@ class PostgresStore:
         self._changes.submit((change, future))
         return await future
 
+    async def try_writing(self) -> None:
+        """Write on both connections. Raises StoreError."""
+        self._opened()
+        published: asyncio.Future[None] = self._loop.create_future()
+        self._probes.submit((None, published))
+        await asyncio.gather(self.write(write_something), published)
+
     def batched(
         self,
         run: Run,
@@ -160,7 +173,10 @@ class PostgresStore:
         stage: str = "other",
     ) -> BatchedWrite:
         """Register a stage's hot write; call it after ``open``."""
-        return self._opened().register(run, done, max_weight, weigh, patient=patient, stage=stage)
+        commits = self._opened()
+        if stage == "publish":
+            commits = self._publishes
+        return commits.register(run, done, max_weight, weigh, patient=patient, stage=stage)
 
     def tell(self, telemetry: Telemetry) -> None:
         """Tell ``telemetry`` of each commit; call it before ``open``."""
@@ -170,7 +186,7 @@ class PostgresStore:
     def connections(self) -> tuple[PoolUse, ...]:
         """How many connections of each pool are in use."""
         self._opened()
-        return (PoolUse("write", int(self._writing), 1), use_of("read", self._read_engine))
+        return (PoolUse("write", self._writing, 2), use_of("read", self._read_engine))
 
     def roster_in(self, connection: Connection) -> Roster:
         """The control plane as this very transaction sees it."""
@@ -237,21 +253,29 @@ class PostgresStore:
     async def _disconnect(self) -> None:
         await self._news.close()
         await self._writer.close()
+        await self._publish_writer.close()
         await self._read_engine.dispose()
 
-    async def _commit_past_others(self, work: Work) -> list[list[Any]]:
-        self._writing = True
-        try:
-            outcomes = await self._commit_at_once(work)
-            return await self._commit_again_and_again(work) if outcomes is None else outcomes
-        finally:
-            self._writing = False
+    def _new_writer(self) -> Writer:
+        engine = pool_of(self._url, 1, within_s=self._write_within_s, writes=True)
+        return Writer(engine.execution_options(isolation_level="AUTOCOMMIT"))  # we say BEGIN ourselves
 
-    async def _commit_again_and_again(self, work: Work) -> list[list[Any]]:
+    def _gathered(self, writer: Writer) -> GroupCommit:
+        return GroupCommit(partial(self._commit_past_others, writer), self._loop, telemetry=self._telemetry)
+
+    async def _commit_past_others(self, writer: Writer, work: Work) -> list[list[Any]]:
+        self._writing += 1
+        try:
+            outcomes = await self._commit_at_once(writer, work)
+            return await self._commit_again_and_again(writer, work) if outcomes is None else outcomes
+        finally:
+            self._writing -= 1
+
+    async def _commit_again_and_again(self, writer: Writer, work: Work) -> list[list[Any]]:
         """Commit; where a transaction of another process was in the way, again in a new one."""
         for tries_left in reversed(range(_TRIES)):
             try:
-                return await self._commit(work)
+                return await self._commit(writer, work)
             except Exception as error:
                 if not collided(error):
                     raise
@@ -261,16 +285,16 @@ class PostgresStore:
                     ) from error
         raise AssertionError("the last try returns or raises")
 
-    async def _commit_at_once(self, work: Work) -> list[list[Any]] | None:
+    async def _commit_at_once(self, writer: Writer, work: Work) -> list[list[Any]] | None:
         """Commit in one statement, where that is worth a try; None where it cannot be: then nothing was written."""
         stages = tuple(write.stage for write, _ in work)
         if not _AT_ONCE.issuperset(stages) or not self._chances[stages].take():
             return None
-        outcomes = await self._try_at_once(work)
+        outcomes = await self._try_at_once(writer, work)
         self._chances[stages].went(well=outcomes is not None)
         return outcomes
 
-    async def _try_at_once(self, work: Work) -> list[list[Any]] | None:
+    async def _try_at_once(self, writer: Writer, work: Work) -> list[list[Any]] | None:
         gathered = AtOnce()
         try:
             outcomes = [write.run(gathered.stand_in, items) for write, items in work]
@@ -283,7 +307,7 @@ class PostgresStore:
             return None
         started = perf_counter()
         with translated(self._name):
-            revision = await self._write_at_once(*gathered.whole(notification))
+            revision = await self._write_at_once(writer, *gathered.whole(notification))
         if revision is None:
             return None
         took_s = perf_counter() - started
@@ -294,9 +318,9 @@ class PostgresStore:
             await self._follow(revision)
         return outcomes
 
-    async def _write_at_once(self, statement: str, values: list[Any]) -> int | None:
+    async def _write_at_once(self, writer: Writer, statement: str, values: list[Any]) -> int | None:
         """Run the one statement; gives the revision of the control plane, or None where it could not be done."""
-        driver = await self._writer.driver()
+        driver = await writer.driver()
         asked = self._clock.ask()
         try:
             row = await driver.fetchrow(statement, *values)
@@ -306,7 +330,7 @@ class PostgresStore:
             return None
         except BaseException as error:
             is_lost = lost(error)
-            await self._writer.let_go(lost=is_lost)
+            await writer.let_go(lost=is_lost)
             if collided(error):
                 return None
             # A server that only reads has done nothing.
@@ -318,10 +342,10 @@ class PostgresStore:
         self._clock.told(asked, row[1])
         return cast(int, row[0])
 
-    async def _commit(self, work: Work) -> list[list[Any]]:
+    async def _commit(self, writer: Writer, work: Work) -> list[list[Any]]:
         before = self._roster
         with translated(self._name):
-            outcomes, roster = await self._writer.run(partial(self._run, work))
+            outcomes, roster = await writer.run(partial(self._run, work))
         self._replace(before, roster)
         return outcomes
 
@@ -330,7 +354,8 @@ class PostgresStore:
         noted(connection)
         try:
             await_only(driver.execute("BEGIN"))
-            self._alone = sum(len(items) for _, items in work) == 1
+            if work[0][0] is self._changes:
+                self._alone = sum(len(items) for _, items in work) == 1
             outcomes = [write.run(connection, items) for write, items in work]
             roster = self.roster_in(connection)
             ready_ms = noted(connection)
@@ -385,3 +410,8 @@ async def stored_version_at(url: str) -> str | None:
                 return await connection.run_sync(stored_version)
     finally:
         await engine.dispose()
+
+
+def _probe(connection: Connection, items: list[Any]) -> list[None]:
+    write_something(connection, PUBLISHING)
+    return [None] * len(items)

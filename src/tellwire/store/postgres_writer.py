@@ -1,4 +1,4 @@
-"""The connection for all that a process writes to PostgreSQL: kept from one transaction to the next.
+"""A connection with which a process writes to PostgreSQL: kept from one transaction to the next.
 
 To take a connection from SQLAlchemy's pool and give it back costs three switches of stacks, a task and two turns of the
 event loop: a good part of what a lone event costs (docs/adr/0022-one-statement.md). One task writes, so that nobody
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Writer:
-    """The one connection that writes. Whoever uses it waits for the end of what the one before does with it."""
+    """One connection that writes. Whoever uses it waits for the end of what the one before does with it."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         """``engine``: a pool of one connection, which leaves BEGIN and COMMIT to us."""

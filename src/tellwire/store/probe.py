@@ -9,13 +9,15 @@ from sqlalchemy import Connection, extract, func, insert, select, update
 from .tables import revisions
 
 _NAME: Final = "readiness"
+PUBLISHING: Final = "readiness of publishing"
+"""Where that is written in another way than the rest: a row of its own, so that neither waits for the other."""
 
 
-def write_something(connection: Connection) -> None:
+def write_something(connection: Connection, name: str = _NAME) -> None:
     """Count, in a row that nobody reads. It must change: SQLite does not write what stands there already."""
-    count = update(revisions).where(revisions.c.name == _NAME).values(value=revisions.c.value + 1)
+    count = update(revisions).where(revisions.c.name == name).values(value=revisions.c.value + 1)
     if connection.execute(count).rowcount == 0:
-        connection.execute(insert(revisions).values(name=_NAME, value=1))
+        connection.execute(insert(revisions).values(name=name, value=1))
 
 
 def clock_ms(connection: Connection) -> int | None:

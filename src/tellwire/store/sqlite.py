@@ -37,6 +37,7 @@ from .group_commit import (
 from .key_check import check_key
 from .migrations.migrate import migrate
 from .news import note, noted
+from .probe import write_something
 from .roster import Roster, refresh
 from .rows import PoolUse
 from .sqlite_bell import Bell
@@ -155,6 +156,10 @@ class SqliteStore:
         future: asyncio.Future[T] = self._loop.create_future()
         self._changes.submit((change, future))
         return await future
+
+    async def try_writing(self) -> None:
+        """Write, as everything is written. Raises StoreError."""
+        await self.write(write_something)
 
     def batched(
         self,

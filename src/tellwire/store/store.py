@@ -36,6 +36,12 @@ class Store(Protocol):
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run ``change`` in a transaction; when this returns, it is durable. If it raises, nothing was changed."""
 
+    async def try_writing(self) -> None:
+        """Write, in every way in which this store writes: when this returns, what is published now can be stored.
+
+        Raises StoreError.
+        """
+
     def batched(
         self,
         run: Run,
