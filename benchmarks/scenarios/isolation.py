@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..at_rate import AtRate, at_rate
 from ..bodies import event_type, published
-from ..databases import TITLES
+from ..databases import TITLES, Database
 from ..full_speed import Full, full_speed
 from ..history import add_backlog, endpoints_of
 from ..processes import Child, free_port
@@ -60,19 +60,24 @@ def isolation(run: Run) -> Table:
     return Table("isolation", "Noisy neighbours", _COLUMNS, rows, notes)
 
 
+def _load(database: Database, backlog: int) -> None:
+    add_backlog(database, endpoints_of(database)[HEALTHY:], backlog)
+    database.tidy()  # else the kernel writes what was loaded half a minute later, and all who commit wait for that
+
+
 def _measured(run: Run, store: str, backlog: int) -> _Found:
     seconds = run.seconds(20, 4)
     here = run.folder("isolation")
     with run.database(store) as database, _sick(here) as sick, python_receiver(here) as receiver:
         make_endpoints(database, _healthy(receiver) + _neighbours(sick, backlog))
-        add_backlog(database, endpoints_of(database)[HEALTHY:], backlog)
+        _load(database, backlog)
         with server(database, here) as served:
             at_rate(served, receiver, _RATE, 2.0, lanes=HEALTHY)
             paced = at_rate(served, receiver, _RATE, seconds, lanes=HEALTHY)
     here = run.folder("isolation")
     with run.database(store) as database, _sick(here) as sick, fast_receiver(here) as receiver:
         make_endpoints(database, _healthy(receiver) + _neighbours(sick, backlog))
-        add_backlog(database, endpoints_of(database)[HEALTHY:], backlog)
+        _load(database, backlog)
         bodies = [published(1024, lane) for lane in range(HEALTHY)]
         with server(database, here, profile=run.asked.profile) as served:
             full = full_speed(served, here, "/v1/events", bodies, seconds)

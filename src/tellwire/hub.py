@@ -171,6 +171,7 @@ class Tellwire:
             fan_out=self._engine.fan_out if self._engine else None,
             expect=self._engine.expect if self._engine else None,
             claim_in=self._engine.claim_in if self._engine else None,
+            queued=self._engine.queued if self._engine else None,
             at_once=self._options.fan_out_at_once,
         )
         if self._engine:
@@ -403,7 +404,8 @@ class Tellwire:
         if engine is None:
             return None
         admission = engine.admission()
-        return Lease(engine.token(), now_ms + engine.lease_ms, admission.admit, admission.left)
+        until_ms = now_ms + engine.lease_ms
+        return Lease(engine.token(), until_ms, admission.admit, admission.left, admission.queued)
 
     def _check_url(self, url: str) -> None:
         check_url(url, self._options.egress, self.limits.url_chars)

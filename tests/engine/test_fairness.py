@@ -78,3 +78,19 @@ async def test_what_hangs_at_one_tenant_leaves_slots_to_others(url: str) -> None
         sick.let_go()
         assert await tellwire.drained()
         assert len(sick.bodies) == 20 * SICK
+
+
+async def test_another_process_comes_to_help_with_a_backlog(url: str) -> None:
+    """Who has more than its slots take is not left alone with it until the others look by themselves."""
+    options = Options(secret_key=KEY, egress=LOOPBACK, engine=EngineOptions(bounds=BOUNDS, grace_s=1))
+    async with AsyncExitStack() as stack:
+        held = await stack.enter_async_context(HeldReceiver(held=True))
+        first = await stack.enter_async_context(Tellwire(url, options))
+        await first.endpoints.create(held.url, events=["*"])
+        await stack.enter_async_context(Tellwire(url, options))
+        await first.publish_many([{"type": "flood.came", "data": {}}] * BACKLOG)
+        async with asyncio.timeout(5):
+            await held.met(2 * BOUNDS.per_endpoint)
+        held.let_go()
+        assert await first.drained()
+        assert len(set(held.ids)) == BACKLOG

@@ -9,7 +9,7 @@ disk is full. Each answer brings the server's time along, by which its process m
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, event
 from tellwire.errors import StoreError, StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store.group_commit import Work
+from tellwire.store.news import QUIET_MS
 from tellwire.store.postgres_connections import _TOLD
 from tellwire.store.roster import Roster
 from tellwire.store.rows import AttemptRow, ClaimedRow, DeliveryRows, EventRows, Outcome
@@ -118,10 +119,14 @@ class _Hot(SqliteHotStatements):
         if rows:
             self.effects.add("a publish")
 
-    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
+    def insert_deliveries(
+        self, connection: Connection, rows: DeliveryRows, quiet: Set[bytes] = frozenset()
+    ) -> None:
         super().insert_deliveries(connection, rows)
-        if any(row.lease_token is None for row in rows):
-            self.news = 0
+        for row in rows:
+            if row.lease_token is None:
+                told_ms = row.created_ms + QUIET_MS if row.endpoint_id in quiet else 0
+                self.news = told_ms if self.news is None else min(self.news, told_ms)
 
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], attempts: Sequence[AttemptRow]

@@ -18,6 +18,7 @@ from tellwire.errors import StoreUnavailableError
 from tellwire.model.delivery import State
 from tellwire.signing.vault import Vault
 from tellwire.store import postgres_connections, postgres_news, tenants
+from tellwire.store.news import QUIET_MS
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.rows import PageRow
 
@@ -54,6 +55,19 @@ async def test_what_is_given_back_or_left_to_others_is_told(store: PostgresStore
     await store.write(lambda connection: store.hot.insert_deliveries(connection, [row]))
     await store.write(lambda connection: store.hot.release(connection, [(raw(1), 7)]))
     await until(lambda: listener.told == [0, 0])
+
+
+async def test_what_one_fetches_itself_is_told_for_later(store: PostgresStore, listener: Listener) -> None:
+    """Others come to help, but not for each; what else is left in the same transaction is told at once."""
+    mine, other = [await add_endpoint(store, Vault(KEY), number) for number in (1, 2)]
+    await until(lambda: listener.told == [0, 0])
+    await store.write(lambda connection: store.hot.insert_events(connection, [event_row(1), event_row(2)]))
+    rows = [delivery_row(1, 1, mine), delivery_row(2, 2, mine, due=NOW + 9_000)]
+    await store.write(lambda connection: store.hot.insert_deliveries(connection, rows, {mine}))
+    await until(lambda: listener.told == [0, 0, NOW + QUIET_MS])
+    rows = [delivery_row(3, 1, mine), delivery_row(4, 1, other)]
+    await store.write(lambda connection: store.hot.insert_deliveries(connection, rows, {mine}))
+    await until(lambda: listener.told == [0, 0, NOW + QUIET_MS, 0])
 
 
 async def test_what_one_tells_itself_is_no_news(store: PostgresStore, listener: Listener) -> None:

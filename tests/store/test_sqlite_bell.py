@@ -96,7 +96,7 @@ def _ignore(_items: object, _outcomes: object) -> None:
 async def test_what_is_nobody_elses_business_does_not_ring(
     both: tuple[SqliteStore, Heard], vault: Vault, tmp_path: Path
 ) -> None:
-    """A delivery that is born claimed, and one that is due later, let the others sleep."""
+    """A delivery that is born claimed, one that is due later, and what is fetched here let the others sleep."""
     writes, listens = both
     endpoint = await add_endpoint(writes, vault, 1)
     await listens.hears()
@@ -108,11 +108,13 @@ async def test_what_is_nobody_elses_business_does_not_ring(
     listener.setblocking(False)
     leased = delivery_row(10, 11, endpoint)._replace(lease_token=7, lease_until_ms=NOW + 9_000)
     later = delivery_row(12, 13, endpoint, due=NOW + 9_000)
+    fetched = delivery_row(14, 13, endpoint)
     done = asyncio.Event()
 
     def insert(connection: object) -> None:
         writes.hot.insert_events(connection, [event_row(11), event_row(13)])  # type: ignore[arg-type]
         writes.hot.insert_deliveries(connection, [leased, later])  # type: ignore[arg-type]
+        writes.hot.insert_deliveries(connection, [fetched], {endpoint})  # type: ignore[arg-type]
         done.set()
 
     hot.submit(insert)

@@ -21,6 +21,8 @@ class Admission:
         self._owns = owns
         self.left: set[bytes] = set()
         """Lanes that are to be taken first: the claimer does that."""
+        self.queued: set[bytes] = set()
+        """Lanes with a backlog that this process comes to fetch, and this behind it."""
         self._promised: dict[bytes, int] = {}
         self._total = 0
 
@@ -38,6 +40,7 @@ class Admission:
         promised = self._promised.get(endpoint_id, 0)
         if (lane.backlog and lane.held) or self._lanes.room(lane, self._total - promised) <= promised:
             lane.backlog = True
+            self.queued.add(endpoint_id)
             return False
         self._promised[endpoint_id] = promised + 1
         self._total += 1

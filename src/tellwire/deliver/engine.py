@@ -314,6 +314,12 @@ class Engine:
         for endpoint_id in endpoint_ids:
             self._claimer.expect(endpoint_id, now_ms)
 
+    def queued(self, endpoint_ids: Iterable[bytes]) -> None:
+        """What stands behind the backlogs of these lanes is durable. Who claimed in them may not have seen it yet."""
+        for endpoint_id in endpoint_ids:
+            if not self._lanes[endpoint_id].backlog:
+                self._claimer.supply(endpoint_id)
+
     def _announced(self, endpoint_ids: set[bytes], paged: bool) -> None:
         self.claim_in(endpoint_ids)
         if paged:

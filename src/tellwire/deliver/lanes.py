@@ -71,7 +71,7 @@ class Lanes:
         yielding: Yielding | None = None,
     ) -> None:
         """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through. ``yielding``
-        says how many slots lanes that are behind may use; by default all."""
+        says what lanes that are behind may do; by default all they can."""
         self._bounds = bounds
         self._start = start
         self._clock = clock
@@ -203,7 +203,8 @@ class Lanes:
         """Hold a claim: let it wait for a slot, or start it at once. Those that follow it are held, but not started."""
         lane = self[claim.endpoint_id]
         if self._yielding is not None and not _is_behind(lane):
-            self._yielding.others()
+            # What is sent again had a time of its own to wait for, and may be claimed somewhat after that.
+            self._yielding.others(None if claim.attempt_count else self._clock.now_ms() - claim.due_ms)
         self.hold(lane, claim)
         lane.waiting.append(claim)
         self._fill(lane)
@@ -250,6 +251,8 @@ class Lanes:
         lane's."""
         if lane.unsent:
             lane.unsent.discard(claim)
+        if self._yielding is not None and self._yielding.rest_s and _is_behind(lane):
+            self._rest(lane, self._yielding.rest_s)
         may_go_on = (
             not self._turns.others_wait(lane)
             and lane.waiting
@@ -336,9 +339,19 @@ class Lanes:
         allowed = lane.limit.allowed
         if self._yielding is None or not _is_behind(lane):
             return allowed
-        return self._yielding.slots(allowed)
+        return min(self._yielding.slots(allowed), allowed - lane.resting)
+
+    def _rest(self, lane: Lane, rest_s: float) -> None:
+        lane.resting += 1
+        asyncio.get_running_loop().call_later(rest_s, self._rested, lane)
+
+    def _rested(self, lane: Lane) -> None:
+        lane.resting -= 1
+        self._fill(lane)
 
     def _next(self, lane: Lane) -> Claim:
+        if self._yielding is not None and _is_behind(lane):
+            self._yielding.begun()
         claim = lane.waiting.popleft()
         if lane.bucket is not None:
             lane.unsent.add(claim)

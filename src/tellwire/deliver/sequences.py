@@ -125,7 +125,7 @@ class Pass:
         now_ms, sequences = self.now_ms, self._sequences
         if self._left <= 0 or room <= 0:
             return Look(ready_ms=now_ms if room > 0 else None, cut=room <= 0)
-        scan = sequences.scans.pop(endpoint.id, None) or Scan(now_ms)
+        scan = sequences.scans.setdefault(endpoint.id, Scan(now_ms))  # so that it hears what comes meanwhile
         heads = sequences.statements.heads(connection, endpoint.id, after=scan.after, most=_HEADS_PER_LOOK)
         self._left -= len(heads)
         blockers = [head.blocker for head in heads if head.blocker is not None]
@@ -145,12 +145,11 @@ class Pass:
             if not look.count and look.ready_ms is None:  # somebody else claims all of these
                 look.ready_ms = now_ms
             scan.after = able[room - 1].sequence
-            sequences.scans[endpoint.id] = scan
         elif len(heads) == _HEADS_PER_LOOK:
             look.ready_ms = now_ms
             scan.after = heads[-1].sequence
-            sequences.scans[endpoint.id] = scan
         else:
+            del sequences.scans[endpoint.id]
             look.ready_ms = scan.again_ms(now_ms)
         return look
 

@@ -9,7 +9,7 @@ in the background (``deliver.fanner``).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
@@ -51,13 +51,15 @@ Admit = Callable[[LiveEndpoint], bool]
 class Lease(msgspec.Struct, frozen=True):
     """The lease under which deliveries of this transaction are born claimed.
 
-    ``left`` has, in the end, the lanes in which the claimer is to look for what was not.
+    ``left`` has, in the end, the lanes in which the claimer is to look for what was not, and ``queued`` those in which
+    it stands behind what this process has yet to claim, and will come to.
     """
 
     token: int
     until_ms: int
     admit: Admit
     left: set[bytes] = msgspec.field(default_factory=set)
+    queued: set[bytes] = msgspec.field(default_factory=set)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -101,6 +103,7 @@ class Fanout:
         self._new_id = new_id
         self._lease = lease
         self._at_once = at_once
+        self._quiet: set[bytes] = set()
         self._pools: dict[str, Meter] = {}
 
     @property
@@ -116,6 +119,11 @@ class Fanout:
         if not self.ordered_rows:
             return self.delivery_rows
         return [*(OrderedDeliveryRow(*row, None) for row in self.delivery_rows), *self.ordered_rows]
+
+    @property
+    def quiet(self) -> Set[bytes]:
+        """Endpoints whose deliveries others need not hear of at once: this process comes for them, or nobody may."""
+        return self._quiet | self._lease.queued if self._lease is not None else self._quiet
 
     def accept(self, batch: Sequence[NewEvent], *, listed: bool) -> Accepted | TellwireError:
         """Accept all events of one ``publish`` call, or none: then the error says which was wrong.
@@ -218,7 +226,7 @@ class Fanout:
                     continue
                 delivery_id = self._new_id()
                 token = until_ms = None
-                if lease is not None and endpoint.state is EndpointState.ENABLED and lease.admit(endpoint):
+                if lease is not None and self._is_admitted(endpoint, lease):
                     token, until_ms = lease.token, lease.until_ms
                     accepted.claims.append(
                         Claim(
@@ -276,6 +284,12 @@ class Fanout:
         full = targets > _FEW and len(self.delivery_rows) + targets > _FULL
         return full or targets > self._at_once
 
+    def _is_admitted(self, endpoint: LiveEndpoint, lease: Lease) -> bool:
+        if endpoint.state is EndpointState.ENABLED:
+            return lease.admit(endpoint)
+        self._quiet.add(endpoint.id)
+        return False
+
     def _stands_in_line(self, event_id: bytes, event: NewEvent, endpoint: LiveEndpoint, due_ms: int) -> bool:
         """Let the event stand in its sequence at the endpoint, if it has one there. It is never born claimed."""
         sequence = sequence_of(endpoint.order, event.ordering_key)
@@ -286,6 +300,8 @@ class Fanout:
             id = moved_to(id, due_ms)  # until then nothing is to wait for it
         elif self._lease is not None:
             self._lease.left.add(endpoint.id)
+            if not endpoint.exclusive:
+                self._quiet.add(endpoint.id)
         self.ordered_rows.append(
             OrderedDeliveryRow(
                 endpoint.place_of(id), event_id, endpoint.id, "schedule", due_ms, None, None, now_ms, sequence

@@ -48,13 +48,15 @@ class Publisher:
         fan_out: Callable[[], None] | None = None,
         expect: Callable[[int], None] | None = None,
         claim_in: Callable[[Iterable[bytes]], None] | None = None,
+        queued: Callable[[Iterable[bytes]], None] | None = None,
         at_once: int = AT_ONCE,
     ) -> None:
         """``lease(now_ms)`` and the callbacks come from the engine of this process, where it has one.
 
         ``expect`` is told from when on something of what was published is due that is not due yet.
         ``fan_out`` is called when there are pages of wide events: those for more endpoints than ``at_once``;
-        ``claim_in`` with the lanes that have something for the claimer.
+        ``claim_in`` with the lanes that have something for the claimer, ``queued`` with those in which it stands behind
+        their backlog.
         """
         self._store = store
         self._clock = clock
@@ -67,9 +69,11 @@ class Publisher:
         self._expect = expect
         self._at_once = at_once
         self._claim_in = claim_in
+        self._queued = queued
         self._paged = False
         self._later_ms: int | None = None
         self._left: set[bytes] = set()
+        self._behind: set[bytes] = set()
         self._loop = asyncio.get_running_loop()
         self._write = store.batched(
             self._accept,
@@ -114,18 +118,19 @@ class Publisher:
         self._store.hot.insert_events(connection, fanout.event_rows)
         if fanout.timed_rows:
             self._store.hot.insert_events(connection, fanout.timed_rows)
-        self._store.hot.insert_deliveries(connection, fanout.delivery_rows)
+        self._store.hot.insert_deliveries(connection, fanout.delivery_rows, fanout.quiet)
         if fanout.ordered_rows:
             in_line = put_in_line(self._store.in_order, connection, fanout.ordered_rows)
-            self._store.hot.insert_deliveries(connection, in_line)
+            self._store.hot.insert_deliveries(connection, in_line, fanout.quiet)
         if fanout.page_rows:
             self._store.hot.insert_pages(connection, fanout.page_rows)
             self._paged = True
         if fanout.later_ms is not None:
             later_ms = self._later_ms
             self._later_ms = fanout.later_ms if later_ms is None else min(later_ms, fanout.later_ms)
-        if lease is not None and lease.left:
-            self._left.update(lease.left)
+        if lease is not None:
+            self._left |= lease.left
+            self._behind |= lease.queued
         return outcomes
 
     def _acknowledge(self, calls: list[_Call], outcomes: list[Any]) -> None:
@@ -147,6 +152,9 @@ class Publisher:
         if self._left and self._claim_in is not None:
             self._claim_in(self._left)
             self._left = set()
+        if self._behind and self._queued is not None:
+            self._queued(self._behind)
+            self._behind = set()
         if self._paged and self._fan_out is not None:
             self._paged = False
             self._fan_out()

@@ -4,7 +4,7 @@ Each statement takes a whole batch as one array a column (``unnest``), so that i
 plans it once. They go to asyncpg directly: SQLAlchemy's own way costs more than the statement does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, cast
 
 import asyncpg
@@ -13,7 +13,7 @@ from sqlalchemy.util import await_only
 
 from tellwire.model.delivery import EXPIRED, State
 
-from .news import note
+from .news import QUIET_MS, note
 from .postgres_at_once import gatherer_of
 from .postgres_clock import ServerClock
 from .rows import (
@@ -53,15 +53,21 @@ class PostgresHotStatements:
         statement = _INSERT_TIMED_EVENTS if isinstance(rows[0], TimedEventRow) else _INSERT_EVENTS
         store(connection, statement, *columns(rows))
 
-    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
+    def insert_deliveries(
+        self, connection: Connection, rows: DeliveryRows, quiet: Set[bytes] = frozenset()
+    ) -> None:
         """Store deliveries; those with a lease are born claimed."""
         if rows:
             in_order = isinstance(rows[0], OrderedDeliveryRow)
             store(connection, _INSERT_ORDERED if in_order else _INSERT_DELIVERIES, *columns(rows))
-            left = [row for row in rows if row.lease_token is None]
-            if left:
-                due_ms = min(row.due_ms for row in left)
-                note(connection, due_ms if due_ms > left[0].created_ms else 0)
+            told_ms = [
+                row.due_ms + QUIET_MS if row.endpoint_id in quiet else row.due_ms
+                for row in rows
+                if row.lease_token is None
+            ]
+            if told_ms:
+                first_ms = min(told_ms)
+                note(connection, first_ms if first_ms > rows[0].created_ms else 0)
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""

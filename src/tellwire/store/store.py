@@ -1,6 +1,6 @@
 """What every store promises. One conformance suite (tests/store) holds each of them to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -99,8 +99,12 @@ class HotStatements(Protocol):
     def insert_events(self, connection: Connection, rows: EventRows) -> None:
         """Store events."""
 
-    def insert_deliveries(self, connection: Connection, rows: DeliveryRows) -> None:
-        """Store deliveries; those with a lease are born claimed."""
+    def insert_deliveries(
+        self, connection: Connection, rows: DeliveryRows, quiet: Set[bytes] = frozenset()
+    ) -> None:
+        """Store deliveries; those with a lease are born claimed, and others hear of those without: at once, but for
+        the endpoints of ``quiet``, whose deliveries this process fetches itself, or nobody may: ``QUIET_MS`` later.
+        """
 
     def insert_pages(self, connection: Connection, rows: Sequence[PageRow]) -> None:
         """Store what is to be fanned out in the background."""

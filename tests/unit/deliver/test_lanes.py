@@ -208,6 +208,7 @@ def test_a_transaction_is_admitted_as_many_as_there_is_room_for() -> None:
         promised = [admission.admit(endpoint(lane)) for _ in range(100)]
         assert promised.count(True) == (10 if lane == 0 else 2)
         assert lanes[lane_id(lane)].backlog
+        assert lane_id(lane) in admission.queued
 
 
 def test_an_exclusive_lane_admits_only_where_it_is_owned() -> None:
@@ -220,6 +221,7 @@ def test_an_exclusive_lane_admits_only_where_it_is_owned() -> None:
     assert owner.admit(limited)
     assert owner.left == set()
     assert owner.admit(endpoint(2))
+    assert stranger.queued == owner.queued == set()
 
 
 def test_an_endpoint_has_as_many_slots_as_its_settings_say() -> None:

@@ -10,24 +10,31 @@ from tellwire.model.endpoint import EndpointState
 from tellwire.model.event import NewEvent
 from tellwire.model.subscription import Subscription
 from tellwire.policy.subscribing import compile_subscriptions
-from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout, fingerprint
+from tellwire.publish.fanout import AT_ONCE, Accepted, Fanout, Lease, fingerprint
 from tellwire.store.roster import LiveEndpoint, LiveTenant, Roster
 
 NOW = 1_700_000_000_000
 
 
-def fanout_to(endpoints: int, *, order: str | None = None) -> Fanout:
+def fanout_to(
+    endpoints: int,
+    *,
+    order: str | None = None,
+    lease: Lease | None = None,
+    state: EndpointState = EndpointState.ENABLED,
+    exclusive: bool = False,
+) -> Fanout:
     """A transaction that publishes to so many endpoints."""
     new_id = IdMaker(lambda: NOW)
     wants = compile_subscriptions([Subscription(("*",))])
     live = {
         id: LiveEndpoint(
-            id, "ep", "default", "https://a.example", wants, EndpointState.ENABLED, {}, (), order=order
+            id, "ep", "default", "https://a.example", wants, state, {}, (), exclusive=exclusive, order=order
         )
         for id in (new_id() for _ in range(endpoints))
     }
     roster = Roster(1, {"default": LiveTenant(0)}).with_changes(2, {}, live, {})
-    return Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=None)
+    return Fanout(roster, {}, now_ms=NOW, new_id=new_id, lease=lease)
 
 
 def fanned_out(endpoints: int, events: int, *, order: str | None = None, key: str | None = None) -> Fanout:
@@ -77,6 +84,28 @@ def test_what_has_no_order_waits_for_nobody(order: str | None, key: str | None) 
     """Without an order a key means nothing, and an order by key means nothing to an event without one."""
     fanout = fanned_out(1, 2, order=order, key=key)
     assert (len(fanout.delivery_rows), fanout.ordered_rows) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "order", "exclusive", "quiet"),
+    [
+        (EndpointState.PAUSED, None, False, True),
+        (EndpointState.ENABLED, None, False, False),
+        (EndpointState.ENABLED, "endpoint", False, True),
+        (EndpointState.ENABLED, "endpoint", True, False),
+    ],
+)
+def test_others_need_not_hear_at_once_of_what_is_fetched_here_or_by_nobody(
+    state: EndpointState, order: str | None, exclusive: bool, quiet: bool
+) -> None:
+    """What stands in line is claimed here as soon as it may be, and what waits at a paused endpoint by nobody. Whether
+    the backlog of a lane is, the lanes say; and a lane that is one process's alone may be another's."""
+    lease = Lease(7, NOW + 60_000, lambda endpoint: False)
+    fanout = fanout_to(1, order=order, lease=lease, state=state, exclusive=exclusive)
+    fanout.accept([NewEvent("a.b", b"{}")], listed=True)
+    rows = fanout.all_deliveries
+    assert [row.lease_token for row in rows] == [None]
+    assert fanout.quiet == ({rows[0].endpoint_id} if quiet else set())
 
 
 def test_an_ordering_key_is_part_of_what_an_idempotency_key_stands_for() -> None:
