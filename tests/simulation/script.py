@@ -47,7 +47,8 @@ def changes_of_order(seed: int) -> list[tuple[float, Step]]:
     for _ in range(chance.randint(1, 4)):
         at_s = chance.uniform(5, ROUGH_S)
         changed_s = at_s + chance.uniform(0, 8)
-        found += [(at_s, publish_a_line), (changed_s, change_order), (changed_s + 5, publish_a_line)]
+        found += [(at_s, publish_a_line), (changed_s, change_order)]
+        found += [(changed_s + later_s, publish_a_line) for later_s in (1, 2, 5)]
         if rearranges_in_pages(seed):
             found += [(max(changed_s - chance.uniform(0, 3), 1), publish_a_line) for _ in range(3)]
             found += [(changed_s + chance.uniform(0, 0.3), publish) for _ in range(chance.randint(2, 5))]

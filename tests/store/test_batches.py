@@ -1,5 +1,6 @@
 """Deliveries of one batch: sealed together, found together, until they leave it."""
 
+from collections import Counter
 from functools import partial
 
 import msgspec
@@ -180,6 +181,23 @@ async def test_a_run_ends_where_a_batch_begins_or_ends(store: Store, vault: Vaul
     assert await claimed_in_line(store, endpoint, now=later) == [[13]]
 
 
+async def test_of_what_stands_in_line_only_what_is_due_is_counted(store: Store, vault: Vault) -> None:
+    """What was published after a look began is due after it: it cannot be claimed in it, so it fills no batch."""
+    endpoint, later = await add_endpoint(store, vault, 1), NOW + 5
+    await add(
+        store, [in_order(n, endpoint, name) for n, name in {10: "=a", 11: "=b", 12: "=a", 13: "=c"}.items()]
+    )
+    await add(store, [in_order(n, endpoint, "=a", due=later) for n in (14, 15)])
+
+    async def counted(now_ms: int, most: int = 10) -> Counter[str]:
+        lines = ["=a", "=c", "=x"]
+        return await store.read(lambda c: batches.count_waiting(c, endpoint, lines, most, now_ms=now_ms))
+
+    assert await counted(later - 1) == {"=a": 2, "=c": 1}
+    assert await counted(later) == {"=a": 4, "=c": 1}
+    assert (await counted(later, most=3)).total() == 3
+
+
 async def test_a_batch_in_line_is_found_by_the_heads_that_it_has(store: Store, vault: Vault) -> None:
     """In all its lines, where nothing else stands before it."""
     endpoint = await add_endpoint(store, vault, 1)
@@ -193,6 +211,4 @@ async def test_a_batch_in_line_is_found_by_the_heads_that_it_has(store: Store, v
         ("=b", raw(11), FIRST),
     ]
     assert await store.read(lambda c: batches.heads_of(c, endpoint, [])) == []
-    counted = await store.read(lambda c: batches.count_waiting(c, endpoint, ["=a", "=c", "=x"], 10))
-    assert counted == {"=a": 2, "=c": 2}
     assert await rest(store, endpoint, FIRST, now=LEASE + 60_000) == []  # it stands in line

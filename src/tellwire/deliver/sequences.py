@@ -199,7 +199,8 @@ class Pass:
         fresh = [head for head in heads if head.id not in batch_of]
         if not fresh:
             return look
-        waiting = batches.count_waiting(connection, endpoint_id, [head.sequence for head in fresh], room)
+        lines = [head.sequence for head in fresh]
+        waiting = batches.count_waiting(connection, endpoint_id, lines, room, now_ms=self.now_ms)
         left = waiting.total()
         ripe_ms = min(head.ready_ms for head in fresh) + int(batch.max_wait_s * 1000)
         if ripe_ms > self.now_ms:  # only what fills batches

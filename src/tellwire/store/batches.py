@@ -123,10 +123,13 @@ def heads_of(
 
 
 def count_waiting(
-    connection: Connection, endpoint_id: bytes, sequences: Collection[str], most: int
+    connection: Connection, endpoint_id: bytes, sequences: Collection[str], most: int, *, now_ms: int
 ) -> Counter[str]:
-    """How many deliveries stand in each of these sequences, up to ``most`` together."""
+    """How many deliveries of each of these sequences may be claimed at ``now_ms``, up to ``most`` together."""
     standing = select(deliveries.c.sequence).where(
-        text(_STANDING), deliveries.c.endpoint_id == endpoint_id, deliveries.c.sequence.in_(sequences)
+        text(_STANDING),
+        deliveries.c.endpoint_id == endpoint_id,
+        deliveries.c.sequence.in_(sequences),
+        ready_ms <= now_ms,
     )
     return Counter(connection.execute(standing.limit(most)).scalars())
