@@ -121,7 +121,7 @@ def _set_up(run: Run) -> dict[str, str]:
         "receiver": f"{fast_receiver_name()}; for latencies Python (httptools on uvloop)",
         "load": f"{load_name()}; for latencies Python, open loop",
         "server": f"{started_by}{' under cProfile (slower)' if profiled else ''}, log lines as JSON in a file; "
-        "SQLite with synchronous=FULL",
+        "SQLite synced before it acknowledges",
     }
     if POSTGRES in run.asked.stores:
         found["database"] = run.postgres.facts()

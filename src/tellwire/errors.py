@@ -142,8 +142,8 @@ class StoreUnavailableError(StoreError):
     """The database cannot be reached or written right now (locked, disk full, gone); nothing was stored.
 
     Worth trying again: the HTTP API answers 503 with ``Retry-After``. ``outcome_unknown`` is true where the connection
-    to PostgreSQL was lost at the very COMMIT: then it was stored or was not, and an idempotency key makes trying again
-    safe.
+    to PostgreSQL was lost at the very COMMIT, or the disk under SQLite failed to keep it: then it was stored or was
+    not, and an idempotency key makes trying again safe.
     """
 
     def __init__(self, detail: str, *, outcome_unknown: bool = False) -> None:

@@ -146,7 +146,8 @@ def _unavailable(error: Exception, request_id: str) -> Problem:
     detail = "the database cannot be used right now; nothing was stored, try again"
     if unknown:
         detail = (
-            "the connection to the database was lost while it was writing: it is not known whether this was stored; "
+            "the connection to the database was lost, or its disk failed, while it was writing: "
+            "it is not known whether this was stored; "
             "try again with an idempotency key"
         )
     headers = {"retry-after": str(RETRY_AFTER_S)}

@@ -86,13 +86,11 @@ def too_deep(text: bytes, value: object, max_depth: int) -> bool:
     """Whether JSON nests more than ``max_depth`` objects and arrays; ``value`` is what ``parse`` made of ``text``.
 
     No recursion: one level after the other, and only as long as the brackets that are left could nest too deep.
-    Brackets inside strings count as well, which only makes it look further. Of two neighbours at most one lies on the
-    way to what is deepest, so that an array of many objects is not walked through for their number alone; a ``},{`` in
-    a string takes back only the bracket that was counted there. Other arrays are walked through, but none of
-    the flat objects in them is.
+    Brackets inside strings count as well, which only makes it look further. An array of many flat objects is looked
+    through, but none of the objects in it.
     """
     left = _how_many(b"{", text) + _how_many(b"[", text)
-    if left <= max_depth or left - text.count(b"},{") <= max_depth:
+    if left <= max_depth:
         return False
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for depth in range(1, max_depth + 1):

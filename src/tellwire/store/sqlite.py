@@ -1,8 +1,8 @@
 """The store on SQLite: one file, one writing connection with group commit, readers beside it.
 
-Write-ahead log and ``synchronous=FULL``: a commit that returned survives the loss of power. The few statements of the
-hot path run on the event loop, one after the other; a thread commits them (the fsync), waits where another process
-holds the lock, and makes changes of any length. Reads run in a few threads on connections of their own.
+What is told to be committed is in the write-ahead log, and that is synced (``sqlite_sync``): it survives the loss of
+power. The few statements of the hot path run on the event loop, one after the other; what may take long, a sync or a
+change of any length, is left to a thread. Reads run in a few threads on connections of their own.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -24,6 +23,7 @@ from tellwire.signing.vault import Vault
 from tellwire.telemetry import Telemetry
 
 from .group_commit import (
+    BUSY_ITEMS,
     LINGER_S,
     BatchedWrite,
     Done,
@@ -46,14 +46,12 @@ from .sqlite_hot import SqliteHotStatements, driver_of
 from .sqlite_log import Log, copy_rest
 from .sqlite_order import SqliteOrderStatements
 from .sqlite_rollups import SqliteRollupStatements
+from .sqlite_sync import LogSync
 from .sqlite_within import SqliteWithin
 
 T = TypeVar("T")
 
 _LOOK_EVERY_S = 0.25
-_QUICK_COMMIT_S = 0.002
-_STALLED_COMMIT_S = 0.010
-"""A commit that took longer counts as one that took so long: the disk may have stalled for once."""
 _ASK_AGAIN_S = 0.001
 """How often who wants to write asks whether the other process has ended; measured: docs/adr/0018. uvloop counts in
 milliseconds, and takes half of one for none."""
@@ -85,13 +83,14 @@ class SqliteStore:
         self._inline = inline
         self._lock_wait_s = lock_wait_s
         self._telemetry = Telemetry()
-        self._commit_s = 0.0  # how long commits take at present, smoothed: a single slow one is nothing
         self._roster = Roster()
         self._on_change = on_change
         self._data_version = -1
+        self._shared = False  # another process writes, too, and uses the cores
         self._looking: asyncio.Task[None] | None = None
         self._bell = Bell(path)
         self._log: Log | None = None
+        self._sync: LogSync | None = None
         self._commits: GroupCommit | None = None
 
     @property
@@ -137,6 +136,8 @@ class SqliteStore:
         self._bell.close()
         if self._log is not None:
             self._log.close()
+        if self._sync is not None:
+            self._sync.close()
         self._readers.shutdown(wait=True)
         self._writer.shutdown(wait=True)
         self._connection.close()
@@ -192,7 +193,8 @@ class SqliteStore:
         while True:
             await self._bell.rung(_LOOK_EVERY_S)
             try:
-                if await self.write(self._look):
+                self._shared = await self.write(self._look)
+                if self._shared:
                     on_change()
             except Exception as error:  # whoever uses the database hears of it
                 _log.debug("not up to date: %r", error)
@@ -227,7 +229,10 @@ class SqliteStore:
                 # How to undo a statement of many rows is noted, in a new file for each transaction unless we say so.
                 # Migrations, which may sort millions of rows for an index, have their files.
                 driver.execute("PRAGMA temp_store = MEMORY")
-                if self._log is not None:  # what it copies, no commit is to copy, unless it does not keep up
+                if self._log is not None:
+                    self._sync = LogSync(self._path, self._aside)
+                    driver.execute("PRAGMA synchronous = NORMAL")
+                    # What is copied beside the writing, no commit is to copy, unless that does not keep up.
                     driver.execute(f"PRAGMA wal_autocheckpoint = {2 * LOG_PAGES}")
         except BaseException:
             self._write_engine.dispose()
@@ -256,6 +261,8 @@ class SqliteStore:
         driver = driver_of(self._connection)
         with translated(self._path):
             try:
+                if self._sync is not None:
+                    await self._sync.settle(driver)
                 await self._begin(driver)
                 outcomes: list[list[Any]] = []
                 for write, items in work:
@@ -263,7 +270,7 @@ class SqliteStore:
                     outcomes.append(await self._aside(run) if write is self._changes else run())
                 roster = self.roster_in(self._connection)
                 left_ms = noted(self._connection)
-                await self._end(driver)
+                driver.execute("COMMIT")
             except BaseException:
                 if driver.in_transaction:  # a full disk may have ended it already
                     driver.execute("ROLLBACK")
@@ -274,6 +281,9 @@ class SqliteStore:
         self._roster = roster
         if left_ms == 0:
             self._bell.ring()
+        if self._sync is not None:
+            many = sum(len(items) for _, items in work) >= BUSY_ITEMS
+            await self._sync.harden(beside=many and not self._shared)
         if self._log is not None and self._log.leaves_a_rest():
             with suppress(sqlite3.Error):  # what is committed is committed; the next commits hear of the disk
                 await self._aside(partial(copy_rest, driver))
@@ -293,19 +303,6 @@ class SqliteStore:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._loop.time() >= gives_up_at:
                     raise
             await asyncio.sleep(_ASK_AGAIN_S)
-
-    async def _end(self, driver: sqlite3.Connection) -> None:
-        """Commit. Where the disk has been quick, handing the fsync to a thread would take longer than the fsync."""
-        if self._commit_s >= _QUICK_COMMIT_S:
-            self._commit_s *= (
-                0.95  # in the end one is tried here again: a thread's time says little of the disk's
-            )
-            await self._aside(partial(driver.execute, "COMMIT"))
-            return
-        started = monotonic()
-        driver.execute("COMMIT")
-        took_s = min(monotonic() - started, _STALLED_COMMIT_S)
-        self._commit_s += 0.1 * (took_s - self._commit_s)
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         # Savepoints by hand: SQLAlchemy's cost more than most changes do.
