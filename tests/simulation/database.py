@@ -301,13 +301,13 @@ class SharedStore(SqliteStore):
             return outcomes
         raise StoreUnavailableError(f"other transactions were in the way {_TRIES} times")
 
-    async def _end(self, driver: sqlite3.Connection) -> None:
+    def _end(self, driver: sqlite3.Connection) -> None:
         if self._collides:
             raise _CollidedError
         if self._client.has(Trouble.FULL):
             self._client.count("disk full")
             raise sqlite3.OperationalError("database or disk is full")
-        await super()._end(driver)
+        super()._end(driver)
 
     def _revision(self) -> int:
         """That of the control plane, as committed (not by SQLAlchemy, which takes most of a simulation's time)."""

@@ -270,7 +270,7 @@ class SqliteStore:
                     outcomes.append(await self._aside(run) if write is self._changes else run())
                 roster = self.roster_in(self._connection)
                 left_ms = noted(self._connection)
-                driver.execute("COMMIT")
+                self._end(driver)
             except BaseException:
                 if driver.in_transaction:  # a full disk may have ended it already
                     driver.execute("ROLLBACK")
@@ -303,6 +303,10 @@ class SqliteStore:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._loop.time() >= gives_up_at:
                     raise
             await asyncio.sleep(_ASK_AGAIN_S)
+
+    def _end(self, driver: sqlite3.Connection) -> None:
+        """Commit: what was changed is in the log then, and the lock free."""
+        driver.execute("COMMIT")
 
     def _run_changes(self, connection: Connection, items: list[Any]) -> list[Any]:
         # Savepoints by hand: SQLAlchemy's cost more than most changes do.
