@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,25 @@ async def test_fewer_events_go_when_the_first_has_waited(tmp_path: Path) -> None
         ids += await publish(tellwire, 1, 3)
         await all_are(tellwire, State.SUCCEEDED, 4)
         assert sorted(id for body in receiver.bodies for id in events(body)) == ids
+
+
+async def test_what_has_expired_meanwhile_is_left_out(tmp_path: Path) -> None:
+    """An event that expires while it waits for company, or for another try, ends as exhausted; the others go."""
+    async with HeldReceiver() as receiver, tellwire_at(tmp_path) as tellwire:
+        await batching(tellwire, receiver, batch={"max_events": 3, "max_wait_s": LONG_S})
+        expires_at = datetime.now(UTC) + timedelta(seconds=0.3)
+        short = await tellwire.publish("order.paid", {"n": 0}, expires_at=expires_at)
+        await asyncio.sleep(0.5)
+        ids = await publish(tellwire, 2, 1)
+
+        async def over() -> bool:
+            return not await deliveries(tellwire, State.PENDING)
+
+        await until(over)
+        (body,) = receiver.bodies
+        assert events(body) == ids
+        (left_out,) = await deliveries(tellwire, State.EXHAUSTED)
+        assert (left_out.event_id, left_out.last_error) == (short.id, "expired")
 
 
 async def test_each_event_is_as_it_would_be_alone(tmp_path: Path) -> None:

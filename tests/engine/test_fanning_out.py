@@ -6,16 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
 from tellwire.deliver.engine import EngineOptions
+from tellwire.errors import StoreUnavailableError
+from tellwire.store import fanouts
+from tellwire.telemetry import Fact, StoreFailed
 
 from .conftest import ADMIN_KEY, LOOPBACK, Receiver, Server
 
 KEY = "ab" * 32
 ENDPOINTS = 60
 EVENTS = 5
+SURVEY_S = 10
+"""How often an engine looks for what nobody told it, unless set otherwise."""
 
 URLS: dict[str, Callable[[Path], str]] = {
     "sqlite": lambda folder: f"sqlite:///{folder / 'tellwire.db'}",
@@ -65,6 +71,35 @@ async def test_what_a_publisher_leaves_another_process_fans_out(
         receipt = await publisher.publish("a.b", {})
         assert len(await receiver.met(receipt.deliveries)) == receipt.deliveries == 10
         assert await publisher.drained()
+
+
+async def test_trouble_with_the_store_is_outlived(
+    tmp_path: Path, options: Options, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that could not be fanned out is tried again after a second; nobody has to say so."""
+    take_page, tried = fanouts.take_page, 0
+
+    def fails_twice(connection: Connection) -> fanouts.TakenPage | None:
+        nonlocal tried
+        tried += 1
+        if tried <= 2:
+            raise StoreUnavailableError("no room")
+        return take_page(connection)
+
+    monkeypatch.setattr(fanouts, "take_page", fails_twice)
+    facts: list[Fact] = []
+    async with Tellwire(URLS["sqlite"](tmp_path), options) as tellwire:
+        tellwire.telemetry.subscribe(facts.append)
+        for number in range(10):
+            await tellwire.endpoints.create(f"{receiver.url}/{number}", events=["*"])
+        published_s = asyncio.get_running_loop().time()
+        await tellwire.publish("a.b", {})
+        await receiver.met(10)
+        assert 1.9 < asyncio.get_running_loop().time() - published_s < SURVEY_S
+        assert await tellwire.drained()
+    assert [fact for fact in facts if isinstance(fact, StoreFailed)] == [
+        StoreFailed("fan out", "no room")
+    ] * 2
 
 
 async def test_progress_is_shown(server: Server, receiver: Receiver) -> None:

@@ -106,6 +106,34 @@ async def test_adding_up_changes_nothing_that_is_read(store: Store) -> None:
     assert total(parts) == whole
 
 
+@pytest.mark.parametrize("span", Span)
+async def test_a_range_begins_with_since_and_ends_before_until(store: Store, span: Span) -> None:
+    """Pieces that lie side by side have nothing in common and leave nothing out, whether added up or not."""
+    await note(store, random.Random(6), 200)
+
+    async def read(since_ms: int, until_ms: int) -> list[Tally]:
+        return await store.read(
+            lambda connection: rollups.read(
+                connection,
+                tenant=EVERYBODY,
+                endpoint_id=ALL_ENDPOINTS,
+                span=span,
+                since_ms=since_ms,
+                until_ms=until_ms,
+            )
+        )
+
+    for _ in ("in the journal", "added up"):
+        whole = await read(START - DAY, START + 3 * DAY)
+        assert len(whole) >= 2
+        for number, tally in enumerate(whole):
+            at_ms = tally.hour_ms
+            assert await read(START - DAY, at_ms) == whole[:number]
+            assert await read(at_ms, at_ms + span.ms) == [tally]
+            assert await read(at_ms + 1, START + 3 * DAY) == whole[number + 1 :]
+        await roll_all(store)
+
+
 async def test_a_rollup_is_written_once_for_many_entries(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

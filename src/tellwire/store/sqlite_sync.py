@@ -38,7 +38,7 @@ class LogSync:
         self._took_s = 0.0  # how long it takes at present, smoothed: a single slow one is nothing
         self._in_doubt = False
         try:
-            self._file = os.open(path.with_name(f"{path.name}-wal"), os.O_RDONLY)
+            self._file = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR)
         except OSError as error:
             raise StoreUnavailableError(
                 f"the log of database {path.name} cannot be opened: {error}"

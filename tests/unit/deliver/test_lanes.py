@@ -378,3 +378,21 @@ def test_only_a_circuit_that_is_set_goes_with_the_lane() -> None:
         HeldBack(WaitingFor.CIRCUIT),
         HeldBack(WaitingFor.CIRCUIT, is_open),
     ]
+
+
+def test_what_is_left_alone_is_not_late() -> None:
+    """How long something has been waiting tells of trouble: not of lanes that their receivers hold back or fail."""
+    world = World(LaneBounds(per_endpoint=1))
+    for number, due_ms in ((1, 1_000), (2, 2_000), (3, 3_000)):
+        for late in (claim(number, 0), claim(number, 1)):
+            world.lanes.take(msgspec.structs.replace(late, due_ms=due_ms))
+    now_ms = 10_000
+    lanes = [world.lanes.of(endpoint(number)) for number in (1, 2, 3)]
+    assert world.lanes.load(now_ms).waiting_ms == 9_000
+    lanes[0].circuit = Circuit(opened_ms=5_000, probe_ms=60_000)
+    assert world.lanes.load(now_ms).waiting_ms == 8_000
+    lanes[1].limit = lanes[1].limit.held_back()
+    assert world.lanes.load(now_ms).waiting_ms == 7_000
+    lanes[2].circuit = Circuit(opened_ms=5_000, probe_ms=60_000)
+    assert world.lanes.load(now_ms).waiting_ms == 0
+    assert world.lanes.load(now_ms).waiting == 3
