@@ -17,6 +17,7 @@ from tellwire.errors import StoreUnavailableError
 from tellwire.signing.vault import Vault
 from tellwire.store import sqlite_sync
 from tellwire.store.group_commit import BUSY_ITEMS
+from tellwire.store.probe import write_something
 from tellwire.store.sqlite import SqliteStore
 
 from .backends import sqlite_path
@@ -112,6 +113,29 @@ async def test_what_was_found_to_be_there_is_durable(
         assert driver.execute("SELECT count(*) FROM revisions WHERE name = 'unsynced'").fetchone() == (1,)
 
 
+async def test_the_disk_is_left_alone_while_nothing_happens(
+    tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes look all the time whether others have written: what changes and finds nothing is not synced."""
+    syncs: list[int] = []
+    monkeypatch.setattr(sqlite_sync, "_sync", syncs.append)
+    heard = asyncio.Event()
+    store = SqliteStore(sqlite_path(tmp_path), vault, on_change=heard.set)
+    await store.open()
+    await store.write(write_something)
+    syncs.clear()
+    await asyncio.sleep(0.6)
+    await store.write(lambda _: None)
+    assert not syncs
+    with closing(sqlite3.connect(sqlite_path(tmp_path), isolation_level=None)) as other:
+        other.execute("INSERT INTO revisions (name, value) VALUES ('of another', 1)")
+    await asyncio.wait_for(heard.wait(), 30)
+    assert len(syncs) == 1
+    await store.write(write_something)
+    assert len(syncs) == 2
+    await store.close()
+
+
 async def test_nobody_waits_for_a_lock_while_the_log_is_synced(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +214,7 @@ async def test_a_slow_disk_does_not_stop_the_event_loop(
     async def syncs(count: int) -> list[bool]:
         by.clear()
         for _ in range(count):
-            await store.write(lambda _: None)
+            await store.write(write_something)
         return [one == loop for one in by]
 
     assert all(await syncs(5))
@@ -215,7 +239,7 @@ async def test_many_are_synced_beside_the_event_loop_unless_others_write(
 
     async def syncs_of_many() -> set[bool]:
         by.clear()
-        await asyncio.gather(*[store.write(lambda _: None) for _ in range(BUSY_ITEMS)])
+        await asyncio.gather(*[store.write(write_something) for _ in range(BUSY_ITEMS)])
         return {one == loop for one in by}
 
     assert await syncs_of_many() == {False}

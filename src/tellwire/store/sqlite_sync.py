@@ -19,6 +19,9 @@ from typing import Final
 
 from tellwire.errors import StoreUnavailableError
 
+State = tuple[int, int]
+"""What this process has changed, counted, and what others have (``PRAGMA data_version``)."""
+
 Aside = Callable[[Callable[[], None]], Awaitable[None]]
 """Has something done in a thread, to its end."""
 
@@ -37,6 +40,7 @@ class LogSync:
         self._aside = aside
         self._took_s = 0.0  # how long it takes at present, smoothed: a single slow one is nothing
         self._in_doubt = False
+        self._durable: State | None = None
         try:
             self._file = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR)
         except OSError as error:
@@ -48,8 +52,14 @@ class LogSync:
         """Sync no more."""
         os.close(self._file)
 
-    async def harden(self, *, beside: bool) -> None:
-        """Return when all that has been committed, by whichever process, is durable.
+    def state(self, driver: sqlite3.Connection) -> State:
+        """What is in the log once the transaction that ``driver`` is in has been committed."""
+        return driver.total_changes, driver.execute("PRAGMA data_version").fetchone()[0]
+
+    async def harden(self, state: State, *, beside: bool) -> None:
+        """Return when all that had been committed at that ``state``, by whichever process, is durable.
+
+        Where that was synced before, and nothing has come since, the disk is left alone.
 
         ``beside``: the event loop has other things to do meanwhile, and a core to do them. Where it has not, and the
         disk has been quick, handing it to a thread would take longer than the sync.
@@ -57,6 +67,8 @@ class LogSync:
         Raises:
             StoreUnavailableError: the disk failed; what became of it is unknown.
         """
+        if state == self._durable:
+            return
         try:
             if beside:
                 await self._aside(self._sync)
@@ -73,6 +85,7 @@ class LogSync:
             self._in_doubt = True
             sentence = f"database {self._name}: the disk failed: {error}"
             raise StoreUnavailableError(sentence, outcome_unknown=True) from error
+        self._durable = state
 
     async def settle(self, driver: sqlite3.Connection) -> None:
         """To be called before each transaction: after a failure, have all of the log copied into the file first.
