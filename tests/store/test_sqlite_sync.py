@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -47,16 +48,26 @@ class Disk:
             shutil.copyfile(self._path.with_name(name), self._kept / name)
         self.syncs += 1
 
-    def events(self) -> set[bytes]:
-        """The ids of the events on it, as SQLite reads it after the loss of power; that changes nothing of it."""
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What SQLite reads from it after the loss of power; that changes nothing of it."""
         after = self._kept / "after"
         after.mkdir()
         for ending in ("", "-wal"):
             shutil.copyfile(self._kept / (self._path.name + ending), after / (self._path.name + ending))
         with closing(sqlite3.connect(after / self._path.name)) as driver:
-            found = {row[0] for row in driver.execute("SELECT id FROM events")}
+            found = driver.execute(query).fetchall()
         shutil.rmtree(after)
         return found
+
+
+@pytest.fixture
+def disk(store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """The disk below ``store``, which is empty until the first sync."""
+    kept = tmp_path / "disk"
+    kept.mkdir()
+    disk = Disk(sqlite_path(tmp_path), kept)
+    monkeypatch.setattr(sqlite_sync, "_sync", disk.sync)
+    return disk
 
 
 async def insert(store: SqliteStore, number: int) -> None:
@@ -67,23 +78,19 @@ async def insert(store: SqliteStore, number: int) -> None:
 
 
 async def test_what_is_acknowledged_is_on_the_disk(
-    store: SqliteStore, tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, disk: Disk, tmp_path: Path, vault: Vault
 ) -> None:
     """Whatever comes together, and whichever process writes: at the moment in which a write returns, power may fail."""
-    kept = tmp_path / "disk"
-    kept.mkdir()
-    disk = Disk(sqlite_path(tmp_path), kept)
-    monkeypatch.setattr(sqlite_sync, "_sync", disk.sync)
     other = SqliteStore(sqlite_path(tmp_path), vault)
     await other.open()
 
     async def write(which: SqliteStore, number: int) -> None:
         await asyncio.sleep(number % 7 / 1000)
         await insert(which, number)
-        assert event_row(number).id in disk.events()
+        assert (event_row(number).id,) in disk.rows("SELECT id FROM events")
 
     await insert(store, 0)
-    assert event_row(0).id in disk.events()
+    assert (event_row(0).id,) in disk.rows("SELECT id FROM events")
     async with asyncio.TaskGroup() as writing:
         for number in range(1, 41):
             writing.create_task(write(other if number % 3 else store, number))
@@ -91,14 +98,8 @@ async def test_what_is_acknowledged_is_on_the_disk(
     await other.close()
 
 
-async def test_what_was_found_to_be_there_is_durable(
-    store: SqliteStore, tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_found_to_be_there_is_durable(store: SqliteStore, disk: Disk, tmp_path: Path) -> None:
     """What another process has written, and not synced yet, is synced by who builds on it in a transaction."""
-    kept = tmp_path / "disk"
-    kept.mkdir()
-    disk = Disk(sqlite_path(tmp_path), kept)
-    monkeypatch.setattr(sqlite_sync, "_sync", disk.sync)
     with closing(sqlite3.connect(sqlite_path(tmp_path))) as other:
         other.execute("PRAGMA synchronous = OFF")
         other.execute("INSERT INTO revisions (name, value) VALUES ('unsynced', 1)")
@@ -109,8 +110,7 @@ async def test_what_was_found_to_be_there_is_durable(
         return int(connection.exec_driver_sql(where).scalar_one())
 
     assert await store.write(found) == 1, "this transaction changes nothing"
-    with closing(sqlite3.connect(kept / sqlite_path(tmp_path).name)) as driver:
-        assert driver.execute("SELECT count(*) FROM revisions WHERE name = 'unsynced'").fetchone() == (1,)
+    assert disk.rows("SELECT count(*) FROM revisions WHERE name = 'unsynced'") == [(1,)]
 
 
 async def test_the_disk_is_left_alone_while_nothing_happens(
