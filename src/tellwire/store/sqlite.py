@@ -270,7 +270,8 @@ class SqliteStore:
                     outcomes.append(await self._aside(run) if write is self._changes else run())
                 roster = self.roster_in(self._connection)
                 left_ms = noted(self._connection)
-                state = None if self._sync is None else self._sync.state(driver)
+                if self._sync is not None:
+                    self._sync.look(driver)
                 self._end(driver)
             except BaseException:
                 if driver.in_transaction:  # a full disk may have ended it already
@@ -282,9 +283,9 @@ class SqliteStore:
         self._roster = roster
         if left_ms == 0:
             self._bell.ring()
-        if self._sync is not None and state is not None:
+        if self._sync is not None:
             many = sum(len(items) for _, items in work) >= BUSY_ITEMS
-            await self._sync.harden(state, beside=many and not self._shared)
+            await self._sync.harden(beside=many and not self._shared)
         if self._log is not None and self._log.leaves_a_rest():
             with suppress(sqlite3.Error):  # what is committed is committed; the next commits hear of the disk
                 await self._aside(partial(copy_rest, driver))

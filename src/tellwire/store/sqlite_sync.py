@@ -19,9 +19,6 @@ from typing import Final
 
 from tellwire.errors import StoreUnavailableError
 
-State = tuple[int, int]
-"""What this process has changed, counted, and what others have (``PRAGMA data_version``)."""
-
 Aside = Callable[[Callable[[], None]], Awaitable[None]]
 """Has something done in a thread, to its end."""
 
@@ -40,7 +37,8 @@ class LogSync:
         self._aside = aside
         self._took_s = 0.0  # how long it takes at present, smoothed: a single slow one is nothing
         self._in_doubt = False
-        self._durable: State | None = None
+        # What this process has changed, counted, and what others have: as was looked at last, and as is on the disk.
+        self._seen = self._durable = (-1, -1)
         try:
             self._file = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR)
         except OSError as error:
@@ -52,14 +50,14 @@ class LogSync:
         """Sync no more."""
         os.close(self._file)
 
-    def state(self, driver: sqlite3.Connection) -> State:
-        """What is in the log once the transaction that ``driver`` is in has been committed."""
-        return driver.total_changes, driver.execute("PRAGMA data_version").fetchone()[0]
+    def look(self, driver: sqlite3.Connection) -> None:
+        """To be called before each commit: look what will be in the log, of this process and of others."""
+        self._seen = driver.total_changes, driver.execute("PRAGMA data_version").fetchone()[0]
 
-    async def harden(self, state: State, *, beside: bool) -> None:
-        """Return when all that had been committed at that ``state``, by whichever process, is durable.
+    async def harden(self, *, beside: bool) -> None:
+        """Return when all that has been committed, by whichever process, is durable.
 
-        Where that was synced before, and nothing has come since, the disk is left alone.
+        Where all that was seen is so already, the disk is left alone.
 
         ``beside``: the event loop has other things to do meanwhile, and a core to do them. Where it has not, and the
         disk has been quick, handing it to a thread would take longer than the sync.
@@ -67,7 +65,7 @@ class LogSync:
         Raises:
             StoreUnavailableError: the disk failed; what became of it is unknown.
         """
-        if state == self._durable:
+        if self._seen == self._durable:
             return
         try:
             if beside:
@@ -85,7 +83,7 @@ class LogSync:
             self._in_doubt = True
             sentence = f"database {self._name}: the disk failed: {error}"
             raise StoreUnavailableError(sentence, outcome_unknown=True) from error
-        self._durable = state
+        self._durable = self._seen
 
     async def settle(self, driver: sqlite3.Connection) -> None:
         """To be called before each transaction: after a failure, have all of the log copied into the file first.
