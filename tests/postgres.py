@@ -5,10 +5,11 @@
 that stop or starve a server start their own.
 """
 
-import atexit
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from functools import cache
@@ -32,6 +33,10 @@ from .binaries.postgres import learn
 _ASKED = os.environ.get("TELLWIRE_TEST_POSTGRES", "")
 VERSION = int(_ASKED) if _ASKED.isdecimal() else TARGET_POSTGRES_VERSION
 """The major version of the servers that are started where a test does not ask for another."""
+
+
+_AFTERMATHS: "list[subprocess.Popen[bytes]]" = []
+"""One for each server; kept, as they clean up as soon as their input ends."""
 
 
 class Server(Protocol):
@@ -80,7 +85,7 @@ def new_folder() -> Path:
 
 
 def start_server(folder: Path, version: int = VERSION) -> PostgresServer:
-    """A server on ``folder``, which goes with it at exit. It does not wait for the disk: tests lose no power.
+    """A server on ``folder``; both go with this process. It does not wait for the disk: tests lose no power.
 
     Raises:
         NoProgramsError: the version cannot be had on this machine.
@@ -89,10 +94,16 @@ def start_server(folder: Path, version: int = VERSION) -> PostgresServer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = get_server(folder, cleanup_mode="delete", postgres_version=version)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _cleaned_up_after(folder)
     started.psql("ALTER SYSTEM SET fsync = off; ")
     started.psql("SELECT pg_reload_conf();")
     return started
+
+
+def _cleaned_up_after(folder: Path) -> None:
+    # Its input ends with us, and no signal for us is meant for it.
+    command = [sys.executable, str(Path(__file__).with_name("aftermath.py")), str(folder)]
+    _AFTERMATHS.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
 
 
 def give_to_the_server(folder: Path) -> None:

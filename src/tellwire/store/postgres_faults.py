@@ -18,18 +18,26 @@ _UNAVAILABLE: Final = {"25006"}
 _LOCKED: Final = {"55P03"}
 _COLLISIONS: Final = {"40001", "40P01"}
 _UNSTORABLE: Final = {"22021", "22P05"}
+_ABOUT_VALUES: Final = ("22", "23")
+"""Whose DETAIL holds the row that cannot be stored, or the key that there is already."""
 _GONE: Final = (OSError, TimeoutError, PoolTimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @contextmanager
 def translated(database: str) -> Iterator[None]:
-    """The driver's errors as ours; what is neither trouble of the server nor bad text passes as it is."""
+    """The driver's errors as ours; what is neither trouble of the server nor bad text passes as it is.
+
+    What a row held is told by none of them: errors are logged.
+    """
     try:
         yield
     except TellwireError:
         raise
     except (SQLAlchemyError, asyncpg.PostgresError, UnicodeError, ValueError, *_GONE) as error:
-        found = _translation(_cause(error), database)
+        cause = _cause(error)
+        if isinstance(cause, asyncpg.PostgresError) and (cause.sqlstate or "")[:2] in _ABOUT_VALUES:
+            _leave_out(cause.detail, error)
+        found = _translation(cause, database)
         if found is None:
             raise
         raise found from error
@@ -95,6 +103,18 @@ def _translation(cause: BaseException, database: str) -> TellwireError | None:
     return StoreUnavailableError(f"database {database}: {_words(cause)}")
 
 
+def _leave_out(detail: str | None, error: BaseException) -> None:
+    """Take a DETAIL out of the driver's error, and out of those that SQLAlchemy has wrapped around it."""
+    if not detail:
+        return
+    for one in _chain(error):
+        one.args = tuple(
+            said.replace(f"\nDETAIL:  {detail}", "") if isinstance(said, str) else said for said in one.args
+        )
+        if isinstance(one, asyncpg.PostgresError):
+            one.detail = None
+
+
 def _words(cause: BaseException) -> str:
     """What an error says, in one line: the driver puts details and hints into lines of their own."""
     return " ".join(str(cause).split()) or type(cause).__name__
@@ -112,12 +132,18 @@ def _unstorable() -> InvalidInputError:
 
 def _cause(error: BaseException) -> BaseException:
     """The driver's own error, below what SQLAlchemy has wrapped around it."""
-    before: BaseException | None = error
     found = error
-    while before is not None:
+    for before in _chain(error):
         if isinstance(before, (asyncpg.PostgresError, UnicodeError, *_GONE)):
             found = before
             if isinstance(before, (asyncpg.PostgresError, UnicodeError)):
                 break
-        before = before.__cause__ or before.__context__
     return found
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, the one that it came of, and so on."""
+    before: BaseException | None = error
+    while before is not None:
+        yield before
+        before = before.__cause__ or before.__context__
