@@ -127,3 +127,25 @@ async def test_a_pass_that_takes_long_leaves_lanes_to_the_next(
             await receiver.met(50)
             await all_are(tellwire, State.SUCCEEDED, 50)
     assert len({id(one) for one in passes}) == len(passes) >= 5  # one lane each
+
+
+async def test_a_long_backlog_leaves_room_in_each_pass_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits at an endpoint that has room for it: a hundred of them are claimed in a pass, which is one
+    transaction, and the next goes on."""
+    claim, taken = claimer.Claimer._claim_in, list[int]()
+
+    def claim_in(self: claimer.Claimer, connection: Any, endpoint: Any, found: Any, in_order: Any) -> None:
+        before = len(found.claims)
+        claim(self, connection, endpoint, found, in_order)
+        taken.append(len(found.claims) - before)
+
+    monkeypatch.setattr(claimer.Claimer, "_claim_in", claim_in)
+    async with HeldReceiver() as receiver:
+        async with tellwire_at(tmp_path, deliver=False) as publisher:
+            await publisher.endpoints.create(receiver.url, events=["*"])
+            await publisher.publish_many({"type": "order.paid", "data": {"n": n}} for n in range(250))
+        async with tellwire_at(tmp_path, bounds=LaneBounds(per_endpoint=300)):
+            await receiver.met(250)
+    assert [some for some in taken if some] == [100, 100, 50]

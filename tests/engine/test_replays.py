@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import Connection, update
 
 from tellwire import Tellwire
+from tellwire.deliver import replay_due
+from tellwire.deliver.replay_choice import Pick
 from tellwire.errors import ConflictError, InvalidInputError, LimitExceededError, NotFoundError
 from tellwire.model.delivery import State
 from tellwire.model.endpoint import EndpointState
@@ -344,6 +346,29 @@ async def test_a_replay_that_cannot_go_on_is_looked_at_ever_less_often(
         assert (await tellwire.replays.get(started.id)).state == ReplayState.RUNNING
         await tellwire.endpoints.resume(endpoint)
         assert (await ended(tellwire, started)).retried == MANY
+
+
+async def test_nothing_is_claimed_for_an_endpoint_that_is_paused(
+    tellwire: Tellwire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its share is made due, but no process takes it up, to give it back at once."""
+    made: list[replay_due.MadeDue] = []
+    really = replay_due.DueMaker.make_due
+
+    def make_due(self: replay_due.DueMaker, picks: Sequence[Pick]) -> replay_due.MadeDue:
+        made.append(really(self, picks))
+        return made[-1]
+
+    monkeypatch.setattr(replay_due.DueMaker, "make_due", make_due)
+    async with HeldReceiver() as receiver:
+        endpoint = await failed(tellwire, receiver)
+        await tellwire.endpoints.pause(endpoint)
+        replay = await tellwire.replays.start(endpoint, since=long_ago())
+        await until(lambda: asyncio.sleep(0, made))
+        assert [(one.retried, one.claims) for one in made] == [(SLOTS // 2, [])]
+        await tellwire.endpoints.resume(endpoint)
+        await ended(tellwire, replay)
+        assert any(one.claims for one in made)
 
 
 async def test_what_cannot_be_started(tellwire: Tellwire) -> None:
