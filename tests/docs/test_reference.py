@@ -171,6 +171,23 @@ def test_every_page_can_be_reached() -> None:
         assert page in linked or page.name in decisions, page
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_says_something(page: Path) -> None:
+    """A page has a title and, below it, text."""
+    title, _, rest = page.read_text(encoding="utf-8").partition("\n")
+
+    assert title.startswith("# ")
+    assert len(rest) > 200
+
+
+def test_the_changelog_tells_of_what_is_not_released() -> None:
+    """The version that is being written has its section in the changelog, with entries."""
+    page = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert "dev" in tellwire.__version__
+    assert section(page, "[Unreleased]").count("\n- ") > 0
+
+
 def test_files_that_are_named_exist() -> None:
     """The files that explanations and decisions name are there."""
     source = ROOT / "src" / "tellwire"
