@@ -36,7 +36,7 @@ test: .venv/dev.stamp ## everything tests need, then all tests (ARGS="-k name" f
 	$(if $(POSTGRES),TELLWIRE_TEST_POSTGRES=$(POSTGRES) )$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 sim: .venv/dev.stamp ## simulations of several processes, for many seeds (SEEDS=5000; SEED=123 tells the story of one)
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
+	$(BIN)/python -m tests.simulation $(if $(SMALL),--small )$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
 soak: .venv/dev.stamp ## real processes, both stores, all faults for a while, then a ledger (MINUTES=60; SEED=123)
 	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

@@ -29,8 +29,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return database_in(tmp_path) if request.param == "postgres" else f"sqlite:///{tmp_path / 'tellwire.db'}"
 
 
-def on(url: str, *, deliver: bool = True) -> Tellwire:
-    engine = EngineOptions(schedule=RetrySchedule((1,) * 20), grace_s=1)
+def on(url: str, *, deliver: bool = True, grace_s: float = 1) -> Tellwire:
+    engine = EngineOptions(schedule=RetrySchedule((1,) * 20), grace_s=grace_s)
     return Tellwire(url, Options(deliver=deliver, secret_key=KEY, egress=LOOPBACK, engine=engine))
 
 
@@ -168,6 +168,27 @@ async def test_a_process_that_begins_knows_at_once(url: str) -> None:
             await two.publish("order.paid", {})
             await other.met(1)
             assert [one.waiting_for for one in await untried(two, id)] == [WaitingFor.RATE]
+        assert len(held.bodies) == 1
+
+
+async def test_a_process_that_is_stopping_tells_the_others_at_once(url: str) -> None:
+    """It waits for what it has sent; what one receiver answers meanwhile is not kept until the last has answered."""
+    async with busy(3_000) as held, HeldReceiver() as slow, on(url) as two, on(url, grace_s=20) as one:
+        id = await endpoints_for(one, held, slow)
+        held.hold()
+        slow.hold()
+        await one.publish("order.paid", {"n": 1})
+        await held.met(1)
+        await slow.met(1)
+        stopping = asyncio.create_task(one.close())
+        await asyncio.sleep(0.2)
+        held.let_go()
+        await until(lambda: has_heard(two))
+        assert not stopping.done()
+        slow.let_go()
+        await stopping
+        await two.publish("first.one", {})
+        assert [one.waiting_for for one in await untried(two, id)] == [WaitingFor.RATE]
         assert len(held.bodies) == 1
 
 

@@ -30,19 +30,22 @@ def main() -> int:
         action="store_true",
         help="each process goes by its own wrong clock: promises must break",
     )
+    parser.add_argument("--small", action="store_true", help="worlds in which less happens")
     asked = parser.parse_args()
     seeds = range(asked.first, asked.first + asked.seeds) if asked.seed is None else [asked.seed]
     began, happened, broken, done = monotonic(), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory(prefix="tellwire-sim-", dir=memory()) as folder:
         template = make_template(Path(folder))
         gc.freeze()  # what is there now stays: it need not be looked through after each seed
-        for found in _runs(list(seeds), _Runner(template, not asked.own_clocks), asked.jobs):
+        for found in _runs(list(seeds), _Runner(template, not asked.own_clocks, asked.small), asked.jobs):
             done += 1
             happened += found.happened
             if found.broken is not None:
                 broken += 1
                 print(f"\nseed {found.seed}: {found.broken}\n{found.story}")
-                print(f"again: python -m tests.simulation --seed {found.seed}")
+                print(
+                    f"again: python -m tests.simulation --seed {found.seed}{' --small' if asked.small else ''}"
+                )
     print(
         f"\n{done} seeds in {monotonic() - began:.0f} s, {broken} with a broken promise. What happened in them:"
     )
@@ -60,15 +63,16 @@ def _runs(seeds: list[int], runner: "_Runner", jobs: int) -> Iterator[Run]:
 
 
 class _Runner:
-    def __init__(self, template: Path, measured: bool) -> None:
+    def __init__(self, template: Path, measured: bool, small: bool) -> None:
         self._template = template
         self._measured = measured
+        self._small = small
 
     def __call__(self, seed: int) -> Run:
         # Processes that died leave coroutines and files behind, which is what dying means.
         warnings.simplefilter("ignore")
         sys.unraisablehook = lambda _: None
-        found = run(seed, self._template, measured=self._measured)
+        found = run(seed, self._template, measured=self._measured, small=self._small)
         gc.collect()
         return found
 

@@ -248,7 +248,7 @@ def _moments(reign: list[Sent]) -> list[tuple[float, int, bool, Sent]]:
 def _a_hold_is_kept(notes: "Notes", sends: list[Sent]) -> None:
     """Whoever was told when to come again does not come before, and no other process does a moment later."""
     for number, told in enumerate(sends):
-        if told.asked_s == 0:
+        if told.asked_s == 0 or told.answered_s >= notes.died_s[told.sender]:
             continue
         notes.simulation.happened["lane held back"] += 1
         for sent in sends[number + 1 :]:

@@ -125,6 +125,7 @@ class Notes:
         database.close()
         self.stopped = {one.name: one.stopped for one in simulation.ever if one.stopped}
         self.unwell = {one.name: one.unwell for one in simulation.ever}
+        self.died_s = {one.name: one.died_s for one in simulation.ever}
 
     def history(self) -> list[object]:
         """All that happened, in order: the same for the same seed."""

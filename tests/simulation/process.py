@@ -1,6 +1,7 @@
 """One process of a simulation: an event loop, a clock and a Tellwire of its own. It can die between any two steps."""
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -65,7 +66,7 @@ class Process:
         self.engine = engine
         self.alive = True
         self.stopping = False
-        self.died = False
+        self.died_s = math.inf
         self.stopped: tuple[float, float, int] | None = (
             None  # asked at, done at, and when among all that happened
         )
@@ -120,7 +121,7 @@ class Process:
 
     def die(self, where: str) -> None:
         """As on SIGKILL."""
-        self.alive, self.died = False, True
+        self.alive, self.died_s = False, self._world.timeline.now_s
         self.unwell.append((self._world.timeline.now_s, self._world.timeline.now_s + 0.001))
         self._world.note(f"{self.name} dies {where}")
         self._world.happened["crash"] += 1

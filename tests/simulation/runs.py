@@ -46,10 +46,10 @@ def make_template(folder: Path) -> Path:
     return path
 
 
-def run(seed: int, template: Path, *, measured: bool = True) -> Run:
-    """Live one seed and judge it; ``measured`` as in ``Simulation``."""
+def run(seed: int, template: Path, *, measured: bool = True, small: bool = False) -> Run:
+    """Live one seed and judge it; ``measured`` and ``small`` as in ``Simulation``."""
     with tempfile.TemporaryDirectory(prefix="tellwire-sim-", dir=memory()) as folder:
-        simulation = Simulation(seed, template, Path(folder), measured=measured)
+        simulation = Simulation(seed, template, Path(folder), measured=measured, small=small)
         broken: BrokenError | AssertionError | None = None
         try:
             simulation.run()

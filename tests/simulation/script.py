@@ -26,14 +26,15 @@ CALM_S = 480.0
 """From here on everything works, and everything that is pending must come to its end."""
 
 
-def plan(chance: random.Random) -> list[tuple[float, Step]]:
-    """A script: what happens when."""
+def plan(chance: random.Random, *, small: bool = False) -> list[tuple[float, Step]]:
+    """A script: what happens when. In a ``small`` world, half as much does."""
+    publishing, people, misfortunes = ((1, 4), (1, 3), (1, 3)) if small else ((3, 8), (2, 6), (2, 7))
     steps: list[tuple[float, Step]] = []
-    for _ in range(chance.randint(3, 8)):
+    for _ in range(chance.randint(*publishing)):
         steps.append((chance.uniform(1, PUBLISHING_S), chance.choice(_PUBLISHING)))
-    for _ in range(chance.randint(2, 6)):
+    for _ in range(chance.randint(*people)):
         steps.append((chance.uniform(2, ROUGH_S), chance.choice(_PEOPLE)))
-    for _ in range(chance.randint(2, 7)):
+    for _ in range(chance.randint(*misfortunes)):
         steps.append((chance.uniform(1, ROUGH_S), chance.choice(_MISFORTUNES)))
     return sorted(steps, key=lambda step: step[0])
 

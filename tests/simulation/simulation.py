@@ -118,11 +118,19 @@ class Simulation:
     """One seed's history. ``run`` lives it; ``invariants`` judges it."""
 
     def __init__(
-        self, seed: int, template: Path, folder: Path, *, skew_s: float = SKEW_S, measured: bool = True
+        self,
+        seed: int,
+        template: Path,
+        folder: Path,
+        *,
+        skew_s: float = SKEW_S,
+        measured: bool = True,
+        small: bool = False,
     ) -> None:
         """Hosts' clocks are wrong by up to ``skew_s``. Processes go by the server's, which they measure; unless
-        ``measured`` is false: then each goes by its own, and promises break."""
+        ``measured`` is false: then each goes by its own, and promises break. In a ``small`` world less happens."""
         self.seed = seed
+        self.small = small
         self.path = folder / f"seed{seed}.db"
         shutil.copy(template, self.path)
         self.chance = random.Random(f"script {seed}")
@@ -306,9 +314,9 @@ class Simulation:
         for _ in range(self.chance.randint(1, 3)):
             self.at(0.5, lambda world: world.create_endpoint(world.any_process()))
         for at_s, step in [
-            *plan(self.chance),
-            *changes_of_order(self.seed),
-            *bursts(self.seed, PUBLISHING_S),
+            *plan(self.chance, small=self.small),
+            *([] if self.small else changes_of_order(self.seed)),
+            *([] if self.small else bursts(self.seed, PUBLISHING_S)),
         ]:
             self.at(max(at_s, 1.0), step)
         self.at(CALM_S, Simulation._calm_down)

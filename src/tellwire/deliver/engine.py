@@ -102,6 +102,7 @@ class Engine:
         self._held: dict[Claim, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._agents: list[asyncio.Task[None]] = []
+        self._last_agents: list[asyncio.Task[None]] = []
         self._stopped = False
         self._lanes = Lanes(options.bounds, self._start, clock, Yielding())
         self._releases = store.batched(self._release, self._released, max_weight=1_000, stage="release")
@@ -211,7 +212,6 @@ class Engine:
             "claimer": self._claimer.run,
             "fanner": self._fanner.run,
             "holding": self._holding.run,
-            "holds": self._holds.run,
             "leases": self._keeper.run,
             "ownership": self._ownership.run,
             "pruner": self._pruner.run,
@@ -221,10 +221,8 @@ class Engine:
             "replayer": self._replayer.run,
             "roller": self._roller.run,
         }
-        self._agents = [
-            asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")
-            for name, run in agents.items()
-        ]
+        self._agents = [self._begin(name, run) for name, run in agents.items()]
+        self._last_agents = [self._begin("holds", self._holds.run)]
 
     async def stop(self) -> None:
         """Stop claiming, let what is in the air land within the grace period, record it, give the rest back."""
@@ -235,10 +233,14 @@ class Engine:
             self._give_back(claim)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._grace_s)
-        await end(list(self._tasks))
+        # Until then others hear what those answers ask for.
+        await end([*self._tasks, *self._last_agents])
         await self._credentials.aclose()
         # A last transaction: when it is through, so is everything that was submitted before it.
         await self._flush()
+
+    def _begin(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep_running(name, run), name=f"tellwire-{name}")
 
     async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """An agent outlives its own faults: they are told, and it begins anew."""
