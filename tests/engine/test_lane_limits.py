@@ -9,6 +9,8 @@ from tests.postgres import database_in
 
 from tellwire import Options, Tellwire
 from tellwire.deliver.engine import EngineOptions
+from tellwire.deliver.lanes import Lanes
+from tellwire.model.claim import Claim
 from tellwire.model.delivery import State, WaitingFor
 
 from .embedded import KEY, LOOPBACK, all_are, deliveries, tellwire_at, until
@@ -42,6 +44,28 @@ async def test_two_processes_together_keep_to_the_slots(tmp_path: Path) -> None:
         await all_are(one, State.SUCCEEDED, EVENTS + 20)
         assert receiver.most_waiting <= 3
         assert len(receiver.ids) == len(set(receiver.ids)) == EVENTS
+
+
+async def test_a_lane_that_is_forgotten_while_somebody_publishes_keeps_to_its_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A survey drops idle lanes; one that comes between the look at the lane and the commit takes no limit with it."""
+    take = Lanes.take
+
+    def forget_and_take(self: Lanes, claim: Claim) -> None:
+        self.forget_idle(lambda _: False)
+        take(self, claim)
+
+    monkeypatch.setattr(Lanes, "take", forget_and_take)
+    async with HeldReceiver(held=True) as receiver, tellwire_at(tmp_path) as tellwire:
+        await tellwire.endpoints.create(receiver.url, events=["*"], settings={"max_in_flight": 2})
+        await tellwire.publish_many([{"type": "order.paid", "data": {"n": n}} for n in range(10)])
+        await receiver.met(2)
+        await asyncio.sleep(0.2)
+        assert len(receiver.bodies) == 2
+        receiver.let_go()
+        await all_are(tellwire, State.SUCCEEDED, 10)
+    assert receiver.most_waiting == 2
 
 
 async def test_two_processes_together_keep_to_the_rate(tmp_path: Path) -> None:

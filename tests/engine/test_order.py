@@ -1,5 +1,6 @@
 """Order, with real requests: a delivery is not sent before what stands before it was received or has ended."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +100,20 @@ async def test_keys_do_not_wait_for_one_another(tellwire: Tellwire) -> None:
         assert len(receiver.bodies) == 5
         receiver.let_go()
         await all_are(tellwire, State.SUCCEEDED, 11)
+
+
+async def test_keys_do_not_wait_for_a_backlog_without_keys(tellwire: Tellwire) -> None:
+    """However much waits at an endpoint that has no key, what has one gets its share of the endpoint, too."""
+    async with HeldReceiver() as receiver:
+        settings = {"order": "key", "max_in_flight": 1}
+        endpoint, _ = await tellwire.endpoints.create(receiver.url, events=["*"], settings=settings)
+        await tellwire.endpoints.pause(endpoint.id)
+        await tellwire.publish_many([{"type": "order.paid", "data": {"key": None}} for _ in range(400)])
+        await publish(tellwire, range(3), keys="a")
+        await tellwire.endpoints.enable(endpoint.id)
+        await all_are(tellwire, State.SUCCEEDED, 403)
+        received = [json.loads(body)["data"]["key"] for body in receiver.bodies]
+    assert received[-200:].count("a") == 0
 
 
 async def test_very_many_keys_are_seen_in_turn(tellwire: Tellwire) -> None:

@@ -30,6 +30,10 @@ SCHEDULE = RetrySchedule((2_000, 10_000, 45_000, 120_000, 300_000))
 LEASE_MS = 60_000
 SLOW_POLL_S = 31.0
 """Within this time a process finds what it was not told of."""
+_HEARS_S = 1.0
+"""Within this time a process has taken in what it was told."""
+_LOOKS_ANYHOW_S = 11.0
+"""Within this time it looks through all lanes, although it was told nothing."""
 _NARROW = LaneBounds(per_endpoint=1, per_process=2, held=4)
 """So few slots that claims wait in lanes and backlogs in the store, for every other seed."""
 
@@ -77,6 +81,7 @@ class Process:
         self.loop = ProcessLoop(world.timeline)  # type: ignore[abstract]  # I/O is what is missing
         self.weather = Weather(world.timeline)
         self.mishaps: list[str] = []
+        self._hears_until_s = 0.0
         self._world = world
         self._chance = random.Random(f"{world.seed} {name}")
         chance, skew_s = self._chance, world.skew_s
@@ -133,9 +138,10 @@ class Process:
 
     @property
     def idle(self) -> bool:
-        """Whether it holds no claims and waits for no answer, so that it only looks now and then."""
+        """Whether it holds no claims, waits for no answer and knows all news, so that it only looks now and then."""
         engine, store = self.tellwire.engine, self._store
-        return self.is_open and not (self.stopping or (store and store.busy) or (engine and engine.held))
+        busy = self.stopping or (store and store.busy) or (engine and engine.held)
+        return self.is_open and not busy and self._world.timeline.now_s >= self._hears_until_s
 
     # What the database knows of it
 
@@ -157,7 +163,9 @@ class Process:
         for other in self._world.processes:
             if other is self or not other.is_open:
                 continue
-            if other.has(Trouble.DEAF):
+            lost = other.has(Trouble.DEAF)
+            other.takes_in(_LOOKS_ANYHOW_S if lost else _HEARS_S)
+            if lost:
                 self.count("notification lost")
             elif self._chance.random() < 0.02:
                 # Lost with the connection that was to bring it: the next one finds that something may have happened.
@@ -165,6 +173,10 @@ class Process:
                 other.loop.call_later(self._chance.uniform(0.05, 0.5), other.hear, 0)
             else:
                 other.loop.call_later(self._chance.uniform(0, 0.02), other.hear, ready_ms)
+
+    def takes_in(self, span_s: float) -> None:
+        """Something has happened that it hears of, or finds, within that time."""
+        self._hears_until_s = max(self._hears_until_s, self._world.timeline.now_s + span_s)
 
     def hear(self, ready_ms: int) -> None:
         """A notification has arrived."""

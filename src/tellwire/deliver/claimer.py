@@ -36,7 +36,7 @@ from .lanes import Lanes
 from .leases import Claiming, ClaimWrites
 from .ownership import Ownership, Taking
 from .rejoining import rejoined
-from .sequences import Look, Pass, Sequences
+from .sequences import Look, MakeClaim, Pass, Sequences
 from .timetable import Timetable
 
 _SURVEY_EVERY_MS: Final = 10_000
@@ -266,29 +266,54 @@ class Claimer:
 
     def _claim_in(self, connection: Connection, endpoint: LiveEndpoint, found: _Pass, in_order: Pass) -> None:
         """Claim in one lane. If it gets all it asked for it has a backlog: it is looked at again when it has room."""
-        now_ms, until_ms, token = in_order.now_ms, in_order.until_ms, in_order.token
         if endpoint.rearranging is not None:  # what is first is known when all have their places
-            found.ready.append((endpoint.id, now_ms + _REARRANGING_MS))
+            found.ready.append((endpoint.id, in_order.now_ms + _REARRANGING_MS))
             return
         if endpoint.exclusive and not self._ownership.take(connection, endpoint.id, found.taking):
             found.ready.append((endpoint.id, found.taking.elsewhere[endpoint.id]))
             return
         lane = self._lanes.of(endpoint)
-        most = _IN_ORDER_PER_PASS if self._sequences.stands_at(endpoint) else _PER_LANE_PER_PASS
+        stand = self._sequences.stands_at(endpoint)
+        most = _IN_ORDER_PER_PASS if stand else _PER_LANE_PER_PASS
         limit = min(self._lanes.room(lane, found.held), max(most, lane.per_request))
         if found.taking.leaves_open(endpoint.id):
             limit = min(limit, lane.per_request)
         if limit <= 0:
             lane.backlog = True
             return
+        make = partial(claim_of, endpoint=endpoint, token=in_order.token, until_ms=in_order.until_ms)
+        lane.backlog = False
+        # In turn with what has no key: neither is to wait until nothing is left of the other.
+        lane.lines_first = stand and endpoint.order == "key" and not lane.lines_first
+        if lane.lines_first:
+            limit -= self._look(in_order.claim(connection, endpoint, make, limit), lane, found)
+        limit -= self._claim_out_of_line(connection, lane, endpoint, found, in_order, make, limit)
+        if stand and not lane.lines_first:
+            self._look(in_order.claim(connection, endpoint, make, limit), lane, found)
+
+    def _claim_out_of_line(
+        self,
+        connection: Connection,
+        lane: Lane,
+        endpoint: LiveEndpoint,
+        found: _Pass,
+        in_order: Pass,
+        make: MakeClaim,
+        limit: int,
+    ) -> int:
+        """Claim what stands in no sequence; gives how many."""
+        now_ms, until_ms, token = in_order.now_ms, in_order.until_ms, in_order.token
+        if limit <= 0:  # sequences have taken all: look when it is the turn of these
+            found.emptied.append(endpoint.id)
+            return 0
         rows = self._store.hot.claim(
             connection, endpoint.id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
         )
-        lane.backlog = len(rows) == limit
-        if not lane.backlog:
+        if len(rows) == limit:
+            lane.backlog = True
+        else:
             found.emptied.append(endpoint.id)
         found.rescued += sum(row.rescued for row in rows)
-        make = partial(claim_of, endpoint=endpoint, token=token, until_ms=until_ms)
         claims = [make(row) for row in rows]
         if endpoint.settings.batch is not None:
             claims, rescued = rejoined(
@@ -297,11 +322,10 @@ class Claimer:
             found.rescued += rescued
         found.claims += claims
         found.held += len(rows)
-        if self._sequences.stands_at(endpoint):
-            self._look(in_order.claim(connection, endpoint, make, limit - len(rows)), lane, found)
+        return len(rows)
 
-    def _look(self, look: Look, lane: Lane, found: _Pass) -> None:
-        """Take what was found in the sequences of a lane."""
+    def _look(self, look: Look, lane: Lane, found: _Pass) -> int:
+        """Take what was found in the sequences of a lane; gives how many."""
         found.held += look.count
         found.rescued += look.rescued
         found.claims += look.claims
@@ -311,6 +335,7 @@ class Claimer:
             self._lanes.holding.set()
         if look.ready_ms is not None:
             found.ready.append((lane.endpoint_id, look.ready_ms))
+        return look.count
 
 
 def claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:

@@ -25,6 +25,7 @@ from tellwire.model.claim import Claim
 from tellwire.policy.retry import RetrySchedule
 from tellwire.store.announcer import Announcer
 from tellwire.store.rearranging import AT_ONCE
+from tellwire.store.roster import LiveEndpoint
 from tellwire.store.store import Store
 from tellwire.telemetry import EngineFaulted, Telemetry
 
@@ -104,7 +105,7 @@ class Engine:
         self._agents: list[asyncio.Task[None]] = []
         self._last_agents: list[asyncio.Task[None]] = []
         self._stopped = False
-        self._lanes = Lanes(options.bounds, self._start, clock, Yielding())
+        self._lanes = Lanes(options.bounds, self._start, clock, Yielding(), self._endpoint)
         self._releases = store.batched(self._release, self._released, max_weight=1_000, stage="release")
         owner = self.token()
         self._holding = Holding(store, self._lanes, clock, telemetry, owner=owner)
@@ -203,6 +204,9 @@ class Engine:
             ended=self._watcher.ended,
             hold=self._holds.hold,
         )
+
+    def _endpoint(self, id: bytes) -> LiveEndpoint | None:
+        return self._store.roster.endpoints.get(id)
 
     async def start(self) -> None:
         """Begin to claim and deliver, but not where receivers have told others to stay away."""

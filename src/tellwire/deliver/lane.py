@@ -41,7 +41,7 @@ class Lane:
 
     __slots__ = (
         "backlog", "bucket", "circuit", "endpoint", "endpoint_id", "gathers", "held", "in_flight", "limit",
-        "per_request", "queued", "resting", "share", "timer", "took_ms", "unsent", "waiting",
+        "lines_first", "per_request", "queued", "resting", "share", "timer", "took_ms", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(self, endpoint_id: bytes, slots: int) -> None:
@@ -53,6 +53,7 @@ class Lane:
         self.held = 0  # waiting, in flight or not yet recorded
         self.backlog = False  # due deliveries of this lane were left in the store
         self.gathers = False  # what stands in line was left in the store until it makes a batch
+        self.lines_first = False  # the next claim looks at sequences before what stands in none
         self.resting = 0  # slots, while it is behind
         self.queued = False  # stands in line for a slot of the process
         self.share: Share[Lane] = Share()

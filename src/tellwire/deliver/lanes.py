@@ -69,9 +69,11 @@ class Lanes:
         start: Callable[[Lane, Claim], None],
         clock: Clock,
         yielding: Yielding | None = None,
+        find: Callable[[bytes], LiveEndpoint | None] = lambda _: None,
     ) -> None:
         """``start`` begins an attempt; whoever does calls ``landed`` and ``settled`` when it is through. ``yielding``
-        says what lanes that are behind may do; by default all they can."""
+        says what lanes that are behind may do; by default all they can. ``find`` knows the endpoint of a new lane."""
+        self._find = find
         self._bounds = bounds
         self._start = start
         self._clock = clock
@@ -95,6 +97,9 @@ class Lanes:
         if lane is None:
             # setdefault, because the writer's thread asks too (see Admission) and both must see one lane
             lane = self._lanes.setdefault(endpoint_id, Lane(endpoint_id, self._bounds.per_endpoint))
+            # Claims may be on their way into a lane that was forgotten meanwhile: its limits hold for them as well.
+            if lane.endpoint is None and (endpoint := self._find(endpoint_id)) is not None:
+                self._configure(lane, endpoint)
         return lane
 
     def of(self, endpoint: LiveEndpoint) -> Lane:
