@@ -222,9 +222,12 @@ def _a_circuit_goes_with_the_lane(notes: "Notes", url: str, sends: list[Sent]) -
 
 
 def _reigns(notes: "Notes", sends: list[Sent]) -> Iterator[list[Sent]]:
-    """What each owner of a lane sent in it, as long as it was well: one that stands still hears answers late."""
+    """What each owner of a lane sent in it, as long as it was well: one that stands still hears answers late. Whoever
+    takes again what had ended does not know any more how often the lane has failed before."""
     changes = notes.lanes[sends[0].url]
-    starts = [one.order for one in changes if one.owner != one.owner_before]
+    starts = [
+        one.order for one in changes if one.owner != one.owner_before or (one.until_before or 0) < one.at_ms
+    ]
     for start, end in zip(starts, [*starts[1:], 1 << 62], strict=True):
         reign = [sent for sent in sends if start < sent.order < end]
         well = [

@@ -114,7 +114,7 @@ from tests.simulation.notes import Notes
 from tests.simulation.simulation import Simulation
 warnings.simplefilter("ignore")
 sys.unraisablehook = lambda _: None
-simulation = Simulation(7, Path(sys.argv[1]), Path(sys.argv[2]))
+simulation = Simulation(19, Path(sys.argv[1]), Path(sys.argv[2]))
 simulation.run()
 print(hashlib.sha256(repr(Notes(simulation).history()).encode()).hexdigest())
 """
