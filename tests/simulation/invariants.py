@@ -136,7 +136,8 @@ def statistics_are_exact(notes: Notes) -> None:
                 succeeded = attempt.error is None and attempt.status_code == 200
                 counts["attempts_succeeded" if succeeded else "attempts_failed"] += 1
             for change in life.changes:
-                if change.state_before == PENDING and change.state != PENDING:
+                # What is exhausted and blocks its line may be cancelled by hand: another end.
+                if change.state_before not in (None, change.state) and change.state != PENDING:
                     counts[STATES[change.state]] += 1
     for place, counts in happened.items():
         for span in (0, 1):
