@@ -282,36 +282,37 @@ class Claimer:
             lane.backlog = True
             return
         make = partial(claim_of, endpoint=endpoint, token=in_order.token, until_ms=in_order.until_ms)
-        lane.backlog = False
         # In turn with what has no key: neither is to wait until nothing is left of the other.
         lane.lines_first = stand and endpoint.order == "key" and not lane.lines_first
+        cut, room = False, limit
         if lane.lines_first:
-            limit -= self._look(in_order.claim(connection, endpoint, make, limit), lane, found)
-        limit -= self._claim_out_of_line(connection, lane, endpoint, found, in_order, make, limit)
+            look = in_order.claim(connection, endpoint, make, room)
+            cut |= self._look(look, lane, found)
+            room -= look.count
+        taken = self._claim_out_of_line(connection, endpoint, found, in_order, make, room)
+        cut |= 0 < room == taken
         if stand and not lane.lines_first:
-            self._look(in_order.claim(connection, endpoint, make, limit), lane, found)
+            cut |= self._look(in_order.claim(connection, endpoint, make, room - taken), lane, found)
+        lane.backlog = cut
 
     def _claim_out_of_line(
         self,
         connection: Connection,
-        lane: Lane,
         endpoint: LiveEndpoint,
         found: _Pass,
         in_order: Pass,
         make: MakeClaim,
-        limit: int,
+        room: int,
     ) -> int:
         """Claim what stands in no sequence; gives how many."""
         now_ms, until_ms, token = in_order.now_ms, in_order.until_ms, in_order.token
-        if limit <= 0:  # sequences have taken all: look when it is the turn of these
+        if room <= 0:  # sequences have taken all: look when it is the turn of these
             found.emptied.append(endpoint.id)
             return 0
         rows = self._store.hot.claim(
-            connection, endpoint.id, now_ms=now_ms, until_ms=until_ms, token=token, limit=limit
+            connection, endpoint.id, now_ms=now_ms, until_ms=until_ms, token=token, limit=room
         )
-        if len(rows) == limit:
-            lane.backlog = True
-        else:
+        if len(rows) < room:
             found.emptied.append(endpoint.id)
         found.rescued += sum(row.rescued for row in rows)
         claims = [make(row) for row in rows]
@@ -324,18 +325,17 @@ class Claimer:
         found.held += len(rows)
         return len(rows)
 
-    def _look(self, look: Look, lane: Lane, found: _Pass) -> int:
-        """Take what was found in the sequences of a lane; gives how many."""
+    def _look(self, look: Look, lane: Lane, found: _Pass) -> bool:
+        """Take what was found in the sequences of a lane; gives whether there is more."""
         found.held += look.count
         found.rescued += look.rescued
         found.claims += look.claims
-        lane.backlog = lane.backlog or look.cut
         lane.gathers = look.gathers
         if look.gathers:
             self._lanes.holding.set()
         if look.ready_ms is not None:
             found.ready.append((lane.endpoint_id, look.ready_ms))
-        return look.count
+        return look.cut
 
 
 def claim_of(row: ClaimedRow, endpoint: LiveEndpoint, token: int, until_ms: int) -> Claim:
