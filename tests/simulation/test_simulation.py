@@ -17,12 +17,12 @@ import pytest
 from .database import Trouble
 from .runs import make_template, run
 
-SEEDS = 100
+SEEDS = 75
 MORE_SEEDS = 300
-SMALL = range(100, 200)
-"""The seeds of worlds in which less happens: half as long, they add other beginnings."""
+SMALL = range(75, 200)
+"""The seeds of worlds in which less happens: they take half as long, and have shown what larger ones hid."""
 AT_A_TIME = 25
-MOST_S = 150
+MOST_S = 110
 """So long more seeds are begun."""
 TELL_SOONEST = (77, 74)
 """What wrong clocks break."""
@@ -62,10 +62,10 @@ def test_the_promises_hold(first: int, template: Path, happened: Counter[str], b
 
 @pytest.mark.parametrize("first", SMALL[::AT_A_TIME])
 @pytest.mark.filterwarnings("ignore")
-def test_the_promises_hold_in_small_worlds(first: int, template: Path) -> None:
+def test_the_promises_hold_in_small_worlds(first: int, template: Path, happened: Counter[str]) -> None:
     """The same where less happens, so that what is seldom meets calm on both sides."""
     for seed in range(first, first + AT_A_TIME):
-        lived(seed, template, small=True)
+        happened += lived(seed, template, small=True)
 
 
 def lived(seed: int, template: Path, *, small: bool = False) -> Counter[str]:
