@@ -40,20 +40,23 @@ class Disk:
         self.syncs = 0
         self._path = path
         self._kept = kept
+        self._lock = threading.Lock()  # a sync may run in a thread, beside those who look
 
     def sync(self, _: int) -> None:
         """Instead of ``fdatasync``."""
-        for ending in ("", "-wal"):
-            name = self._path.name + ending
-            shutil.copyfile(self._path.with_name(name), self._kept / name)
-        self.syncs += 1
+        with self._lock:
+            for ending in ("", "-wal"):
+                name = self._path.name + ending
+                shutil.copyfile(self._path.with_name(name), self._kept / name)
+            self.syncs += 1
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What SQLite reads from it after the loss of power; that changes nothing of it."""
         after = self._kept / "after"
         after.mkdir()
-        for ending in ("", "-wal"):
-            shutil.copyfile(self._kept / (self._path.name + ending), after / (self._path.name + ending))
+        with self._lock:
+            for ending in ("", "-wal"):
+                shutil.copyfile(self._kept / (self._path.name + ending), after / (self._path.name + ending))
         with closing(sqlite3.connect(after / self._path.name)) as driver:
             found = driver.execute(query).fetchall()
         shutil.rmtree(after)

@@ -225,8 +225,9 @@ class Engine:
             "replayer": self._replayer.run,
             "roller": self._roller.run,
         }
+        last_agents = {"holds": self._holds.run}
         self._agents = [self._begin(name, run) for name, run in agents.items()]
-        self._last_agents = [self._begin("holds", self._holds.run)]
+        self._last_agents = [self._begin(name, run) for name, run in last_agents.items()]
 
     async def stop(self) -> None:
         """Stop claiming, let what is in the air land within the grace period, record it, give the rest back."""
