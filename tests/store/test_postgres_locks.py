@@ -1,6 +1,7 @@
 """What another transaction on PostgreSQL holds at this moment: it is passed over, or waited for where it decides."""
 
 import asyncio
+import random
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from tests.postgres import database_in
 
 from tellwire.signing.vault import Vault
+from tellwire.store import postgres_rollups
 from tellwire.store.fanouts import take_page
 from tellwire.store.postgres import PostgresStore
 from tellwire.store.pruning import expire_payloads, prune
@@ -29,6 +31,8 @@ from .rows import (
     raw,
     stored_events,
 )
+from .test_order import add, claim, claimed_further, in_order
+from .test_rollups import count, note, roll_all
 
 WAIT_S = 30.0
 
@@ -75,6 +79,49 @@ async def test_a_page_that_another_takes_at_this_moment_is_passed_over(
     assert taken is not None
     assert taken.event_id == raw(2)
     assert await store.write(take_page) is None
+
+
+async def test_a_head_that_another_claims_at_this_moment_is_passed_over(
+    store: PostgresStore, holder: Any
+) -> None:
+    """Two processes that see the same head: the second one waits for nothing, and takes other sequences."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await add(
+        store, [in_order(10, endpoint, "=a"), in_order(11, endpoint, "=a"), in_order(12, endpoint, "=b")]
+    )
+    await holder.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", raw(10))
+    assert [[row.id for row in run] for run in await claim(store, endpoint, token=8)] == [[raw(12)]]
+    await holder.execute(
+        "UPDATE deliveries SET lease_token = 6, lease_until_ms = $1 WHERE id = $2", NOW + 60_000, raw(10)
+    )
+    await holder.execute("COMMIT")
+    assert [(await delivery(store, n))["lease_token"] for n in (10, 11, 12)] == [6, None, 8]
+
+
+async def test_nothing_is_claimed_further_behind_a_head_that_changes_at_this_moment(
+    store: PostgresStore, holder: Any
+) -> None:
+    """Who holds a sequence takes no more of it while another, who found its lease ended, is about to take it over."""
+    endpoint = await add_endpoint(store, Vault(KEY), 1)
+    await add(store, [in_order(n, endpoint) for n in (10, 11, 12)])
+    await claim(store, endpoint, most=1, token=7)
+    await holder.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", raw(10))
+    assert await claimed_further(store, endpoint, 10) == []
+    await holder.execute("COMMIT")
+    assert await claimed_further(store, endpoint, 10) == [raw(11), raw(12)]
+
+
+async def test_who_adds_up_at_this_moment_does_it_alone(store: PostgresStore, holder: Any) -> None:
+    """A process that adds up statistics waits for nobody, and leaves them all to who is at it."""
+    await note(store, random.Random(12), 5)
+    await holder.execute("SELECT pg_advisory_xact_lock($1)", postgres_rollups._LOCK)
+    await roll_all(store)
+    assert await count(store) == (1, 0)
+    await holder.execute("COMMIT")
+    await roll_all(store)
+    entries, rows = await count(store)
+    assert entries == 0
+    assert rows > 0
 
 
 @pytest.mark.parametrize("what", ["events", "data"])
