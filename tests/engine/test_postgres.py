@@ -17,6 +17,8 @@ from tellwire.deliver import claimer
 from tellwire.deliver.engine import EngineOptions
 from tellwire.errors import InvalidInputError, SettingsError, StoreUnavailableError
 from tellwire.model.delivery import State
+from tellwire.store.group_commit import settle
+from tellwire.store.postgres_hot import fetch
 from tellwire.telemetry import Fact, StoreFailed, TransactionCommitted
 
 from .conftest import LOOPBACK, WAIT_S, Receiver
@@ -279,10 +281,15 @@ async def test_a_statement_that_takes_too_long_is_told_and_outlived(tmp_path: Pa
                 failed.set()
 
         async def limit(time: str) -> None:
-            """That of the connections that write."""
+            """That of the connections that write, in its turn with what else is written there."""
             store: Any = tellwire._store
-            for writer in (store._writer, store._publish_writer):
-                await (await writer.driver()).execute(f"SET statement_timeout = '{time}'")
+            for commits in (store._commits, store._publishes):
+                write = commits.register(
+                    lambda one, _: [fetch(one, f"SET statement_timeout = '{time}'")], settle, 1
+                )
+                done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+                write.submit((None, done))
+                await done
 
         tellwire.telemetry.subscribe(hear)
         await tellwire.endpoints.create(held.url, events=["*"])
