@@ -1,11 +1,14 @@
 """The connection that writes to PostgreSQL: one for many transactions, another one after whatever went wrong."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.util import await_only
+from tests.postgres import database_in
 
 from tellwire.errors import ConflictError, StoreUnavailableError
 from tellwire.store import postgres_connections
@@ -186,3 +189,46 @@ async def test_a_server_that_cannot_be_reached(store: PostgresStore, monkeypatch
     assert not raised.value.outcome_unknown
     monkeypatch.undo()
     await publishing.write(lambda connection: store.hot.insert_events(connection, [event_row(1)]))
+
+
+async def test_data_are_compressed_by_the_quicker_way_where_there_is_one(store: PostgresStore) -> None:
+    """lz4 where the server was built with it; else by its default, and nothing fails."""
+
+    def chosen(connection: Connection) -> tuple[str, list[str]]:
+        query = "SELECT setting, enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+        [(setting, possible)] = fetch(connection, query)
+        return setting, possible
+
+    setting, possible = await store.write(chosen)
+    assert setting == ("lz4" if "lz4" in possible else "pglz")
+
+
+async def compression(url: str) -> str:
+    """What a connection that writes asks for."""
+    try:
+        connection = await postgres_connections.connect(url, writes=True)
+    except asyncpg.InvalidParameterValueError:  # the server of the tests has no lz4, and refuses it
+        return "lz4"
+    setting: str = await connection.fetchval("SHOW default_toast_compression")
+    await connection.close()
+    return setting
+
+
+@pytest.mark.parametrize(
+    ("possible", "source", "asked"),
+    [
+        ("{pglz,lz4}", "default", "lz4"),
+        ("{pglz,lz4}", "configuration file", "pglz"),
+        ("{pglz}", "default", "pglz"),
+    ],
+)
+async def test_who_has_chosen_a_compression_keeps_it(
+    tmp_path: Path, driver: Any, possible: str, source: str, asked: str
+) -> None:
+    """lz4 is asked for only where the server knows it and nobody has set another."""
+    await driver.execute(
+        "CREATE SCHEMA pretended; CREATE VIEW pretended.pg_settings AS"
+        f" SELECT 'default_toast_compression' AS name, '{possible}'::text[] AS enumvals, '{source}' AS source"
+    )
+    url = database_in(tmp_path)
+    assert await compression(f"{url}{'&' if '?' in url else '?'}search_path=pretended,pg_catalog") == asked

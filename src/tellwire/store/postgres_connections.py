@@ -34,6 +34,11 @@ _WRITER_SETTINGS: Final = {
     "enable_bitmapscan": "off",
     "enable_sort": "off",
 }
+_COMPRESS_QUICKLY: Final = """
+    SELECT set_config(name, 'lz4', false) FROM pg_settings
+    WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals) AND source = 'default'"""
+"""Data of 2 KB and more are stored compressed. Not every server is built with lz4, and whoever has chosen has chosen
+(docs/adr/0026-what-an-event-of-8-kb-costs.md)."""
 
 _TOLD: Final = tuple(
     f"{verb} {table}"
@@ -55,9 +60,16 @@ async def connect(
     settings = _SERVER_SETTINGS | (_WRITER_SETTINGS if writes else {})
     if within_s is None:
         settings["statement_timeout"] = settings["lock_timeout"] = "0"
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url, timeout=CONNECT_WITHIN_S, command_timeout=within_s, server_settings=settings
     )
+    if writes:
+        try:
+            await connection.execute(_COMPRESS_QUICKLY)
+        except BaseException:
+            connection.terminate()
+            raise
+    return connection
 
 
 def name_of(url: str) -> str:
